@@ -1,0 +1,52 @@
+"""What all tests share: two fixtures for data that is not in the repository.
+
+`shared` is the folder beside the repository with golden values and CIFAR's
+images; `cifar_dir` the folder where tfds keeps the prepared data sets. A test
+that asks for one is skipped where it is missing, or fails with
+`--require-shared`.
+"""
+
+import os
+import pathlib
+
+import pytest
+
+# Before anything imports TensorFlow: its start-up messages drown the report.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+PROJECT = pathlib.Path(__file__).resolve().parent.parent
+CIFAR = ("cifar10/3.0.2", "cifar100/3.0.2")
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--require-shared",
+        action="store_true",
+        help="fail, rather than skip, tests whose data is missing (../shared, CIFAR)",
+    )
+
+
+def _missing(config, what):
+    if config.getoption("--require-shared"):
+        pytest.fail(what, pytrace=False)
+    pytest.skip(what)
+
+
+@pytest.fixture(scope="session")
+def shared(pytestconfig):
+    """The folder `../shared`, seen from the repository."""
+    folder = PROJECT.parent / "shared"
+    if not folder.is_dir():
+        _missing(pytestconfig, f"there is no {folder}")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def cifar_dir(pytestconfig):
+    """The data_dir of tfds, with CIFAR-10 and CIFAR-100 prepared in it."""
+    default = pathlib.Path.home() / "tensorflow_datasets"
+    folder = pathlib.Path(os.environ.get("TFDS_DATA_DIR") or default).expanduser()
+    for name in CIFAR:
+        if not (folder / name / "dataset_info.json").is_file():
+            _missing(pytestconfig, f"{name} is not prepared in {folder}")
+    return folder
