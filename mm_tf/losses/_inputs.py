@@ -1,0 +1,154 @@
+"""What every loss does with its labels and outputs before its own formula."""
+
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+from keras import ops
+
+
+class Inputs(NamedTuple):
+    """Checked inputs of a loss.
+
+    Attributes:
+        labels: int32 [N], clipped to [0, K).
+        outputs: float32 or float64 [N, K].
+        is_valid: bool [N], whether the label was in [0, K).
+        is_target: bool [N, K], True at each example's own class.
+    """
+
+    labels: Any
+    outputs: Any
+    is_valid: Any
+    is_target: Any
+
+
+def prepare(y_true, y_pred):
+    """Checks labels and outputs, and lifts half precision to float32.
+
+    Args:
+        y_true: Integer labels [N] or [N, 1]; floats must be whole numbers.
+        y_pred: Cosines or logits [N, K], K >= 2.
+
+    Returns:
+        `Inputs`.
+
+    Raises:
+        ValueError: A shape does not fit; or, where values can be seen (outside
+            a traced function), a label is no whole number in [0, K).
+    """
+    outputs = ops.convert_to_tensor(y_pred)
+    if keras.backend.standardize_dtype(outputs.dtype) not in ("float32", "float64"):
+        # Scaled logits leave the range of float16 and the precision of bfloat16.
+        outputs = ops.cast(outputs, "float32")
+    if len(outputs.shape) != 2 or outputs.shape[-1] is None or outputs.shape[-1] < 2:
+        raise ValueError(
+            "`y_pred` must have the shape [N, K], an output for each of K >= 2 "
+            f"classes. Received: y_pred.shape={tuple(outputs.shape)}"
+        )
+    num_classes = outputs.shape[-1]
+    labels, is_valid = prepare_labels(y_true, num_classes)
+    if None not in (labels.shape[0], outputs.shape[0]) and (
+        labels.shape[0] != outputs.shape[0]
+    ):
+        raise ValueError(
+            "`y_true` and `y_pred` must have as many rows as each other. Received: "
+            f"y_true with {labels.shape[0]}, y_pred with {outputs.shape[0]}"
+        )
+    is_target = ops.one_hot(labels, num_classes, dtype="bool")
+    return Inputs(labels, outputs, is_valid, is_target)
+
+
+def prepare_labels(y_true, num_classes):
+    """Returns (labels int32 [N] clipped to [0, K), whether each was in it)."""
+    _check_visible_labels(y_true, num_classes)
+    labels = ops.convert_to_tensor(y_true)
+    if len(labels.shape) == 2 and labels.shape[-1] == 1:
+        labels = ops.squeeze(labels, axis=-1)
+    if len(labels.shape) != 1:
+        raise ValueError(
+            "`y_true` must be integer labels of the shape [N] or [N, 1]; of one-hot "
+            "labels take the argmax over the last axis. "
+            f"Received: y_true.shape={tuple(labels.shape)}"
+        )
+    labels = ops.cast(labels, "int32")
+    is_valid = ops.logical_and(labels >= 0, labels < num_classes)
+    return ops.clip(labels, 0, num_classes - 1), is_valid
+
+
+def cross_entropy(inputs, logits):
+    """Returns [N], the cross-entropy of `logits`; NaN where the label is invalid."""
+    losses = ops.sparse_categorical_crossentropy(
+        inputs.labels, logits, from_logits=True
+    )
+    return nan_where_invalid(inputs, losses)
+
+
+def margin_cross_entropy(inputs, margins, scale):
+    """Returns [N], the cross-entropy of scale * (z - margin * onehot(y)).
+
+    Args:
+        inputs: `Inputs`.
+        margins: [N], what is taken from each example's own class.
+        scale: The s by which cosines become logits.
+    """
+    shifted = inputs.outputs - ops.expand_dims(margins, axis=-1)
+    logits = scale * ops.where(inputs.is_target, shifted, inputs.outputs)
+    return cross_entropy(inputs, logits)
+
+
+def nan_where_invalid(inputs, losses):
+    """Returns `losses` with NaN where a label was outside [0, K).
+
+    A running graph can raise no error of its own on every backend; NaN is seen,
+    a wrong but finite loss is not.
+    """
+    return ops.where(inputs.is_valid, losses, float("nan"))
+
+
+def per_class(values, inputs, name):
+    """Returns [N], for each example the value of its class.
+
+    Raises:
+        ValueError: `values` does not hold one number a class.
+    """
+    num_classes = inputs.outputs.shape[-1]
+    if len(values) != num_classes:
+        raise ValueError(
+            f"`{name}` must hold one number for each of the {num_classes} classes of "
+            f"`y_pred`. Received: {len(values)} numbers"
+        )
+    values = ops.convert_to_tensor(np.asarray(values), dtype=inputs.outputs.dtype)
+    return ops.take(values, inputs.labels, axis=0)
+
+
+def _check_visible_labels(y_true, num_classes):
+    labels = _visible(y_true)
+    if labels is None or labels.size == 0 or labels.ndim > 2:
+        return
+    if labels.ndim == 2 and labels.shape[-1] != 1:
+        return
+    try:
+        bad = (labels < 0) | (labels >= num_classes) | (labels != np.floor(labels))
+    except TypeError:
+        raise ValueError(
+            f"`y_true` must be integer labels. Received: dtype={labels.dtype}"
+        ) from None
+    if bad.any():
+        raise ValueError(
+            f"`y_true` must be whole numbers in [0, {num_classes}), K being the last "
+            f"axis of `y_pred`. Received: {labels[bad].flat[0]}"
+        )
+
+
+def _visible(y_true):
+    """Returns the labels as an array, or None while a function is being traced."""
+    if not ops.is_tensor(y_true):
+        return None if isinstance(y_true, keras.KerasTensor) else np.asarray(y_true)
+    if getattr(y_true, "is_cuda", False):
+        # A look at them would make every step of torch wait for the GPU.
+        return None
+    try:
+        return np.asarray(ops.convert_to_numpy(y_true))
+    except Exception:  # Each backend has an error of its own for a traced tensor.
+        return None

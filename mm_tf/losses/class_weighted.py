@@ -1,0 +1,145 @@
+"""Class weights around any per-example loss."""
+
+import keras
+import numpy as np
+from keras import ops
+
+from mm_tf import _checks
+from mm_tf.losses import _inputs
+from mm_tf.losses.base import PerExampleLoss
+
+
+@keras.saving.register_keras_serializable("mm_tf")
+class ClassWeighted(PerExampleLoss):
+    r"""Any per-example loss times the weight of the example's class.
+
+    By default the batch's loss is the weighted mean, divided by the sum of the
+    weights in the batch (Keras's own default divides by the batch size):
+
+    $$ L = \frac{\sum_i w_{y_i} L_i}{\sum_i w_{y_i}} $$
+
+    The weights are a variable, so that a callback can change them between two
+    epochs of `model.fit`; `mm_tf.callbacks.DeferredReweighting` does. A
+    `sample_weight` multiplies the class's weight, above and below.
+
+    Args:
+        loss: A `keras.losses.Loss` whose `call` gives a loss for each example:
+            any of mm_tf, or `keras.losses.SparseCategoricalCrossentropy`. Its own
+            reduction is not used.
+        num_classes: The number of classes K, >= 2.
+        class_weights: The weight of each class to begin with, [K], >= 0 and not
+            all 0; 1 for all by default.
+        reduction: As in Keras. `"none"` gives the weighted losses, [N].
+        name: The loss's name.
+        dtype: The dtype to compute in; half precision is raised to float32.
+
+    Raises:
+        ValueError: An argument is not as described. Called: a label that can be
+            seen is no whole number in [0, K).
+
+    Example:
+
+    >>> import keras
+    >>> import mm_tf
+    >>> weights = mm_tf.class_weights.inverse_frequency([300, 100])
+    >>> loss = mm_tf.losses.ClassWeighted(
+    ...     keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+    ...     num_classes=2,
+    ...     class_weights=weights,
+    ... )
+    >>> round(float(loss([0, 1], [[2.0, 0.0], [2.0, 0.0]])), 3)
+    1.627
+
+    Source: Kang, Vu, Yoo 2021, section 4 ("weights 1 on average in the
+    mini-batch"); Cui et al. 2019.
+    """
+
+    def __init__(
+        self,
+        loss,
+        num_classes,
+        class_weights=None,
+        reduction="mean_with_sample_weight",
+        name="class_weighted",
+        dtype=None,
+    ):
+        if not isinstance(loss, keras.losses.Loss):
+            raise ValueError(
+                "`loss` must be a `keras.losses.Loss`, such as "
+                f"`mm_tf.losses.MaximumMargin()`. Received: loss={loss!r}"
+            )
+        super().__init__(reduction=reduction, name=name, dtype=dtype or loss.dtype)
+        self.loss = loss
+        self.num_classes = _checks.check_integer("num_classes", num_classes, low=2)
+        if class_weights is None:
+            class_weights = np.ones(self.num_classes)
+        self._class_weights = keras.Variable(
+            self._checked(class_weights),
+            dtype=self.dtype,
+            trainable=False,
+            autocast=False,
+            name="class_weights",
+        )
+
+    @property
+    def class_weights(self):
+        """The weight of each class now, a NumPy array [K]."""
+        return self._class_weights.numpy()
+
+    def set_class_weights(self, class_weights):
+        """Changes the weights.
+
+        A compiled step of TensorFlow or torch sees the change at once; JAX's
+        holds the old values until `model.make_train_function(force=True)`.
+
+        Args:
+            class_weights: The weight of each class, [K], >= 0 and not all 0.
+
+        Raises:
+            ValueError: They are not K such numbers.
+        """
+        self._class_weights.assign(self._checked(class_weights))
+
+    def _checked(self, class_weights):
+        weights = np.asarray(class_weights, dtype=self.dtype)
+        if (
+            weights.shape != (self.num_classes,)
+            or not np.all(np.isfinite(weights))
+            or np.any(weights < 0)
+            or not np.any(weights > 0)
+        ):
+            raise ValueError(
+                f"`class_weights` must be {self.num_classes} finite numbers >= 0, one "
+                f"a class, and not all 0. Received: class_weights={class_weights!r}"
+            )
+        return weights
+
+    def __call__(self, y_true, y_pred, sample_weight=None):
+        labels, _ = _inputs.prepare_labels(y_true, self.num_classes)
+        weights = ops.take(self._class_weights, labels, axis=0)
+        if sample_weight is not None:
+            sample_weight = ops.convert_to_tensor(sample_weight, dtype=weights.dtype)
+            weights = weights * ops.reshape(sample_weight, ops.shape(weights))
+        return super().__call__(y_true, y_pred, sample_weight=weights)
+
+    def call(self, y_true, y_pred):
+        if y_pred.shape[-1] != self.num_classes:
+            raise ValueError(
+                f"`y_pred` must have an output for each of the {self.num_classes} "
+                f"classes. Received: y_pred.shape={tuple(y_pred.shape)}"
+            )
+        return self.loss.call(y_true, y_pred)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "loss": keras.saving.serialize_keras_object(self.loss),
+            "num_classes": self.num_classes,
+            "class_weights": [float(weight) for weight in self.class_weights],
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        config = dict(config)
+        config["loss"] = keras.saving.deserialize_keras_object(config["loss"])
+        return cls(**config)

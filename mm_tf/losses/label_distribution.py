@@ -1,0 +1,134 @@
+"""The label-distribution-aware margin loss (LDAM) and its margins."""
+
+import keras
+import numpy as np
+
+from mm_tf import _checks
+from mm_tf.losses import _inputs
+from mm_tf.losses.base import PerExampleLoss
+
+
+def label_distribution_margins(class_counts, max_margin=0.5):
+    r"""Returns margins that grow as classes get rarer.
+
+    $$ \gamma_j = C / n_j^{1/4}, \quad \max_j \gamma_j = \mathrm{max\_margin} $$
+
+    Args:
+        class_counts: Training images of each class, K whole numbers >= 1.
+        max_margin: The margin of the rarest class, >= 0.
+
+    Returns:
+        float64 array [K].
+
+    Raises:
+        ValueError: `class_counts` is no list of at least two whole numbers >= 1,
+            or `max_margin` is negative.
+
+    Example:
+
+    >>> import mm_tf
+    >>> print(mm_tf.losses.label_distribution_margins([10000, 16]))
+    [0.1 0.5]
+
+    Source: Cao et al., "Learning Imbalanced Datasets with
+    Label-Distribution-Aware Margin Loss", 2019, Eq. 13.
+    """
+    counts = _checks.check_class_counts(class_counts)
+    max_margin = _checks.check_number("max_margin", max_margin, low=0.0)
+    margins = counts**-0.25
+    return margins * (max_margin / np.max(margins))
+
+
+def ldam(y_true, y_pred, class_margins, scale=30.0):
+    r"""Computes the label-distribution-aware margin loss of each example.
+
+    $$ L = -\log \frac{e^{s (z_y - \gamma_y)}}
+                      {e^{s (z_y - \gamma_y)} + \sum_{j \ne y} e^{s z_j}} $$
+
+    Args:
+        y_true: Integer labels, [N] or [N, 1], each in [0, K).
+        y_pred: Cosines, [N, K], each in [-1, 1], as `NormalizedDense` gives them.
+        class_margins: The gamma of each class, [K]; see
+            `label_distribution_margins`.
+        scale: The s by which cosines become logits, > 0.
+
+    Returns:
+        Losses [N], float32 (float64 where `y_pred` is). The loss of a label
+        outside [0, K) is NaN where only the running graph can see it.
+
+    Raises:
+        ValueError: A shape does not fit, or a label that can be seen (outside a
+            traced function) is no whole number in [0, K).
+
+    Example:
+
+    >>> import mm_tf
+    >>> losses = mm_tf.losses.ldam([0, 1], [[0.9, 0.1]] * 2, [0.1, 0.5], scale=10)
+    >>> [round(float(loss), 3) for loss in losses]
+    [0.001, 13.0]
+
+    Source: Cao et al. 2019, Eqs. 10 to 13.
+    """
+    inputs = _inputs.prepare(y_true, y_pred)
+    margins = _inputs.per_class(class_margins, inputs, "class_margins")
+    return _inputs.margin_cross_entropy(inputs, margins, scale)
+
+
+@keras.saving.register_keras_serializable("mm_tf")
+class LDAM(PerExampleLoss):
+    """Label-distribution-aware margin loss (LDAM).
+
+    See `ldam` for the formula and `label_distribution_margins` for the margins.
+
+    Args:
+        class_counts: Training images of each class, K whole numbers >= 1.
+        max_margin: The margin of the rarest class, >= 0, in cosines. With 0 the
+            loss is the cross-entropy of scaled cosines.
+        scale: The s by which cosines become logits, > 0.
+        reduction: As in Keras; `"none"` gives losses [N].
+        name: The loss's name.
+        dtype: The dtype to compute in; half precision is raised to float32.
+
+    Raises:
+        ValueError: An argument is outside its range. Called: a shape does not
+            fit, or a label that can be seen is no whole number in [0, K). In
+            `model.fit`, where labels cannot be seen, such a label makes the
+            loss NaN.
+
+    Example:
+
+    >>> import mm_tf
+    >>> loss = mm_tf.losses.LDAM(class_counts=[10000, 16], scale=10)
+    >>> round(float(loss([0, 1], [[0.9, 0.1], [0.9, 0.1]])), 3)
+    6.5
+
+    Source: Cao et al., "Learning Imbalanced Datasets with
+    Label-Distribution-Aware Margin Loss", 2019.
+    """
+
+    def __init__(
+        self,
+        class_counts,
+        max_margin=0.5,
+        scale=30.0,
+        reduction="sum_over_batch_size",
+        name="ldam",
+        dtype=None,
+    ):
+        super().__init__(reduction=reduction, name=name, dtype=dtype)
+        self.max_margin = _checks.check_number("max_margin", max_margin, low=0.0)
+        self.scale = _checks.check_number("scale", scale, low=0.0, low_allowed=False)
+        counts = _checks.check_class_counts(class_counts)
+        self.class_counts = [int(count) for count in counts]
+        self.class_margins = label_distribution_margins(counts, self.max_margin)
+
+    def call(self, y_true, y_pred):
+        return ldam(y_true, y_pred, self.class_margins, scale=self.scale)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "class_counts": self.class_counts,
+            "max_margin": self.max_margin,
+            "scale": self.scale,
+        }

@@ -1,0 +1,154 @@
+"""The maximum margin loss (MM) and its class-dependent form (MM-LDAM)."""
+
+import keras
+from keras import ops
+
+from mm_tf import _checks
+from mm_tf.losses import _inputs
+from mm_tf.losses.base import PerExampleLoss
+from mm_tf.losses.label_distribution import label_distribution_margins
+
+
+def maximum_margin(y_true, y_pred, delta=0.6, beta=1.5, class_margins=None, scale=10.0):
+    r"""Computes the maximum margin loss of each example.
+
+    With cosines z, label y and the strongest rival m = max over j != y of z_j:
+
+    $$ \Delta = \exp(-|z_y - m| - d), \quad
+       d = \begin{cases} \beta (\delta - \gamma_y) & z_y > m \\
+                         \delta - \gamma_y & \text{otherwise} \end{cases} $$
+
+    $$ L = -\log \frac{e^{s (z_y - \Delta)}}
+                      {e^{s (z_y - \Delta)} + \sum_{j \ne y} e^{s z_j}} $$
+
+    The margin is largest at the decision boundary, and, for beta > 1, larger for
+    examples classified wrongly. It is a constant for the gradient. A tie counts
+    as wrong.
+
+    Args:
+        y_true: Integer labels, [N] or [N, 1], each in [0, K).
+        y_pred: Cosines, [N, K], each in [-1, 1], as `NormalizedDense` gives them.
+        delta: The paper's delta minus, >= 0. A larger one makes margins smaller.
+        beta: delta plus / delta minus, >= 0.
+        class_margins: The gamma of each class, [K], or None for gamma = 0.
+        scale: The s by which cosines become logits, > 0.
+
+    Returns:
+        Losses [N], float32 (float64 where `y_pred` is). The loss of a label
+        outside [0, K) is NaN where only the running graph can see it.
+
+    Raises:
+        ValueError: A shape does not fit, or a label that can be seen (outside a
+            traced function) is no whole number in [0, K).
+
+    Example:
+
+    >>> import mm_tf
+    >>> losses = mm_tf.losses.maximum_margin([0, 1], [[0.9, 0.1], [0.9, 0.1]])
+    >>> [round(float(loss), 3) for loss in losses]
+    [0.002, 10.467]
+
+    Source: Kang, Vu, Yoo 2021, Eqs. 1 to 7.
+    """
+    inputs = _inputs.prepare(y_true, y_pred)
+    target = ops.sum(ops.where(inputs.is_target, inputs.outputs, 0.0), axis=-1)
+    rival = ops.max(ops.where(inputs.is_target, -float("inf"), inputs.outputs), axis=-1)
+    gap = target - rival
+    smoothing = ops.full_like(gap, delta)
+    if class_margins is not None:
+        smoothing = smoothing - _inputs.per_class(
+            class_margins, inputs, "class_margins"
+        )
+    smoothing = ops.where(gap > 0, beta * smoothing, smoothing)
+    margins = ops.stop_gradient(ops.exp(-ops.abs(gap) - smoothing))
+    return _inputs.margin_cross_entropy(inputs, margins, scale)
+
+
+@keras.saving.register_keras_serializable("mm_tf")
+class MaximumMargin(PerExampleLoss):
+    r"""Maximum margin loss (MM), and with `class_counts` MM-LDAM.
+
+    See `maximum_margin` for the formula. With `class_counts` n the margins grow
+    for rare classes (Eqs. 6 and 7):
+
+    $$ \gamma_j = C / n_j^{1/4}, \quad \max_j \gamma_j =
+       \mathrm{max\_class\_margin} $$
+
+    Args:
+        delta: The paper's delta minus, >= 0.
+        beta: delta plus / delta minus, >= 0; the paper finds values > 1 best.
+        class_counts: Training images of each class, K whole numbers >= 1, or
+            None for the same smoothing in all classes.
+        max_class_margin: The gamma of the rarest class, >= 0. Without
+            `class_counts` it is not used.
+        scale: The s by which cosines become logits, > 0.
+        reduction: As in Keras; `"none"` gives losses [N].
+        name: The loss's name.
+        dtype: The dtype to compute in; half precision is raised to float32.
+
+    Raises:
+        ValueError: An argument is outside its range. Called: a shape does not
+            fit, or a label that can be seen is no whole number in [0, K). In
+            `model.fit`, where labels cannot be seen, such a label makes the
+            loss NaN.
+
+    Example:
+
+    >>> import mm_tf
+    >>> mm = mm_tf.losses.MaximumMargin(delta=0.6, beta=1.5)
+    >>> round(float(mm([0, 1], [[0.9, 0.1], [0.9, 0.1]])), 3)
+    5.235
+    >>> mm_ldam = mm_tf.losses.MaximumMargin(class_counts=[5000, 50])
+    >>> round(float(mm_ldam([0, 1], [[0.9, 0.1], [0.9, 0.1]])), 3)
+    6.036
+
+    Source: Kang, Vu, Yoo, "Learning Imbalanced Datasets with Maximum Margin
+    Loss", 2021, Eqs. 1 to 7.
+    """
+
+    def __init__(
+        self,
+        delta=0.6,
+        beta=1.5,
+        class_counts=None,
+        max_class_margin=0.5,
+        scale=10.0,
+        reduction="sum_over_batch_size",
+        name="maximum_margin",
+        dtype=None,
+    ):
+        super().__init__(reduction=reduction, name=name, dtype=dtype)
+        self.delta = _checks.check_number("delta", delta, low=0.0)
+        self.beta = _checks.check_number("beta", beta, low=0.0)
+        self.scale = _checks.check_number("scale", scale, low=0.0, low_allowed=False)
+        self.max_class_margin = _checks.check_number(
+            "max_class_margin", max_class_margin, low=0.0
+        )
+        self.class_counts = None
+        self.class_margins = None
+        if class_counts is not None:
+            counts = _checks.check_class_counts(class_counts)
+            self.class_counts = [int(count) for count in counts]
+            self.class_margins = label_distribution_margins(
+                counts, self.max_class_margin
+            )
+
+    def call(self, y_true, y_pred):
+        return maximum_margin(
+            y_true,
+            y_pred,
+            delta=self.delta,
+            beta=self.beta,
+            class_margins=self.class_margins,
+            scale=self.scale,
+        )
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "delta": self.delta,
+            "beta": self.beta,
+            "class_counts": self.class_counts,
+            "max_class_margin": self.max_class_margin,
+            "scale": self.scale,
+        }

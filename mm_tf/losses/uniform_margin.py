@@ -1,0 +1,96 @@
+"""The uniform margin loss: one margin for all classes (the paper's M)."""
+
+import keras
+from keras import ops
+
+from mm_tf import _checks
+from mm_tf.losses import _inputs
+from mm_tf.losses.base import PerExampleLoss
+
+
+def uniform_margin(y_true, y_pred, margin=0.5, scale=30.0):
+    r"""Computes the loss of each example with the same margin for all classes.
+
+    $$ L = -\log \frac{e^{s (z_y - c)}}
+                      {e^{s (z_y - c)} + \sum_{j \ne y} e^{s z_j}} $$
+
+    Args:
+        y_true: Integer labels, [N] or [N, 1], each in [0, K).
+        y_pred: Cosines, [N, K], each in [-1, 1], as `NormalizedDense` gives them.
+        margin: The margin c, >= 0, in cosines.
+        scale: The s by which cosines become logits, > 0.
+
+    Returns:
+        Losses [N], float32 (float64 where `y_pred` is). The loss of a label
+        outside [0, K) is NaN where only the running graph can see it.
+
+    Raises:
+        ValueError: A shape does not fit, or a label that can be seen (outside a
+            traced function) is no whole number in [0, K).
+
+    Example:
+
+    >>> import mm_tf
+    >>> losses = mm_tf.losses.uniform_margin([0, 1], [[0.9, 0.1]] * 2, scale=10)
+    >>> [round(float(loss), 3) for loss in losses]
+    [0.049, 13.0]
+
+    Source: Wang et al., "Additive Margin Softmax for Face Verification", 2018,
+    Eq. 5; the M of M-DRW in Cao et al. 2019.
+    """
+    inputs = _inputs.prepare(y_true, y_pred)
+    margins = ops.full_like(inputs.outputs[:, 0], margin)
+    return _inputs.margin_cross_entropy(inputs, margins, scale)
+
+
+@keras.saving.register_keras_serializable("mm_tf")
+class UniformMargin(PerExampleLoss):
+    """Uniform margin loss: the same margin for all classes.
+
+    See `uniform_margin` for the formula.
+
+    Args:
+        margin: The margin, >= 0, in cosines. With 0 the loss is the
+            cross-entropy of scaled cosines.
+        scale: The s by which cosines become logits, > 0.
+        reduction: As in Keras; `"none"` gives losses [N].
+        name: The loss's name.
+        dtype: The dtype to compute in; half precision is raised to float32.
+
+    Raises:
+        ValueError: An argument is outside its range. Called: a shape does not
+            fit, or a label that can be seen is no whole number in [0, K). In
+            `model.fit`, where labels cannot be seen, such a label makes the
+            loss NaN.
+
+    Example:
+
+    >>> import mm_tf
+    >>> loss = mm_tf.losses.UniformMargin(margin=0.5, scale=10)
+    >>> round(float(loss([0, 1], [[0.9, 0.1], [0.9, 0.1]])), 3)
+    6.524
+
+    Source: Wang et al., "Additive Margin Softmax for Face Verification", 2018.
+    """
+
+    def __init__(
+        self,
+        margin=0.5,
+        scale=30.0,
+        reduction="sum_over_batch_size",
+        name="uniform_margin",
+        dtype=None,
+    ):
+        super().__init__(reduction=reduction, name=name, dtype=dtype)
+        self.margin = _checks.check_number("margin", margin, low=0.0)
+        self.scale = _checks.check_number("scale", scale, low=0.0, low_allowed=False)
+
+    def call(self, y_true, y_pred):
+        return uniform_margin(y_true, y_pred, margin=self.margin, scale=self.scale)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "margin": self.margin,
+            "scale": self.scale,
+        }

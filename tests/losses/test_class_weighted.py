@@ -1,0 +1,85 @@
+"""Class weights: their mean, their change, other weights beside them."""
+
+import keras
+import numpy as np
+import pytest
+
+from mm_tf import losses
+
+WEIGHTS = np.array([0.25, 1.0, 1.75])
+
+
+@pytest.fixture
+def cosines():
+    return np.random.default_rng(1).uniform(-1, 1, (8, 3)).astype("float32")
+
+
+@pytest.fixture
+def labels():
+    return np.array([0, 0, 0, 0, 0, 1, 1, 2])
+
+
+def each_loss(labels, cosines):
+    return keras.ops.convert_to_numpy(losses.maximum_margin(labels, cosines))
+
+
+def test_mean_is_divided_by_the_sum_of_the_weights(labels, cosines):
+    loss = losses.ClassWeighted(losses.MaximumMargin(), 3, WEIGHTS)
+    expected = np.average(each_loss(labels, cosines), weights=WEIGHTS[labels])
+    assert float(loss(labels, cosines)) == pytest.approx(expected, rel=1e-6)
+
+
+def test_weights_of_one_change_nothing(labels, cosines):
+    loss = losses.ClassWeighted(losses.MaximumMargin(), 3)
+    expected = each_loss(labels, cosines).mean()
+    assert float(loss(labels, cosines)) == pytest.approx(expected, rel=1e-6)
+
+
+def test_only_ratios_of_weights_matter(labels, cosines):
+    one = losses.ClassWeighted(losses.MaximumMargin(), 3, WEIGHTS)
+    ten = losses.ClassWeighted(losses.MaximumMargin(), 3, 10 * WEIGHTS)
+    assert float(one(labels, cosines)) == pytest.approx(float(ten(labels, cosines)))
+
+
+def test_no_reduction_gives_weighted_losses(labels, cosines):
+    loss = losses.ClassWeighted(losses.MaximumMargin(), 3, WEIGHTS, reduction="none")
+    expected = each_loss(labels, cosines) * WEIGHTS[labels]
+    actual = keras.ops.convert_to_numpy(loss(labels, cosines))
+    np.testing.assert_allclose(actual, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(8,), (8, 1)])
+def test_sample_weights_multiply(labels, cosines, shape):
+    sample_weight = np.random.default_rng(2).uniform(0, 1, 8).astype("float32")
+    loss = losses.ClassWeighted(losses.MaximumMargin(), 3, WEIGHTS)
+    expected = np.average(
+        each_loss(labels, cosines), weights=WEIGHTS[labels] * sample_weight
+    )
+    actual = loss(labels, cosines, sample_weight=sample_weight.reshape(shape))
+    assert float(actual) == pytest.approx(expected, rel=1e-6)
+
+
+def test_around_a_loss_of_keras(labels, cosines):
+    cross_entropy = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    loss = losses.ClassWeighted(cross_entropy, 3, WEIGHTS)
+    each = keras.ops.convert_to_numpy(cross_entropy.call(labels, cosines))
+    expected = np.average(each, weights=WEIGHTS[labels])
+    assert float(loss(labels, cosines)) == pytest.approx(expected, rel=1e-6)
+
+
+def test_weights_can_be_changed_and_are_saved(labels, cosines):
+    loss = losses.ClassWeighted(losses.MaximumMargin(), 3)
+    loss.set_class_weights(WEIGHTS)
+    np.testing.assert_allclose(loss.class_weights, WEIGHTS)
+    copy = losses.ClassWeighted.from_config(loss.get_config())
+    np.testing.assert_array_equal(copy.class_weights, loss.class_weights)
+    expected = np.average(each_loss(labels, cosines), weights=WEIGHTS[labels])
+    assert float(copy(labels, cosines)) == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("weights", [[1, 2], [1, 2, float("nan")], [0, 0, 0]])
+def test_wrong_weights(weights):
+    loss = losses.ClassWeighted(losses.MaximumMargin(), 3)
+    with pytest.raises(ValueError, match="`class_weights` must be 3"):
+        loss.set_class_weights(weights)
+    np.testing.assert_array_equal(loss.class_weights, [1, 1, 1])

@@ -1,0 +1,164 @@
+"""The losses against independent loops, and their limiting cases."""
+
+import math
+
+import keras
+import numpy as np
+import pytest
+from gradients import value_and_gradient
+
+from mm_tf import losses
+
+COUNTS = [500, 100, 20, 5]
+
+
+@pytest.fixture
+def cosines():
+    return np.random.default_rng(7).uniform(-1, 1, (16, 4)).astype("float32")
+
+
+@pytest.fixture
+def labels():
+    return np.random.default_rng(8).integers(0, 4, 16)
+
+
+def to_numpy(tensor):
+    return keras.ops.convert_to_numpy(tensor)
+
+
+def assert_close(losses_of_float32, expected):
+    """A small loss is a difference of scaled cosines: its error is absolute."""
+    np.testing.assert_allclose(to_numpy(losses_of_float32), expected, 2e-5, 2e-6)
+
+
+def cross_entropy(labels, logits):
+    each = []
+    for label, row in zip(labels, np.asarray(logits, "float64"), strict=True):
+        largest = row.max()
+        total = sum(math.exp(value - largest) for value in row)
+        each.append(math.log(total) + largest - row[label])
+    return np.array(each)
+
+
+def margins_of_loop(labels, cosines, delta, beta, gammas):
+    """Eqs. 2, 3, 5, 6 and 7, one example at a time."""
+    margins = []
+    for label, row in zip(labels, cosines.astype("float64"), strict=True):
+        rival = max(value for j, value in enumerate(row) if j != label)
+        minus = delta - gammas[label]
+        if row[label] > rival:
+            margins.append(math.exp(-max(row[label] - rival, 0) - beta * minus))
+        else:
+            margins.append(math.exp(-max(rival - row[label], 0) - minus))
+    return np.array(margins)
+
+
+@pytest.mark.parametrize("class_counts", [None, COUNTS])
+@pytest.mark.parametrize("beta", [0.5, 1.0, 1.5])
+def test_maximum_margin_is_its_equations(cosines, labels, beta, class_counts):
+    gammas = np.zeros(4)
+    if class_counts:
+        gammas = np.array([0.5 * (5 / count) ** 0.25 for count in COUNTS])
+    margins = margins_of_loop(labels, cosines, 0.6, beta, gammas)
+    logits = cosines.astype("float64")
+    logits[np.arange(16), labels] -= margins
+    loss = losses.MaximumMargin(
+        0.6, beta, class_counts=class_counts, scale=10.0, reduction="none"
+    )
+    expected = cross_entropy(labels, 10 * logits)
+    assert_close(loss(labels, cosines), expected)
+
+
+def test_maximum_margin_takes_each_examples_own_label(cosines):
+    # The authors' code takes the first label of the batch for all examples.
+    labels = np.array([0, 1, 2, 3] * 4)
+    together = losses.maximum_margin(labels, cosines)
+    for position in range(16):
+        one = slice(position, position + 1)
+        alone = losses.maximum_margin(labels[one], cosines[one])
+        assert float(together[position]) == pytest.approx(float(alone[0]), rel=1e-6)
+
+
+def test_rival_may_be_negative():
+    # The authors' code multiplies the own cosine by 0, so that its m is >= 0.
+    cosines = np.array([[-0.2, -0.9, -0.8]], "float32")
+    margin = math.exp(-0.6 - 1.5 * 0.6)
+    expected = cross_entropy([0], 10 * np.array([[-0.2 - margin, -0.9, -0.8]]))
+    assert float(losses.maximum_margin([0], cosines)[0]) == pytest.approx(expected[0])
+
+
+def test_tie_counts_as_wrong():
+    tie = np.array([[0.5, 0.5]], "float32")
+    margin = math.exp(-0.6)
+    expected = cross_entropy([0], 10 * np.array([[0.5 - margin, 0.5]]))
+    actual = losses.maximum_margin([0], tie, delta=0.6, beta=3.0)
+    assert float(actual[0]) == pytest.approx(expected[0], rel=1e-6)
+
+
+def test_margin_is_a_constant_for_the_gradient(cosines, labels):
+    margins = margins_of_loop(labels, cosines, 0.6, 1.5, np.zeros(4))
+    shifted = cosines.astype("float64")
+    shifted[np.arange(16), labels] -= margins
+    exponents = np.exp(10 * shifted)
+    expected = 10 * exponents / exponents.sum(axis=1, keepdims=True)
+    expected[np.arange(16), labels] -= 10
+    _, gradient = value_and_gradient(
+        lambda z: keras.ops.sum(losses.maximum_margin(labels, z)), cosines
+    )
+    np.testing.assert_allclose(gradient, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_large_delta_is_cross_entropy(cosines, labels):
+    loss = losses.maximum_margin(labels, cosines, delta=200.0, beta=1.0)
+    expected = cross_entropy(labels, 10 * cosines)
+    assert_close(loss, expected)
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        losses.LDAM(COUNTS, max_margin=0.0, scale=10.0, reduction="none"),
+        losses.UniformMargin(margin=0.0, scale=10.0, reduction="none"),
+        losses.Focal(gamma=0.0, scale=10.0, reduction="none"),
+    ],
+    ids=lambda loss: loss.name,
+)
+def test_zero_margin_is_cross_entropy(loss, cosines, labels):
+    expected = cross_entropy(labels, 10 * cosines)
+    assert_close(loss(labels, cosines), expected)
+
+
+def test_zero_class_margins_are_plain_maximum_margin(cosines, labels):
+    plain = losses.MaximumMargin()(labels, cosines)
+    by_class = losses.MaximumMargin(class_counts=COUNTS, max_class_margin=0.0)
+    assert float(by_class(labels, cosines)) == pytest.approx(float(plain), rel=1e-6)
+
+
+def test_ldam_margins():
+    margins = losses.label_distribution_margins([10000, 625, 16], max_margin=0.5)
+    np.testing.assert_allclose(margins, [0.1, 0.2, 0.5])
+
+
+def test_ldam_of_equal_counts_is_uniform_margin(cosines, labels):
+    ldam = losses.LDAM([30] * 4, max_margin=0.3)(labels, cosines)
+    uniform = losses.UniformMargin(margin=0.3)(labels, cosines)
+    assert float(ldam) == pytest.approx(float(uniform), rel=1e-6)
+
+
+def test_focal_is_its_equation(cosines, labels):
+    p = np.exp(-cross_entropy(labels, cosines))
+    for gamma in (0.5, 1.0, 2.0):
+        expected = -((1 - p) ** gamma) * np.log(p)
+        actual = losses.focal(labels, cosines, gamma=gamma)
+        assert_close(actual, expected)
+
+
+@pytest.mark.parametrize("gamma", [0.0, 0.3, 1.0, 2.0])
+def test_focal_has_a_finite_gradient_where_the_answer_is_certain(gamma):
+    certain = np.array([[200.0, 0.0], [0.0, 200.0]], "float32")
+    value, gradient = value_and_gradient(
+        lambda z: keras.ops.sum(losses.focal([0, 0], z, gamma=gamma)), certain
+    )
+    assert value == pytest.approx(200.0)
+    np.testing.assert_allclose(gradient[0], 0.0, atol=1e-6)
+    np.testing.assert_allclose(gradient[1], [-1.0, 1.0], rtol=1e-5)

@@ -1,0 +1,122 @@
+"""The losses equal those of the authors' own PyTorch code, gradients included."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+from gradients import value_and_gradient
+
+from mm_tf import class_weights, losses
+
+CASES = range(3)
+TOLERANCES = {"float64": 1e-10, "float32": 1e-5}
+MAXIMUM_MARGIN = ("mm", "mm_ldam", "mm_b", "mm_ldam_b")
+
+
+@pytest.fixture(scope="module")
+def golden(shared):
+    return json.loads((shared / "golden" / "losses.json").read_text())
+
+
+@pytest.fixture(params=TOLERANCES)
+def dtype(request):
+    if request.param == "float64" and keras.backend.backend() == "jax":
+        pytest.skip("JAX computes in float32 unless its x64 mode is on")
+    return request.param
+
+
+def assert_equal(loss, labels, outputs, dtype, expected, expected_gradient):
+    """Compares value and gradient, relative to the largest of each example."""
+    tolerance = TOLERANCES[dtype]
+    outputs = np.asarray(outputs, dtype)
+    expected_gradient = np.asarray(expected_gradient)
+    value, gradient = value_and_gradient(lambda z: loss(labels, z), outputs)
+    assert value == pytest.approx(expected, rel=tolerance)
+    size = np.abs(expected_gradient).max(axis=-1, keepdims=True)
+    assert np.max(np.abs(gradient - expected_gradient) / size) < tolerance
+
+
+@pytest.mark.parametrize("number", CASES)
+@pytest.mark.parametrize("name", MAXIMUM_MARGIN)
+def test_maximum_margin(golden, number, name, dtype):
+    case = golden[number]
+    expected = case["losses"][name]
+    arguments = dict(
+        delta=expected["delta_neg"],
+        beta=expected["beta"],
+        class_counts=case["class_counts"] if expected["class_margin"] else None,
+        max_class_margin=expected["max_class_margin"],
+        scale=expected["scale"],
+        dtype=dtype,
+    )
+    outputs = np.asarray(case["cosines"], dtype)
+    each = losses.MaximumMargin(**arguments, reduction="none")
+    np.testing.assert_allclose(
+        keras.ops.convert_to_numpy(each(case["labels"], outputs)),
+        expected["per_example"],
+        rtol=TOLERANCES[dtype],
+    )
+    assert_equal(
+        losses.MaximumMargin(**arguments, reduction="sum"),
+        case["labels"],
+        outputs,
+        dtype,
+        np.sum(expected["per_example"]),
+        expected["per_example_gradient"],
+    )
+
+
+@pytest.mark.parametrize("number", CASES)
+def test_ldam(golden, number, dtype):
+    case = golden[number]
+    expected = case["losses"]["ldam"]
+    loss = losses.LDAM(
+        case["class_counts"], expected["max_margin"], expected["scale"], dtype=dtype
+    )
+    assert_equal(
+        loss,
+        case["labels"],
+        case["cosines"],
+        dtype,
+        expected["reduced"],
+        expected["gradient"],
+    )
+
+
+@pytest.mark.parametrize("number", CASES)
+def test_weighted_ldam(golden, number, dtype):
+    case = golden[number]
+    expected = case["losses"]["ldam_weighted"]
+    counts = case["class_counts"]
+    weights = class_weights.effective_number(counts)
+    np.testing.assert_allclose(weights, case["effective_number_weights"], rtol=1e-12)
+    loss = losses.ClassWeighted(
+        losses.LDAM(counts, expected["max_margin"], expected["scale"], dtype=dtype),
+        len(counts),
+        weights,
+    )
+    assert_equal(
+        loss,
+        case["labels"],
+        case["cosines"],
+        dtype,
+        expected["reduced"],
+        expected["gradient"],
+    )
+
+
+@pytest.mark.parametrize("number", CASES)
+@pytest.mark.parametrize("name", ["focal_1", "focal_2"])
+def test_focal(golden, number, name, dtype):
+    case = golden[number]
+    expected = case["losses"][name]
+    assert expected["logits"] == "10 * cosines"
+    assert_equal(
+        losses.Focal(expected["gamma"], dtype=dtype),
+        case["labels"],
+        10 * np.asarray(case["cosines"]),
+        dtype,
+        expected["reduced"],
+        expected["gradient_to_logits"],
+    )
