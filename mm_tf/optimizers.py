@@ -1,0 +1,86 @@
+"""Stochastic gradient descent as PyTorch does it."""
+
+import keras
+from keras import ops
+
+from mm_tf import _checks
+
+
+@keras.saving.register_keras_serializable("mm_tf")
+class SGD(keras.optimizers.SGD):
+    r"""SGD whose weight decay goes through the momentum, as in PyTorch.
+
+    $$ g' = g + \lambda w, \quad m \leftarrow \mu m + g', \quad
+       w \leftarrow w - \eta m $$
+
+    `keras.optimizers.SGD` differs in two ways: its `weight_decay` is decoupled
+    (w is multiplied by 1 - eta * lambda, beside the momentum), and its momentum
+    holds the learning rates of the steps before, so that a drop of the learning
+    rate takes some steps to act.
+
+    Args:
+        learning_rate: A number > 0 or a Keras schedule.
+        momentum: In [0, 1].
+        l2: The lambda above, >= 0: half of it times the squared norm of all
+            trainable variables is what is added to the loss.
+        nesterov: Whether to use Nesterov momentum, in PyTorch's form.
+        name: The optimizer's name.
+        **kwargs: As for `keras.optimizers.SGD` (`clipnorm`, `use_ema`, ...), but
+            for `weight_decay`.
+
+    Raises:
+        ValueError: `l2` is negative, or `weight_decay` is given.
+
+    Example:
+
+    >>> import keras
+    >>> import mm_tf
+    >>> weight = keras.Variable([1.0])
+    >>> optimizer = mm_tf.optimizers.SGD(0.1, momentum=0.9, l2=0.5)
+    >>> optimizer.apply([keras.ops.convert_to_tensor([1.0])], [weight])
+    >>> round(float(weight[0]), 3)
+    0.85
+
+    Source: Sutskever et al., "On the importance of initialization and momentum
+    in deep learning", 2013, in the form of `torch.optim.SGD`.
+    """
+
+    def __init__(
+        self,
+        learning_rate=0.1,
+        momentum=0.9,
+        l2=2e-4,
+        nesterov=False,
+        name="sgd",
+        **kwargs,
+    ):
+        if kwargs.get("weight_decay") is not None:
+            raise ValueError(
+                "`weight_decay` is Keras's decoupled decay, another algorithm; use "
+                f"`l2`. Received: weight_decay={kwargs['weight_decay']!r}"
+            )
+        super().__init__(
+            learning_rate=learning_rate,
+            momentum=momentum,
+            nesterov=nesterov,
+            name=name,
+            **kwargs,
+        )
+        self.l2 = _checks.check_number("l2", l2, low=0.0)
+
+    def update_step(self, gradient, variable, learning_rate):
+        """Updates one variable; called by Keras."""
+        learning_rate = ops.cast(learning_rate, variable.dtype)
+        step = ops.cast(gradient, variable.dtype)
+        if self.l2 > 0:
+            step = step + ops.cast(self.l2, variable.dtype) * variable
+        if self.momentum > 0:
+            accumulator = self.momentums[self._get_variable_index(variable)]
+            momentum = ops.cast(self.momentum, variable.dtype)
+            accumulated = momentum * accumulator + step
+            self.assign(accumulator, accumulated)
+            step = step + momentum * accumulated if self.nesterov else accumulated
+        self.assign_sub(variable, learning_rate * step)
+
+    def get_config(self):
+        return {**super().get_config(), "l2": self.l2}

@@ -1,0 +1,147 @@
+import keras
+import numpy as np
+import pytest
+from gradients import value_and_gradient
+
+from mm_tf import layers
+
+
+def to_numpy(tensor):
+    return keras.ops.convert_to_numpy(tensor)
+
+
+@pytest.fixture
+def features():
+    return np.random.default_rng(0).normal(size=(6, 5)).astype("float32")
+
+
+def save_and_load(layer, inputs, tmp_path):
+    model = keras.Sequential([keras.Input(inputs.shape[1:]), layer])
+    model.save(tmp_path / "layer.keras")
+    return keras.saving.load_model(tmp_path / "layer.keras"), model
+
+
+class TestNormalizedDense:
+    def test_gives_cosines(self, features):
+        head = layers.NormalizedDense(3)
+        cosines = to_numpy(head(features))
+        kernel = to_numpy(head.kernel)
+        for i, feature in enumerate(features):
+            for j, weight in enumerate(kernel.T):
+                lengths = np.linalg.norm(feature) * np.linalg.norm(weight)
+                assert cosines[i, j] == pytest.approx(
+                    feature @ weight / lengths, abs=1e-6
+                )
+
+    def test_lengths_do_not_matter(self, features):
+        head = layers.NormalizedDense(3)
+        cosines = to_numpy(head(features))
+        head.kernel.assign(7.0 * head.kernel)
+        np.testing.assert_allclose(
+            to_numpy(head(1e-4 * features)), cosines, rtol=1e-5, atol=1e-7
+        )
+
+    def test_initial_weight_vectors_are_about_1_long(self):
+        head = layers.NormalizedDense(100)
+        head.build((None, 64))
+        lengths = np.linalg.norm(to_numpy(head.kernel), axis=0)
+        assert lengths.mean() == pytest.approx(1.0, abs=0.05)
+
+    def test_zero_features_have_zero_cosines_and_finite_gradient(self):
+        head = layers.NormalizedDense(3)
+        value, gradient = value_and_gradient(
+            lambda x: keras.ops.sum(head(x)), np.zeros((2, 5), "float32")
+        )
+        assert value == 0
+        assert np.all(np.isfinite(gradient))
+
+    @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+    def test_cosines_stay_float32_in_half_precision(self, features, policy):
+        head = layers.NormalizedDense(3, dtype=policy)
+        cosines = head(features)
+        exact = layers.NormalizedDense(3)
+        exact.build(features.shape)
+        exact.kernel.assign(head.kernel)
+        assert keras.backend.standardize_dtype(cosines.dtype) == "float32"
+        np.testing.assert_allclose(to_numpy(cosines), to_numpy(exact(features)))
+
+    def test_save_and_load(self, features, tmp_path):
+        copy, model = save_and_load(layers.NormalizedDense(3), features, tmp_path)
+        expected = model.predict(features, verbose=0)
+        np.testing.assert_array_equal(copy.predict(features, verbose=0), expected)
+
+    @pytest.mark.parametrize("units", [0, -1, 2.5, "10", True])
+    def test_wrong_units(self, units):
+        with pytest.raises(ValueError, match="`units` must be.*Received: units="):
+            layers.NormalizedDense(units)
+
+
+class TestRandomPaddedCrop:
+    @pytest.fixture
+    def images(self):
+        generator = np.random.default_rng(0)
+        return generator.integers(1, 256, (40, 6, 5, 3)).astype("uint8")
+
+    def test_each_image_is_a_crop_of_its_padded_self(self, images):
+        crop = layers.RandomPaddedCrop(padding=2, seed=1)
+        cropped = to_numpy(crop(images, training=True))
+        assert cropped.shape == images.shape
+        padded = np.pad(images, ((0, 0), (2, 2), (2, 2), (0, 0)))
+        corners = []
+        for image, whole in zip(cropped, padded, strict=True):
+            found = [
+                (top, left)
+                for top in range(5)
+                for left in range(5)
+                if np.array_equal(image, whole[top : top + 6, left : left + 5])
+            ]
+            assert len(found) == 1
+            corners += found
+        # Every row and column offset from 0 to 2 * padding turns up.
+        tops, lefts = zip(*corners, strict=True)
+        assert set(tops) == set(lefts) == set(range(5))
+
+    def test_images_pass_unchanged_outside_training(self, images):
+        crop = layers.RandomPaddedCrop(padding=2)
+        np.testing.assert_array_equal(to_numpy(crop(images)), images)
+        still = layers.RandomPaddedCrop(padding=0)
+        np.testing.assert_array_equal(to_numpy(still(images, training=True)), images)
+
+    def test_seed_decides_the_crops(self, images):
+        def two_batches(seed):
+            crop = layers.RandomPaddedCrop(padding=2, seed=seed)
+            return [to_numpy(crop(images, training=True)) for _ in range(2)]
+
+        first, second = two_batches(1)
+        np.testing.assert_array_equal(two_batches(1), [first, second])
+        assert not np.array_equal(first, second)
+        assert not np.array_equal(two_batches(2)[0], first)
+
+    def test_save_and_load(self, images, tmp_path):
+        copy, _ = save_and_load(
+            layers.RandomPaddedCrop(padding=3, seed=5), images, tmp_path
+        )
+        assert copy.layers[-1].padding == 3
+        assert copy.layers[-1].seed == 5
+
+    @pytest.mark.parametrize("padding", [-1, 1.5, None])
+    def test_wrong_padding(self, padding):
+        with pytest.raises(ValueError, match="`padding` must be.*Received"):
+            layers.RandomPaddedCrop(padding=padding)
+
+
+class TestPaddedShortcut:
+    @pytest.mark.parametrize("size", [7, 8])
+    def test_every_second_pixel_between_channels_of_zeros(self, size):
+        inputs = np.random.default_rng(0).normal(size=(2, size, size, 4))
+        inputs = inputs.astype("float32")
+        outputs = to_numpy(layers.PaddedShortcut(8)(inputs))
+        np.testing.assert_array_equal(outputs[..., 2:6], inputs[:, ::2, ::2])
+        assert not outputs[..., :2].any() and not outputs[..., 6:].any()
+        assert outputs.shape == layers.PaddedShortcut(8).compute_output_shape(
+            inputs.shape
+        )
+
+    def test_too_few_filters(self):
+        with pytest.raises(ValueError, match="`filters` must be at least the 4"):
+            layers.PaddedShortcut(2)(np.zeros((1, 8, 8, 4), "float32"))

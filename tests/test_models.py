@@ -1,0 +1,160 @@
+import keras
+import numpy as np
+import pytest
+
+from mm_tf import class_weights, layers, losses, models, optimizers
+
+
+def trainable_parameters(model):
+    return sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
+
+
+class TestGolden:
+    """Carries PyTorch's weights over and trains on from there."""
+
+    @pytest.fixture(scope="class")
+    def golden(self, shared):
+        with np.load(shared / "golden" / "resnet32_steps.npz") as file:
+            return dict(file)
+
+    @pytest.fixture
+    def model(self, golden):
+        model = models.resnet_cifar(10, depth=32, preprocess=False)
+        for layer in model.layers:
+            name = layer.name.replace("_", ".")
+            if isinstance(layer, keras.layers.BatchNormalization):
+                layer.gamma.assign(golden[f"init/{name}.weight"])
+                layer.beta.assign(golden[f"init/{name}.bias"])
+                layer.moving_mean.assign(golden[f"init/{name}.running_mean"])
+                layer.moving_variance.assign(golden[f"init/{name}.running_var"])
+            elif isinstance(layer, keras.layers.Conv2D):
+                layer.kernel.assign(golden[f"init/{name}.weight"])
+            elif isinstance(layer, layers.NormalizedDense):
+                layer.kernel.assign(golden["init/linear.weight"])
+        return model
+
+    def test_cosines_before_training(self, golden, model):
+        cosines = model.predict(golden["images_eval"], verbose=0)
+        np.testing.assert_allclose(
+            cosines, golden["cosines_eval_before"], rtol=0, atol=1e-6
+        )
+
+    def test_losses_of_six_steps(self, golden, model):
+        counts = golden["class_counts"]
+        weights = class_weights.effective_number(counts)
+        np.testing.assert_allclose(weights, golden["class_weights"])
+        loss = losses.ClassWeighted(losses.LDAM(counts), 10, weights)
+        model.compile(optimizers.SGD(0.05, momentum=0.9, l2=2e-4), loss)
+        measured = []
+        for images, labels in zip(golden["images"], golden["labels"], strict=True):
+            model.reset_metrics()
+            measured.append(float(model.train_on_batch(images, labels)))
+        # XLA's convolutions on a CPU round otherwise than PyTorch's, and the first
+        # update of this network multiplies that by a thousand.
+        first_four = 1e-3 if keras.backend.backend() == "jax" else 1e-4
+        np.testing.assert_allclose(measured[:4], golden["losses"][:4], rtol=first_four)
+        np.testing.assert_allclose(measured[4:], golden["losses"][4:], rtol=0.02)
+
+
+@pytest.mark.parametrize("depth", models.DEPTHS)
+def test_depth_is_the_number_of_layers_with_weights(depth):
+    model = models.resnet_cifar(10, depth=depth)
+    kinds = (keras.layers.Conv2D, layers.NormalizedDense)
+    assert sum(isinstance(layer, kinds) for layer in model.layers) == depth
+
+
+def test_parameters_of_the_reference_code():
+    assert trainable_parameters(models.resnet_cifar(10, head="linear")) == 464_154
+    assert trainable_parameters(models.resnet_cifar(10)) == 464_144
+
+
+def test_kernels_are_drawn_after_he():
+    model = models.resnet_cifar(10, seed=0)
+    kernel = keras.ops.convert_to_numpy(model.get_layer("layer3_2_conv1").kernel)
+    assert kernel.std() == pytest.approx(np.sqrt(2 / (9 * 64)), rel=0.02)
+    # Truncated draws would end at two standard deviations.
+    assert np.abs(kernel).max() > 3 * kernel.std()
+
+
+def test_seed_decides_the_weights():
+    def first_kernels(seed):
+        model = models.resnet_cifar(10, depth=20, seed=seed)
+        return [
+            keras.ops.convert_to_numpy(model.get_layer(name).kernel)
+            for name in ("conv1", "layer1_0_conv1", "layer1_0_conv2")
+        ]
+
+    once, again, other = first_kernels(1), first_kernels(1), first_kernels(2)
+    for mine, same, different in zip(once, again, other, strict=True):
+        np.testing.assert_array_equal(mine, same)
+        assert not np.array_equal(mine, different)
+    assert not np.array_equal(once[1], once[2])
+
+
+class TestPreprocessing:
+    @pytest.fixture
+    def images(self):
+        generator = np.random.default_rng(0)
+        return generator.integers(0, 256, (4, 32, 32, 3)).astype("uint8")
+
+    def test_normalizes_pixels(self, images):
+        model = models.resnet_cifar(10, depth=20, seed=3)
+        bare = models.resnet_cifar(10, depth=20, preprocess=False)
+        bare.set_weights(
+            [w for w in model.get_weights() if w.dtype == "float32" and w.ndim]
+        )
+        normalized = (images / 255 - models.CIFAR_MEAN) / models.CIFAR_STD
+        np.testing.assert_allclose(
+            model.predict(images, verbose=0),
+            bare.predict(normalized.astype("float32"), verbose=0),
+            atol=1e-5,
+        )
+
+    def test_floats_of_the_same_range_are_the_same(self, images):
+        model = models.resnet_cifar(10, depth=20)
+        np.testing.assert_array_equal(
+            model.predict(images, verbose=0),
+            model.predict(images.astype("float32"), verbose=0),
+        )
+
+    def test_augments_in_training_only(self, images):
+        model = models.resnet_cifar(10, depth=20, seed=0)
+        augmented = keras.Model(model.input, model.get_layer("rescale").output)
+        still = augmented(images, training=False)
+        np.testing.assert_array_equal(still, augmented(images, training=False))
+        moved = augmented(images, training=True)
+        assert not np.array_equal(still, moved)
+
+    def test_of_one_channel(self):
+        model = models.resnet_cifar(
+            5, depth=20, input_shape=(8, 8, 1), mean=0.3, std=0.4
+        )
+        outputs = model.predict(np.zeros((2, 8, 8, 1), "uint8"), verbose=0)
+        assert outputs.shape == (2, 5)
+
+
+def test_save_and_load(tmp_path):
+    model = models.resnet_cifar(10, depth=20)
+    images = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), "uint8")
+    model.save(tmp_path / "model.keras")
+    copy = keras.saving.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(
+        copy.predict(images, verbose=0), model.predict(images, verbose=0)
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name"),
+    [
+        (dict(num_classes=1), "num_classes"),
+        (dict(depth=33), "depth"),
+        (dict(head="cosine"), "head"),
+        (dict(input_shape=(32, 32)), "input_shape"),
+        (dict(mean=(0.5, 0.5)), "mean"),
+        (dict(std=0.0), "std"),
+        (dict(crop_padding=-1), "padding"),
+    ],
+)
+def test_wrong_arguments(arguments, name):
+    with pytest.raises(ValueError, match=f"`{name}` must be.*Received: {name}="):
+        models.resnet_cifar(**{"num_classes": 10, **arguments})

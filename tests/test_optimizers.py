@@ -1,0 +1,99 @@
+import json
+
+import keras
+import numpy as np
+import pytest
+
+from mm_tf import optimizers
+
+RATES = (0.1, 0.1, 0.1, 0.001, 0.001)
+
+
+@pytest.fixture
+def gradients():
+    return np.random.default_rng(0).normal(size=(len(RATES), 3)).astype("float32")
+
+
+def steps_of_keras(optimizer, gradients):
+    weight = keras.Variable(np.array([1.0, -2.0, 0.5], "float32"))
+    values = []
+    for rate, gradient in zip(RATES, gradients, strict=True):
+        optimizer.learning_rate = rate
+        optimizer.apply([keras.ops.convert_to_tensor(gradient)], [weight])
+        values.append(keras.ops.convert_to_numpy(weight).copy())
+    return np.array(values)
+
+
+def steps_of_torchs_rule(gradients, momentum, l2, nesterov):
+    """The update that PyTorch's documentation of `torch.optim.SGD` gives."""
+    weight, buffer, values = np.array([1.0, -2.0, 0.5]), None, []
+    for rate, gradient in zip(RATES, gradients, strict=True):
+        step = gradient + l2 * weight
+        if momentum:
+            buffer = step if buffer is None else momentum * buffer + step
+            step = step + momentum * buffer if nesterov else buffer
+        weight = weight - rate * step
+        values.append(weight)
+    return np.array(values)
+
+
+@pytest.mark.parametrize("nesterov", [False, True])
+@pytest.mark.parametrize("l2", [0.0, 0.3])
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+def test_is_torchs_rule_over_a_drop_of_the_rate(gradients, momentum, l2, nesterov):
+    if nesterov and not momentum:
+        pytest.skip("PyTorch refuses Nesterov without momentum")
+    expected = steps_of_torchs_rule(gradients, momentum, l2, nesterov)
+    optimizer = optimizers.SGD(0.1, momentum=momentum, l2=l2, nesterov=nesterov)
+    np.testing.assert_allclose(
+        steps_of_keras(optimizer, gradients), expected, rtol=1e-5, atol=1e-6
+    )
+
+
+@pytest.mark.parametrize("nesterov", [False, True])
+def test_is_torch(gradients, nesterov):
+    torch = pytest.importorskip("torch")
+    weight = torch.tensor([1.0, -2.0, 0.5], requires_grad=True)
+    reference = torch.optim.SGD(
+        [weight], lr=0.1, momentum=0.9, weight_decay=0.3, nesterov=nesterov
+    )
+    expected = []
+    for rate, gradient in zip(RATES, gradients, strict=True):
+        reference.param_groups[0]["lr"] = rate
+        weight.grad = torch.tensor(gradient)
+        reference.step()
+        expected.append(weight.detach().numpy().copy())
+    optimizer = optimizers.SGD(0.1, momentum=0.9, l2=0.3, nesterov=nesterov)
+    np.testing.assert_allclose(
+        steps_of_keras(optimizer, gradients), expected, rtol=1e-5, atol=1e-6
+    )
+
+
+def test_differs_from_kerass_decoupled_decay(gradients):
+    mine = steps_of_keras(optimizers.SGD(0.1, momentum=0.9, l2=0.3), gradients)
+    decoupled = keras.optimizers.SGD(0.1, momentum=0.9, weight_decay=0.3)
+    assert not np.allclose(mine, steps_of_keras(decoupled, gradients), rtol=1e-3)
+
+
+def test_json_round_trip(gradients):
+    optimizer = optimizers.SGD(0.1, momentum=0.8, l2=0.01, nesterov=True, clipnorm=1.0)
+    text = json.dumps(keras.saving.serialize_keras_object(optimizer))
+    copy = keras.saving.deserialize_keras_object(json.loads(text))
+    assert copy.get_config() == optimizer.get_config()
+    np.testing.assert_array_equal(
+        steps_of_keras(copy, gradients), steps_of_keras(optimizer, gradients)
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (dict(l2=-1), "`l2` must be.*Received: l2=-1"),
+        (dict(l2="a lot"), "`l2` must be"),
+        (dict(weight_decay=1e-4), "use `l2`.*Received: weight_decay=0.0001"),
+        (dict(momentum=1.5), "momentum"),
+    ],
+)
+def test_wrong_arguments(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        optimizers.SGD(0.1, **arguments)
