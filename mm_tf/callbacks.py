@@ -1,0 +1,276 @@
+"""Callbacks: deferred re-weighting, the learning rate, test error, speed."""
+
+import time
+
+import keras
+import numpy as np
+
+from mm_tf import _checks, metrics
+from mm_tf.losses import ClassWeighted
+
+PAPER_DROPS = ((160, 1e-2), (180, 1e-4))
+
+
+class DeferredReweighting(keras.callbacks.Callback):
+    """Weighs the classes from a given epoch on (DRW).
+
+    The model must be compiled with a `mm_tf.losses.ClassWeighted` loss. Before
+    `start_epoch` all classes weigh 1, from it on `class_weights`; which epoch it
+    is decides alone, so that `fit(..., initial_epoch=170)` has the weights too.
+
+    Args:
+        class_weights: The weight of each class, [K]: `effective_number(counts)`
+            or `inverse_frequency(counts)` of `mm_tf.class_weights`.
+        start_epoch: The first epoch, counted from 0, with these weights.
+
+    Raises:
+        ValueError: `start_epoch` is negative; when training begins: the model's
+            loss is not `ClassWeighted`, or it has another number of classes.
+
+    Example:
+
+    >>> import keras
+    >>> import mm_tf
+    >>> counts = [500, 50]
+    >>> model = keras.Sequential([keras.Input([8]), mm_tf.layers.NormalizedDense(2)])
+    >>> loss = mm_tf.losses.ClassWeighted(mm_tf.losses.MaximumMargin(), 2)
+    >>> model.compile(optimizer="sgd", loss=loss)
+    >>> weights = mm_tf.class_weights.inverse_frequency(counts)
+    >>> drw = mm_tf.callbacks.DeferredReweighting(weights, start_epoch=1)
+    >>> x, y = keras.ops.ones([4, 8]), keras.ops.zeros([4])
+    >>> history = model.fit(x, y, epochs=2, callbacks=[drw], verbose=0)
+    >>> print(loss.class_weights.round(3))
+    [0.182 1.818]
+
+    Source: Kang, Vu, Yoo 2021, Algorithm 1 (after Cao et al. 2019).
+    """
+
+    def __init__(self, class_weights, start_epoch=160):
+        super().__init__()
+        self.class_weights = np.asarray(class_weights, dtype="float64")
+        self.start_epoch = _checks.check_integer("start_epoch", start_epoch, low=0)
+
+    def on_train_begin(self, logs=None):
+        losses = self._class_weighted_losses()
+        if not losses:
+            raise ValueError(
+                "DeferredReweighting needs a model compiled with a "
+                "`mm_tf.losses.ClassWeighted` loss, for example "
+                "`loss=ClassWeighted(MaximumMargin(), num_classes)`. "
+                f"Received: loss={getattr(self.model, 'loss', None)!r}"
+            )
+        for loss in losses:
+            if self.class_weights.shape != (loss.num_classes,):
+                raise ValueError(
+                    f"`class_weights` must be {loss.num_classes} numbers, one for each "
+                    "class of the loss. Received: "
+                    f"class_weights of the shape {self.class_weights.shape}"
+                )
+
+    def on_epoch_begin(self, epoch, logs=None):
+        is_on = epoch >= self.start_epoch
+        weights = self.class_weights if is_on else np.ones_like(self.class_weights)
+        changed = False
+        for loss in self._class_weighted_losses():
+            if not np.allclose(loss.class_weights, weights, rtol=1e-6, atol=0):
+                loss.set_class_weights(weights)
+                changed = True
+        if changed and keras.backend.backend() == "jax":
+            # JAX compiled the old weights into the step as constants.
+            self.model.make_train_function(force=True)
+
+    def _class_weighted_losses(self):
+        losses = keras.tree.flatten(getattr(self.model, "loss", None))
+        return [loss for loss in losses if isinstance(loss, ClassWeighted)]
+
+
+def warm_up_step_decay(epoch, learning_rate, warmup_epochs=5, drops=PAPER_DROPS):
+    """Returns the learning rate of an epoch: linear warm-up, then steps down.
+
+    Args:
+        epoch: The epoch, counted from 0.
+        learning_rate: The rate after the warm-up.
+        warmup_epochs: w: epoch e < w has the rate (e + 1) / w of it.
+        drops: Pairs (epoch, factor), epochs ascending: from that epoch on the rate
+            is `learning_rate * factor`. Factors do not multiply each other.
+
+    Example:
+
+    >>> import mm_tf
+    >>> for epoch in (0, 4, 159, 160, 180):
+    ...     print(epoch, f"{mm_tf.callbacks.warm_up_step_decay(epoch, 0.1):.0e}")
+    0 2e-02
+    4 1e-01
+    159 1e-01
+    160 1e-03
+    180 1e-05
+
+    Source: the code of Cao et al. 2019, which the authors of the paper use.
+    """
+    if epoch < warmup_epochs:
+        return learning_rate * (epoch + 1) / warmup_epochs
+    factor = 1.0
+    for first_epoch, dropped in drops:
+        if epoch >= first_epoch:
+            factor = dropped
+    return learning_rate * factor
+
+
+class WarmUpStepDecay(keras.callbacks.LearningRateScheduler):
+    """Sets the learning rate of each epoch: linear warm-up, then steps down.
+
+    See `warm_up_step_decay`. By default the paper's 200 epochs: 5 of warm-up,
+    x 0.01 from epoch 160, x 0.0001 from epoch 180.
+
+    Args:
+        learning_rate: The rate after the warm-up, > 0.
+        warmup_epochs: The number of epochs of warm-up, >= 0.
+        drops: Pairs (epoch, factor), epochs ascending.
+
+    Raises:
+        ValueError: An argument is not as described.
+
+    Example:
+
+    >>> import mm_tf
+    >>> schedule = mm_tf.callbacks.WarmUpStepDecay(0.1, drops=[(8, 0.01)])
+    >>> round(schedule.schedule(9), 6)
+    0.001
+    """
+
+    def __init__(self, learning_rate, warmup_epochs=5, drops=PAPER_DROPS):
+        self.learning_rate = _checks.check_number(
+            "learning_rate", learning_rate, low=0.0, low_allowed=False
+        )
+        self.warmup_epochs = _checks.check_integer(
+            "warmup_epochs", warmup_epochs, low=0
+        )
+        self.drops = tuple((int(epoch), float(factor)) for epoch, factor in drops)
+        epochs = [epoch for epoch, _ in self.drops]
+        if epochs != sorted(epochs):
+            raise ValueError(
+                f"The epochs of `drops` must ascend. Received: drops={drops!r}"
+            )
+        super().__init__(
+            lambda epoch, _=None: warm_up_step_decay(
+                epoch, self.learning_rate, self.warmup_epochs, self.drops
+            )
+        )
+
+
+class TestError(keras.callbacks.Callback):
+    """Measures the error on test images after every epoch, also class by class.
+
+    It adds to the logs, in %: `test_top1_error`, `test_balanced_error` (the mean
+    over classes) and `test_many_shot_error`, `test_medium_shot_error`,
+    `test_few_shot_error` (the mean over the classes of the group, where there are
+    any). What a callback behind it, or `fit`'s history, reads, holds them.
+
+    Args:
+        images: Test images [N, height, width, channels], as the model takes them.
+        labels: Integer labels, [N].
+        class_counts: Training images of each class, [K], for the shot groups.
+        batch_size: Images of a step, >= 1.
+
+    Attributes:
+        per_class_errors: For each epoch, the error of each class in %, [K].
+        predictions: The predicted classes after the last epoch, [N].
+
+    Example:
+
+    >>> import keras
+    >>> import numpy as np
+    >>> import mm_tf
+    >>> model = keras.Sequential([keras.Input([2]), mm_tf.layers.NormalizedDense(2)])
+    >>> model.compile("sgd", mm_tf.losses.MaximumMargin())
+    >>> x, y = np.eye(2, dtype="float32"), np.arange(2)
+    >>> test = mm_tf.callbacks.TestError(x, y, class_counts=[500, 5])
+    >>> history = model.fit(x, y, callbacks=[test], verbose=0).history
+    >>> [len(errors) for errors in test.per_class_errors]
+    [2]
+    """
+
+    # Its name begins as pytest's test classes do.
+    __test__ = False
+
+    def __init__(self, images, labels, class_counts, batch_size=500):
+        super().__init__()
+        self.images = images
+        self.labels = np.asarray(labels)
+        self.batch_size = _checks.check_integer("batch_size", batch_size, low=1)
+        self.num_classes = len(_checks.check_class_counts(class_counts))
+        self._groups = {
+            group: metrics.shot_group(class_counts, group)
+            for group in metrics.SHOT_GROUPS
+        }
+        self.per_class_errors = []
+        self.predictions = None
+
+    def on_train_begin(self, logs=None):
+        self.per_class_errors = []
+
+    def on_epoch_end(self, epoch, logs=None):
+        outputs = self.model.predict(self.images, batch_size=self.batch_size, verbose=0)
+        self.predictions = np.argmax(outputs, axis=-1)
+        errors = metrics.per_class_error(
+            self.labels, self.predictions, self.num_classes
+        )
+        self.per_class_errors.append(errors)
+        if logs is None:
+            return
+        logs["test_top1_error"] = 100.0 * float(
+            np.mean(self.predictions != self.labels)
+        )
+        logs["test_balanced_error"] = metrics.mean_error(errors)
+        for group, classes in self._groups.items():
+            error = metrics.mean_error(errors, classes)
+            if error is not None:
+                logs[f"test_{group}_shot_error"] = error
+
+
+class Throughput(keras.callbacks.Callback):
+    """Measures how many training images a second each epoch takes.
+
+    It must stand before callbacks that work at an epoch's end, so that their time
+    does not count.
+
+    Args:
+        images_per_epoch: The number of training images of an epoch, >= 1.
+
+    Attributes:
+        seconds: The seconds of training of each epoch; the first one also holds
+            the compilation of the step.
+
+    Example:
+
+    >>> import mm_tf
+    >>> throughput = mm_tf.callbacks.Throughput(100)
+    >>> throughput.seconds = [9.0, 2.0, 2.0]
+    >>> throughput.images_per_second
+    50.0
+    """
+
+    def __init__(self, images_per_epoch):
+        super().__init__()
+        self.images_per_epoch = _checks.check_integer(
+            "images_per_epoch", images_per_epoch, low=1
+        )
+        self.seconds = []
+        self._began = None
+
+    @property
+    def images_per_second(self):
+        """Images a second in the median epoch, without the first if it can be."""
+        seconds = self.seconds[1:] or self.seconds
+        return self.images_per_epoch / float(np.median(seconds)) if seconds else None
+
+    def on_train_begin(self, logs=None):
+        self.seconds = []
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._began = time.perf_counter()
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.seconds.append(time.perf_counter() - self._began)
+        if logs is not None:
+            logs["images_per_second"] = self.images_per_epoch / self.seconds[-1]

@@ -1,0 +1,207 @@
+"""Errors by class, and by how many training images the classes have."""
+
+from types import MappingProxyType
+
+import keras
+import numpy as np
+from keras import ops
+
+from mm_tf import _checks
+
+# Smallest and largest number of training images of a class in each group, as is
+# usual since Liu et al., "Large-Scale Long-Tailed Recognition in an Open World",
+# 2019.
+SHOT_GROUPS = MappingProxyType(
+    {"many": (101, float("inf")), "medium": (20, 100), "few": (1, 19)}
+)
+
+
+def shot_group(class_counts, group):
+    """Returns which classes are many-, medium- or few-shot.
+
+    Many-shot classes have more than 100 training images, medium-shot ones 20 to
+    100, few-shot ones fewer than 20.
+
+    Args:
+        class_counts: Training images of each class, K whole numbers >= 1.
+        group: `"many"`, `"medium"` or `"few"`.
+
+    Returns:
+        bool array [K].
+
+    Raises:
+        ValueError: `class_counts` or `group` is not as described.
+
+    Example:
+
+    >>> import mm_tf
+    >>> print(mm_tf.metrics.shot_group([500, 100, 20, 5], "medium"))
+    [False  True  True False]
+    """
+    counts = _checks.check_class_counts(class_counts)
+    if group not in SHOT_GROUPS:
+        raise ValueError(
+            f"`group` must be one of {tuple(SHOT_GROUPS)}. Received: group={group!r}"
+        )
+    low, high = SHOT_GROUPS[group]
+    return (counts >= low) & (counts <= high)
+
+
+def per_class_error(labels, predictions, num_classes):
+    """Returns the share of each class's images that were classified wrongly.
+
+    Args:
+        labels: Integer labels, [N].
+        predictions: Predicted classes, [N].
+        num_classes: The number of classes K.
+
+    Returns:
+        float64 array [K], in %; NaN for a class without images.
+
+    Example:
+
+    >>> import mm_tf
+    >>> print(mm_tf.metrics.per_class_error([0, 0, 1], [0, 1, 1], 2))
+    [50.  0.]
+    """
+    from sklearn.metrics import recall_score
+
+    recall = recall_score(
+        labels,
+        predictions,
+        labels=np.arange(num_classes),
+        average=None,
+        zero_division=np.nan,
+    )
+    return 100.0 * (1.0 - recall)
+
+
+def mean_error(errors, classes=None):
+    """Returns the mean of per-class errors over some classes, None over none.
+
+    Args:
+        errors: Per-class errors in %, [K]; NaN for a class without images.
+        classes: bool [K], which classes count; all by default.
+
+    Example:
+
+    >>> import mm_tf
+    >>> mm_tf.metrics.mean_error([10.0, 30.0])
+    20.0
+    """
+    errors = np.asarray(errors, dtype="float64")
+    if classes is not None:
+        errors = errors[classes]
+    errors = errors[~np.isnan(errors)]
+    return float(errors.mean()) if errors.size else None
+
+
+class _PerClassAccuracy(keras.metrics.Metric):
+    """Counts right answers and images of each class."""
+
+    def __init__(self, num_classes, name, dtype=None):
+        super().__init__(name=name, dtype=dtype)
+        self.num_classes = _checks.check_integer("num_classes", num_classes, low=2)
+        self._right = self._counter("right")
+        self._seen = self._counter("seen")
+
+    def _counter(self, name):
+        return self.add_variable((self.num_classes,), initializer="zeros", name=name)
+
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        labels = ops.cast(ops.reshape(y_true, (-1,)), "int32")
+        is_right = ops.cast(ops.argmax(y_pred, axis=-1) == labels, self.dtype)
+        seen = ops.one_hot(labels, self.num_classes, dtype=self.dtype)
+        if sample_weight is not None:
+            weights = ops.cast(ops.reshape(sample_weight, (-1, 1)), self.dtype)
+            seen = seen * weights
+        right = seen * ops.expand_dims(is_right, axis=-1)
+        self._seen.assign_add(ops.sum(seen, axis=0))
+        self._right.assign_add(ops.sum(right, axis=0))
+
+    def _mean_over(self, classes):
+        counted = ops.where(self._seen > 0, classes, ops.zeros_like(classes))
+        accuracies = ops.divide_no_nan(self._right, self._seen)
+        return ops.divide_no_nan(ops.sum(accuracies * counted), ops.sum(counted))
+
+
+@keras.saving.register_keras_serializable("mm_tf")
+class BalancedAccuracy(_PerClassAccuracy):
+    r"""The mean over the classes of each class's accuracy.
+
+    $$ \frac{1}{K} \sum_j \frac{\text{right answers of class } j}
+                               {\text{images of class } j} $$
+
+    Args:
+        num_classes: The number of classes K, >= 2.
+        name: The metric's name.
+        dtype: The dtype of its result.
+
+    Labels are integers [N], outputs [N, K]. The result is in [0, 1]; classes of
+    which no image was seen do not count.
+
+    Example:
+
+    >>> import mm_tf
+    >>> metric = mm_tf.metrics.BalancedAccuracy(2)
+    >>> metric.update_state([0, 0, 0, 1], [[1.0, 0.0]] * 4)
+    >>> float(metric.result())
+    0.5
+    """
+
+    def __init__(self, num_classes, name="balanced_accuracy", dtype=None):
+        super().__init__(num_classes, name, dtype)
+
+    def result(self):
+        return self._mean_over(ops.ones((self.num_classes,), dtype=self.dtype))
+
+    def get_config(self):
+        return {**super().get_config(), "num_classes": self.num_classes}
+
+
+@keras.saving.register_keras_serializable("mm_tf")
+class ShotAccuracy(_PerClassAccuracy):
+    """The mean accuracy of the many-, medium- or few-shot classes.
+
+    Args:
+        class_counts: Training images of each class, K whole numbers >= 1.
+        group: `"many"` (> 100), `"medium"` (20 to 100) or `"few"` (< 20).
+        name: The metric's name, `<group>_shot_accuracy` by default.
+        dtype: The dtype of its result.
+
+    Labels are integers [N], outputs [N, K]. The result is in [0, 1]; classes of
+    which no image was seen do not count.
+
+    Raises:
+        ValueError: An argument is not as described, or no class is in the group.
+
+    Example:
+
+    >>> import mm_tf
+    >>> metric = mm_tf.metrics.ShotAccuracy([500, 5], group="few")
+    >>> metric.update_state([0, 0, 1, 1], [[1.0, 0.0], [1, 0], [0, 1], [1, 0]])
+    >>> float(metric.result())
+    0.5
+    """
+
+    def __init__(self, class_counts, group, name=None, dtype=None):
+        classes = shot_group(class_counts, group)
+        if not classes.any():
+            raise ValueError(
+                f"No class is {group}-shot, so there is no accuracy to take the mean "
+                f"of. Received: class_counts={list(class_counts)!r}, group={group!r}"
+            )
+        super().__init__(len(classes), name or f"{group}_shot_accuracy", dtype)
+        self.class_counts = [int(count) for count in class_counts]
+        self.group = group
+        self._classes = classes
+
+    def result(self):
+        return self._mean_over(ops.convert_to_tensor(self._classes, dtype=self.dtype))
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "class_counts": self.class_counts,
+            "group": self.group,
+        }

@@ -1,0 +1,138 @@
+import keras
+import numpy as np
+import pytest
+
+from mm_tf import callbacks, layers, losses
+
+WEIGHTS = np.array([0.5, 1.0, 1.5])
+
+
+@pytest.fixture
+def examples():
+    generator = np.random.default_rng(0)
+    x = generator.normal(size=(12, 4)).astype("float32")
+    return x, np.array([0] * 6 + [1] * 4 + [2] * 2)
+
+
+def build(loss, jit_compile="auto"):
+    initializer = keras.initializers.RandomNormal(seed=1)
+    model = keras.Sequential(
+        [keras.Input([4]), layers.NormalizedDense(3, kernel_initializer=initializer)]
+    )
+    model.compile(keras.optimizers.SGD(0.0), loss, jit_compile=jit_compile)
+    return model
+
+
+def loss_of(examples, weights):
+    x, y = examples
+    model = build(losses.ClassWeighted(losses.MaximumMargin(), 3, weights))
+    return model.evaluate(x, y, verbose=0)
+
+
+class TestDeferredReweighting:
+    @pytest.mark.parametrize("jit_compile", [False, True])
+    def test_acts_from_its_epoch_on_and_not_before(self, examples, jit_compile):
+        if jit_compile and keras.backend.backend() == "torch":
+            pytest.skip("torch.compile needs a C++ compiler, which users may not have")
+        x, y = examples
+        model = build(losses.ClassWeighted(losses.MaximumMargin(), 3), jit_compile)
+        history = model.fit(
+            x,
+            y,
+            batch_size=12,
+            epochs=5,
+            callbacks=[callbacks.DeferredReweighting(WEIGHTS, start_epoch=3)],
+            verbose=0,
+        ).history
+        # The learning rate is 0: only the weights change the loss.
+        plain = loss_of(examples, None)
+        weighted = loss_of(examples, WEIGHTS)
+        assert plain != pytest.approx(weighted, rel=1e-3)
+        expected = [plain] * 3 + [weighted] * 2
+        np.testing.assert_allclose(history["loss"], expected, rtol=1e-5)
+
+    def test_a_later_start_has_the_weights_and_an_early_one_loses_them(self, examples):
+        x, y = examples
+        model = build(losses.ClassWeighted(losses.MaximumMargin(), 3))
+        drw = callbacks.DeferredReweighting(WEIGHTS, start_epoch=3)
+        model.fit(x, y, initial_epoch=4, epochs=5, callbacks=[drw], verbose=0)
+        np.testing.assert_allclose(model.loss.class_weights, WEIGHTS)
+        model.fit(x, y, epochs=1, callbacks=[drw], verbose=0)
+        np.testing.assert_array_equal(model.loss.class_weights, [1, 1, 1])
+
+    def test_needs_a_class_weighted_loss(self, examples):
+        x, y = examples
+        drw = callbacks.DeferredReweighting(WEIGHTS, start_epoch=0)
+        with pytest.raises(ValueError, match="ClassWeighted.*Received: loss="):
+            build(losses.MaximumMargin()).fit(x, y, callbacks=[drw], verbose=0)
+
+    def test_other_number_of_classes(self, examples):
+        x, y = examples
+        drw = callbacks.DeferredReweighting([1.0, 2.0], start_epoch=0)
+        model = build(losses.ClassWeighted(losses.MaximumMargin(), 3))
+        with pytest.raises(ValueError, match="`class_weights` must be 3 numbers"):
+            model.fit(x, y, callbacks=[drw], verbose=0)
+
+    @pytest.mark.parametrize("start_epoch", [-1, 1.5, None])
+    def test_wrong_epoch(self, start_epoch):
+        with pytest.raises(ValueError, match="`start_epoch` must be.*Received"):
+            callbacks.DeferredReweighting(WEIGHTS, start_epoch=start_epoch)
+
+
+class TestWarmUpStepDecay:
+    def test_papers_schedule(self):
+        rates = [callbacks.warm_up_step_decay(epoch, 0.1) for epoch in range(200)]
+        np.testing.assert_allclose(rates[:6], [0.02, 0.04, 0.06, 0.08, 0.1, 0.1])
+        np.testing.assert_allclose(rates[5:160], 0.1)
+        np.testing.assert_allclose(rates[160:180], 1e-3)
+        np.testing.assert_allclose(rates[180:], 1e-5)
+
+    def test_sets_the_optimizers_rate(self, examples):
+        x, y = examples
+        schedule = callbacks.WarmUpStepDecay(0.4, warmup_epochs=2, drops=[(3, 0.1)])
+        model = build(losses.MaximumMargin())
+        history = model.fit(x, y, epochs=4, callbacks=[schedule], verbose=0).history
+        np.testing.assert_allclose(history["learning_rate"], [0.2, 0.4, 0.4, 0.04])
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            (dict(learning_rate=0), "`learning_rate` must be"),
+            (dict(learning_rate=0.1, warmup_epochs=-1), "`warmup_epochs` must be"),
+            (dict(learning_rate=0.1, drops=[(5, 0.1), (3, 0.01)]), "ascend"),
+        ],
+    )
+    def test_wrong_arguments(self, arguments, message):
+        with pytest.raises(ValueError, match=message):
+            callbacks.WarmUpStepDecay(**arguments)
+
+
+class TestTestError:
+    def test_measures_what_the_model_predicts(self, examples, tmp_path):
+        x, y = examples
+        model = build(losses.MaximumMargin())
+        test = callbacks.TestError(x, y, class_counts=[500, 50, 30], batch_size=5)
+        log = keras.callbacks.CSVLogger(str(tmp_path / "history.csv"))
+        history = model.fit(
+            x, y, epochs=2, callbacks=[test, log], shuffle=False, verbose=0
+        ).history
+        predicted = model.predict(x, verbose=0).argmax(axis=1)
+        errors = [100 * np.mean(predicted[y == j] != j) for j in range(3)]
+        np.testing.assert_allclose(test.per_class_errors[-1], errors)
+        np.testing.assert_array_equal(test.predictions, predicted)
+        last = {name: values[-1] for name, values in history.items()}
+        assert last["test_top1_error"] == pytest.approx(100 * np.mean(predicted != y))
+        assert last["test_balanced_error"] == pytest.approx(np.mean(errors))
+        assert last["test_many_shot_error"] == pytest.approx(errors[0])
+        assert last["test_medium_shot_error"] == pytest.approx(np.mean(errors[1:]))
+        assert "test_few_shot_error" not in last
+        assert "test_top1_error" in (tmp_path / "history.csv").read_text()
+
+
+def test_throughput_leaves_out_the_epoch_that_compiles(examples):
+    x, y = examples
+    throughput = callbacks.Throughput(12)
+    build(losses.MaximumMargin()).fit(x, y, epochs=3, callbacks=[throughput], verbose=0)
+    assert len(throughput.seconds) == 3
+    expected = 12 / np.median(throughput.seconds[1:])
+    assert throughput.images_per_second == pytest.approx(expected)
