@@ -1,0 +1,60 @@
+"""Data sets, imbalanced subsets of them, and batches for `model.fit`.
+
+The names of `mm_tf.data.pipeline` need Keras, which is imported when one of them
+is first used. Everything else needs NumPy alone until a data set is read.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from mm_tf.data.imbalance import (
+    IMBALANCES,
+    balanced_counts,
+    class_counts,
+    long_tailed_counts,
+    step_counts,
+    subsample,
+)
+from mm_tf.data.order import EpochOrder
+from mm_tf.data.sources import (
+    DATASETS,
+    DatasetInfo,
+    DatasetUnavailableError,
+    ImageData,
+    imbalanced,
+    load,
+)
+
+if TYPE_CHECKING:
+    from mm_tf.data.pipeline import ArrayBatches, fit_data, training_pipeline
+
+__all__ = [
+    "DATASETS",
+    "IMBALANCES",
+    "ArrayBatches",
+    "DatasetInfo",
+    "DatasetUnavailableError",
+    "EpochOrder",
+    "ImageData",
+    "balanced_counts",
+    "class_counts",
+    "fit_data",
+    "imbalanced",
+    "load",
+    "long_tailed_counts",
+    "step_counts",
+    "subsample",
+    "training_pipeline",
+]
+
+_FROM_PIPELINE = frozenset({"ArrayBatches", "fit_data", "training_pipeline"})
+
+
+def __getattr__(name: str) -> Any:
+    if name in _FROM_PIPELINE:
+        return getattr(importlib.import_module("mm_tf.data.pipeline"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(set(globals()) | set(__all__))

@@ -1,0 +1,31 @@
+"""Checks of arguments that several modules of `mm_tf.data` share."""
+
+from typing import Any
+
+import numpy as np
+
+
+def check_integers(name: str, values: Any, *, low: int) -> np.ndarray:
+    """Returns `values` as an `int64` array [N] of numbers of at least `low`.
+
+    Args:
+        name: The argument's name, for the message.
+        values: What was received.
+        low: The smallest allowed number.
+
+    Raises:
+        ValueError: If they are not one-dimensional integers of at least `low`,
+            or if there are none.
+    """
+    array = np.asarray(values)
+    expected = f"a one-dimensional array, not empty, of integers >= {low}"
+    if array.ndim != 1 or not len(array) or not np.issubdtype(array.dtype, np.integer):
+        raise ValueError(
+            f"`{name}` must be {expected}. "
+            f"Received: {name} of shape {array.shape} and dtype {array.dtype}"
+        )
+    if array.min() < low:
+        raise ValueError(
+            f"`{name}` must be {expected}. Received: {name} with {array.min()} in it"
+        )
+    return array.astype(np.int64)

@@ -1,0 +1,167 @@
+"""The order in which a training run draws its examples."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from mm_tf._checks import check_integer
+from mm_tf.data._checks import check_integers
+
+
+class EpochOrder:
+    """Which examples an epoch draws, and in which order.
+
+    The order of an epoch is a function of the seed and the epoch alone. A run
+    can therefore stop after any epoch and go on later as if it had never
+    stopped, and two runs of one seed see the same batches.
+
+    An epoch before `resample_from` goes through all `N` examples once, shuffled.
+    From `resample_from` on it makes `N` draws with replacement, in which an
+    example of class `j` has the probability
+
+    ```
+    p = class_weights[j] / (sum over all examples i of class_weights[labels[i]])
+    ```
+
+    With inverse class frequencies as weights every class is drawn equally often
+    (class-balanced re-sampling); from a late epoch on, that is the deferred
+    re-sampling (DRS) of Cao et al.
+
+    Args:
+        labels: Classes of the examples, integers [N] from 0.
+        batch_size: Examples in a batch, at least 1. The last batch of an epoch
+            is smaller where `N` is not a multiple of it.
+        seed: Seed of all epochs, an integer of at least 0.
+        class_weights: Weights [K] of the draws, at least 0 each and more than 0
+            for some class that occurs; only their proportions count. Needed
+            where `resample_from` is given. Defaults to `None`.
+        resample_from: First epoch that draws with replacement, counted from 0.
+            Defaults to `None`, never.
+
+    Raises:
+        ValueError: If an argument is not as described.
+
+    Example:
+
+    >>> from mm_tf.data import EpochOrder
+    >>> order = EpochOrder(labels=[0, 0, 0, 1, 2], batch_size=2, seed=0)
+    >>> order.steps_per_epoch
+    3
+    >>> sorted(order.order(epoch=7).tolist())
+    [0, 1, 2, 3, 4]
+    >>> [len(order.batch(step)) for step in range(4)]
+    [2, 2, 1, 2]
+
+    Reference:
+
+    - [Cao et al., 2019](https://arxiv.org/abs/1906.07413), section 4.1 and
+      table 2
+    """
+
+    def __init__(
+        self,
+        labels: Sequence[int] | np.ndarray,
+        batch_size: int,
+        seed: int,
+        class_weights: Sequence[float] | np.ndarray | None = None,
+        resample_from: int | None = None,
+    ):
+        labels = check_integers("labels", labels, low=0)
+        self.num_examples = len(labels)
+        self.batch_size = check_integer("batch_size", batch_size, low=1)
+        self.seed = check_integer("seed", seed, low=0)
+        if class_weights is not None:
+            class_weights = _check_class_weights(class_weights, labels)
+        if resample_from is not None:
+            resample_from = check_integer("resample_from", resample_from, low=0)
+            if class_weights is None:
+                raise ValueError(
+                    "`class_weights` must be given where `resample_from` is. "
+                    f"Received: resample_from={resample_from}, class_weights=None"
+                )
+        self.resample_from = resample_from
+        self._probabilities = None
+        if class_weights is not None:
+            example_weights = class_weights[labels]
+            self._probabilities = example_weights / example_weights.sum()
+        self._last: tuple[int, np.ndarray] | None = None
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Batches in an epoch, the last and perhaps smaller one included."""
+        return -(-self.num_examples // self.batch_size)
+
+    def order(self, epoch: int) -> np.ndarray:
+        """Indices of the examples that an epoch draws.
+
+        Args:
+            epoch: The epoch, counted from 0.
+
+        Returns:
+            `int64` indices [N] in the order of drawing.
+
+        Raises:
+            ValueError: If `epoch` is not an integer of at least 0.
+        """
+        epoch = check_integer("epoch", epoch, low=0)
+        # A spawn key keeps these streams apart from `default_rng([seed, j])`,
+        # with which `subsample` orders class j.
+        sequence = np.random.SeedSequence(self.seed, spawn_key=(epoch,))
+        generator = np.random.default_rng(sequence)
+        if self.resample_from is None or epoch < self.resample_from:
+            return generator.permutation(self.num_examples)
+        return generator.choice(
+            self.num_examples, size=self.num_examples, p=self._probabilities
+        )
+
+    def batch(self, step: int) -> np.ndarray:
+        """Indices of the examples of one batch.
+
+        Args:
+            step: The batch, counted from 0 over the whole training: batch
+                `step % steps_per_epoch` of epoch `step // steps_per_epoch`.
+
+        Returns:
+            `int64` indices [`batch_size`], or fewer at the end of an epoch.
+
+        Raises:
+            ValueError: If `step` is not an integer of at least 0.
+        """
+        step = check_integer("step", step, low=0)
+        epoch, position = divmod(step, self.steps_per_epoch)
+        # Read and replaced as one tuple, since a look-ahead thread may be in the
+        # next epoch already.
+        last = self._last
+        if last is None or last[0] != epoch:
+            last = self._last = (epoch, self.order(epoch))
+        start = position * self.batch_size
+        return last[1][start : start + self.batch_size].copy()
+
+
+def _check_class_weights(
+    class_weights: Sequence[float] | np.ndarray, labels: np.ndarray
+) -> np.ndarray:
+    weights = np.asarray(class_weights)
+    is_number = np.issubdtype(weights.dtype, np.number)
+    if weights.ndim != 1 or not is_number or np.iscomplexobj(weights):
+        raise ValueError(
+            "`class_weights` must be a one-dimensional array of numbers. "
+            f"Received: class_weights={class_weights!r}"
+        )
+    weights = weights.astype(np.float64)
+    if len(weights) <= labels.max():
+        raise ValueError(
+            "`class_weights` must hold a weight for every class, "
+            f"{labels.max() + 1} or more. Received: {len(weights)} weights"
+        )
+    if not np.isfinite(weights).all() or weights.min() < 0:
+        raise ValueError(
+            "`class_weights` must be finite and at least 0. "
+            f"Received: class_weights={class_weights!r}"
+        )
+    if not weights[labels].any():
+        raise ValueError(
+            "`class_weights` must be more than 0 for some class that occurs in "
+            f"`labels`. Received: class_weights={class_weights!r}"
+        )
+    return weights

@@ -1,0 +1,269 @@
+"""Batches for `model.fit`, in the order that an `EpochOrder` gives.
+
+Both kinds of batches are functions of the step, counted from 0 over the whole
+training, so a run can start at any epoch. Both are one stream over all epochs,
+which `fit` cuts by `steps_per_epoch`: given that, Keras keeps one iterator for
+all epochs (`EpochIterator` in `keras/src/trainers/epoch_iterator.py`). What it
+takes from the data to build the model is not lost: it starts a new iterator
+before the first epoch.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+import keras
+import numpy as np
+
+from mm_tf._checks import check_integer
+from mm_tf.data._checks import check_integers
+from mm_tf.data.order import EpochOrder
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+
+def training_pipeline(
+    images: np.ndarray,
+    labels: np.ndarray,
+    order: EpochOrder,
+    epochs: int,
+    first_epoch: int = 0,
+) -> "tf.data.Dataset":
+    """Batches of the epochs from `first_epoch` to `epochs - 1` as a `tf.data.Dataset`.
+
+    The images stay in memory as one tensor, from which each batch is gathered in
+    the graph. NumPy is asked once an epoch, for the order. Where TensorFlow sees
+    a GPU and no `tf.distribute` strategy is in use, batches are copied to that
+    GPU ahead of time.
+
+    Train with
+
+    ```
+    model.fit(dataset, epochs=epochs, initial_epoch=first_epoch,
+              steps_per_epoch=order.steps_per_epoch, shuffle=False)
+    ```
+
+    where `shuffle=False` only spares a warning. A `steps_per_execution` that
+    does not divide `steps_per_epoch` makes Keras take more batches an epoch than
+    there are, and so shifts all later epochs. With
+    `keras.callbacks.BackupAndRestore`, which sets the first epoch of `fit` by
+    itself, find out that epoch beforehand and give it here.
+
+    Args:
+        images: Images [N, ...], usually `uint8`.
+        labels: Their classes, integers [N].
+        order: The order of the `N` examples.
+        epochs: Epoch after the last one, as in `fit`.
+        first_epoch: First epoch, counted from 0; below `epochs`. Defaults to 0.
+
+    Returns:
+        A `tf.data.Dataset` of `(epochs - first_epoch) * order.steps_per_epoch`
+        pairs (images [B, ...], labels [B]) of the dtypes that were given.
+
+    Raises:
+        ValueError: If the arguments do not fit together.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from mm_tf.data import EpochOrder, training_pipeline
+    >>> images = np.zeros((5, 8, 8, 1), np.uint8)
+    >>> labels = np.array([0, 0, 0, 1, 2])
+    >>> order = EpochOrder(labels, batch_size=2, seed=0)
+    >>> batches = training_pipeline(images, labels, order, epochs=3, first_epoch=1)
+    >>> int(batches.cardinality())
+    6
+    >>> [len(y) for _, y in batches]
+    [2, 2, 1, 2, 2, 1]
+    """
+    images, labels = _check_examples(images, labels, order)
+    epochs, first_epoch = _check_epochs(epochs, first_epoch)
+
+    import tensorflow as tf
+
+    # tf.data works on the CPU; a tensor on a GPU would be copied back.
+    with tf.device("CPU:0"):
+        all_images, all_labels = tf.constant(images), tf.constant(labels)
+
+    def batches_of_epoch(epoch: "tf.Tensor") -> "tf.data.Dataset":
+        indices = tf.numpy_function(order.order, [epoch], tf.int64)
+        indices = tf.ensure_shape(indices, [order.num_examples])
+
+        def batch(position: "tf.Tensor") -> "tuple[tf.Tensor, tf.Tensor]":
+            start = position * order.batch_size
+            chosen = indices[start : start + order.batch_size]
+            return tf.gather(all_images, chosen), tf.gather(all_labels, chosen)
+
+        return tf.data.Dataset.range(order.steps_per_epoch).map(batch)
+
+    steps = (epochs - first_epoch) * order.steps_per_epoch
+    dataset = tf.data.Dataset.range(first_epoch, epochs).flat_map(batches_of_epoch)
+    dataset = dataset.apply(tf.data.experimental.assert_cardinality(steps))
+    gpus = tf.config.list_logical_devices("GPU")
+    # A strategy places the batches itself, and needs them on the host for that.
+    if gpus and not tf.distribute.has_strategy():
+        return _prefetch_to_device(dataset, gpus[0].name)
+    return dataset.prefetch(tf.data.AUTOTUNE)
+
+
+class ArrayBatches(keras.utils.PyDataset):
+    """Batches of the epochs from `first_epoch` to `epochs - 1` without TensorFlow.
+
+    Item `i` is the batch of step `first_epoch * order.steps_per_epoch + i`: the
+    same batches as of `training_pipeline`, for every backend.
+
+    Train with
+
+    ```
+    model.fit(batches, epochs=epochs, initial_epoch=first_epoch,
+              steps_per_epoch=order.steps_per_epoch, shuffle=False)
+    ```
+
+    `steps_per_epoch` is needed, since to Keras this data set has no end: one
+    that had would be shuffled by a `fit` without `shuffle=False`, and over all
+    epochs at that. There is in fact one epoch more than asked for,
+    because a backend may look ahead (on JAX with an accelerator by one batch);
+    behind it is an `IndexError`. Iterating by hand ends after `epochs - 1`.
+
+    What `training_pipeline` says of `steps_per_execution` and `BackupAndRestore`
+    holds here too.
+
+    Args:
+        images: Images [N, ...], usually `uint8`.
+        labels: Their classes, integers [N].
+        order: The order of the `N` examples.
+        epochs: Epoch after the last one, as in `fit`.
+        first_epoch: First epoch, counted from 0; below `epochs`. Defaults to 0.
+
+    Raises:
+        ValueError: If the arguments do not fit together.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from mm_tf.data import ArrayBatches, EpochOrder
+    >>> images = np.zeros((5, 8, 8, 1), np.uint8)
+    >>> labels = np.array([0, 0, 0, 1, 2])
+    >>> order = EpochOrder(labels, batch_size=2, seed=0)
+    >>> batches = ArrayBatches(images, labels, order, epochs=3, first_epoch=1)
+    >>> [len(y) for _, y in batches]
+    [2, 2, 1, 2, 2, 1]
+    """
+
+    def __init__(
+        self,
+        images: np.ndarray,
+        labels: np.ndarray,
+        order: EpochOrder,
+        epochs: int,
+        first_epoch: int = 0,
+    ):
+        # One worker, hence no queue of Keras's, which would shuffle as well.
+        super().__init__(workers=1, use_multiprocessing=False)
+        self._images, self._labels = _check_examples(images, labels, order)
+        self._order = order
+        self._epochs, self._first_epoch = _check_epochs(epochs, first_epoch)
+
+    @property
+    def num_batches(self) -> None:
+        """`None`: to Keras the data set has no end (see the class)."""
+        return None
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """The batch (images [B, ...], labels [B]) at a position of the stream."""
+        served = self._num_steps + self._order.steps_per_epoch
+        if not 0 <= index < served:
+            raise IndexError(
+                f"There are {self._num_steps} batches, up to epoch "
+                f"{self._epochs - 1}. Does `fit` have the same `epochs`, and "
+                f"steps_per_epoch={self._order.steps_per_epoch}? "
+                f"Received: index={index}"
+            )
+        first_step = self._first_epoch * self._order.steps_per_epoch
+        chosen = self._order.batch(first_step + index)
+        return self._images[chosen], self._labels[chosen]
+
+    def __iter__(self):
+        """Goes once through the batches of the epochs that were asked for."""
+        return (self[index] for index in range(self._num_steps))
+
+    @property
+    def _num_steps(self) -> int:
+        return (self._epochs - self._first_epoch) * self._order.steps_per_epoch
+
+
+def fit_data(
+    images: np.ndarray,
+    labels: np.ndarray,
+    order: EpochOrder,
+    epochs: int,
+    first_epoch: int = 0,
+) -> "tf.data.Dataset | ArrayBatches":
+    """Batches for `fit` on the Keras backend in use.
+
+    Args:
+        images: Images [N, ...], usually `uint8`.
+        labels: Their classes, integers [N].
+        order: The order of the `N` examples.
+        epochs: Epoch after the last one, as in `fit`.
+        first_epoch: First epoch, counted from 0; below `epochs`. Defaults to 0.
+
+    Returns:
+        What `training_pipeline` returns on the TensorFlow backend, and an
+        `ArrayBatches` on any other. Give `fit` the `steps_per_epoch` of the
+        order in both cases.
+
+    Raises:
+        ValueError: If the arguments do not fit together.
+
+    Example:
+
+    >>> import keras
+    >>> import numpy as np
+    >>> from mm_tf.data import EpochOrder, fit_data
+    >>> images = np.zeros((5, 8, 8, 1), np.uint8)
+    >>> labels = np.array([0, 0, 0, 1, 2])
+    >>> order = EpochOrder(labels, batch_size=2, seed=0)
+    >>> model = keras.Sequential([keras.layers.Flatten(), keras.layers.Dense(3)])
+    >>> loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    >>> model.compile("sgd", loss)
+    >>> history = model.fit(
+    ...     fit_data(images, labels, order, epochs=2),
+    ...     epochs=2, steps_per_epoch=order.steps_per_epoch, shuffle=False, verbose=0
+    ... )
+    >>> history.epoch
+    [0, 1]
+    """
+    on_tensorflow = keras.config.backend() == "tensorflow"
+    make = training_pipeline if on_tensorflow else ArrayBatches
+    return make(images, labels, order, epochs, first_epoch)
+
+
+def _prefetch_to_device(dataset: "tf.data.Dataset", device: str) -> "tf.data.Dataset":
+    import tensorflow as tf
+
+    return dataset.apply(tf.data.experimental.prefetch_to_device(device))
+
+
+def _check_examples(
+    images: Any, labels: Any, order: EpochOrder
+) -> tuple[np.ndarray, np.ndarray]:
+    images, labels = np.asarray(images), np.asarray(labels)
+    check_integers("labels", labels, low=0)
+    for name, array in (("images", images), ("labels", labels)):
+        if array.ndim == 0 or len(array) != order.num_examples:
+            raise ValueError(
+                f"`{name}` must hold the {order.num_examples} examples of `order`. "
+                f"Received: {name} of shape {array.shape}"
+            )
+    return images, labels
+
+
+def _check_epochs(epochs: Any, first_epoch: Any) -> tuple[int, int]:
+    first_epoch = check_integer("first_epoch", first_epoch, low=0)
+    epochs = check_integer("epochs", epochs, low=1)
+    if epochs <= first_epoch:
+        raise ValueError(
+            f"`epochs` must be more than first_epoch={first_epoch}. "
+            f"Received: epochs={epochs}"
+        )
+    return epochs, first_epoch

@@ -1,0 +1,384 @@
+"""The data sets: what is known of them without reading, and how they are read."""
+
+import contextlib
+import dataclasses
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from mm_tf.data.imbalance import subsample
+
+# CIFAR's images are downloaded from here when they are not prepared yet.
+_CIFAR_HOST = "https://www.cs.toronto.edu"
+
+_DIGITS_TEST_IMAGES_PER_CLASS = 50
+
+
+class DatasetUnavailableError(RuntimeError):
+    """A data set is neither prepared where it was looked for nor downloadable."""
+
+
+@dataclasses.dataclass(frozen=True)
+class DatasetInfo:
+    """What is known of a data set without reading it.
+
+    Attributes:
+        name: Name by which `load` knows it.
+        num_classes: Number of classes `K`.
+        image_shape: Height, width and channels of an image.
+        images_per_class: Training images of a class in the balanced training
+            set, the `n_max` of the class counts.
+        mean: Mean of each channel, where pixels are in [0, 1].
+        std: Standard deviation of each channel, where pixels are in [0, 1].
+        crop_padding: Black pixels on every side before a random crop of the
+            image's own size.
+        horizontal_flip: Whether a mirrored image still shows the same class.
+        description: The data set in a sentence.
+    """
+
+    name: str
+    num_classes: int
+    image_shape: tuple[int, int, int]
+    images_per_class: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    crop_padding: int
+    horizontal_flip: bool
+    description: str
+
+
+_CIFAR: dict[str, Any] = dict(
+    image_shape=(32, 32, 3),
+    # Of CIFAR-10; the published results use them for CIFAR-100 as well.
+    mean=(0.4914, 0.4822, 0.4465),
+    std=(0.2023, 0.1994, 0.2010),
+    crop_padding=4,
+    horizontal_flip=True,
+)
+
+_ROWS = (
+    DatasetInfo(
+        name="cifar10",
+        num_classes=10,
+        images_per_class=5000,
+        description="Small color photographs of 10 kinds of things "
+        "(Krizhevsky, 2009); 10,000 test images.",
+        **_CIFAR,
+    ),
+    DatasetInfo(
+        name="cifar100",
+        num_classes=100,
+        images_per_class=500,
+        description="Small color photographs of 100 kinds of things "
+        "(Krizhevsky, 2009); 10,000 test images.",
+        **_CIFAR,
+    ),
+    DatasetInfo(
+        name="digits",
+        num_classes=10,
+        image_shape=(8, 8, 1),
+        images_per_class=124,
+        # Of the training images.
+        mean=(0.3058,),
+        std=(0.3753,),
+        crop_padding=1,
+        # A mirrored digit is another sign.
+        horizontal_flip=False,
+        description="Tiny handwritten digits that come with scikit-learn "
+        "(Alpaydin and Kaynak, 1998) and need no download; 500 test images.",
+    ),
+)
+
+DATASETS: Mapping[str, DatasetInfo] = MappingProxyType(
+    {info.name: info for info in _ROWS}
+)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ImageData:
+    """A data set in memory.
+
+    Build one from your own arrays, with a `DatasetInfo` of your own, to use what
+    takes an `ImageData` on data that `load` does not know.
+
+    Attributes:
+        info: The row of the data set.
+        train_images: Training images, `uint8` [N, height, width, channels].
+        train_labels: Their classes, `int64` [N], from 0 to `K - 1`.
+        test_images: Test images, `uint8` [M, height, width, channels].
+        test_labels: Their classes, `int64` [M].
+        class_names: Name of each class, [K].
+
+    Raises:
+        ValueError: If the arrays do not fit `info` or each other.
+    """
+
+    info: DatasetInfo
+    train_images: np.ndarray
+    train_labels: np.ndarray
+    test_images: np.ndarray
+    test_labels: np.ndarray
+    class_names: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        """Checks that the arrays fit the row of the data set and each other."""
+        for split in ("train", "test"):
+            images = getattr(self, f"{split}_images")
+            labels = getattr(self, f"{split}_labels")
+            expected = (len(labels), *self.info.image_shape)
+            if images.shape != expected or images.dtype != np.uint8:
+                raise ValueError(
+                    f"`{split}_images` must be uint8 of shape {expected}. "
+                    f"Received: {images.dtype} of shape {images.shape}"
+                )
+            in_range = (labels >= 0) & (labels < self.info.num_classes)
+            if labels.ndim != 1 or labels.dtype != np.int64 or not in_range.all():
+                raise ValueError(
+                    f"`{split}_labels` must be int64 of shape [N], from 0 to "
+                    f"{self.info.num_classes - 1}. Received: {labels.dtype} of shape "
+                    f"{labels.shape} with the values {np.unique(labels)}"
+                )
+        if len(self.class_names) != self.info.num_classes:
+            raise ValueError(
+                f"`class_names` must hold {self.info.num_classes} names. "
+                f"Received: class_names={self.class_names!r}"
+            )
+
+
+def load(name: str, data_dir: str | os.PathLike[str] | None = None) -> ImageData:
+    """Reads a data set into memory.
+
+    The images of each split come in one order, by class and then by pixels,
+    however they are stored. So the same seed draws the same subset from every
+    copy of a data set.
+
+    CIFAR is read through `tensorflow_datasets`, which downloads and prepares it
+    on first use; `digits` comes with scikit-learn. Of `digits` the last 50 images
+    of each class are the test images, whatever seed a run uses.
+
+    On a Keras backend other than TensorFlow, reading CIFAR hides the GPUs from
+    TensorFlow, which would otherwise take their memory from that backend.
+
+    Args:
+        name: A name in `DATASETS`: `"cifar10"`, `"cifar100"` or `"digits"`.
+        data_dir: Folder in which `tensorflow_datasets` keeps prepared data sets;
+            `~` is expanded. A folder that does not exist is an error, so that a
+            mistyped path does not start a download. Without a meaning for
+            `digits`. Defaults to `None`: the folder in the environment variable
+            `TFDS_DATA_DIR`, or else `~/tensorflow_datasets`.
+
+    Returns:
+        The data set, an `ImageData`.
+
+    Raises:
+        ValueError: If there is no such data set, or no such folder `data_dir`.
+        DatasetUnavailableError: If the data set is not prepared in that folder
+            and cannot be downloaded, if what is there cannot be read, or if the
+            package that it needs is not installed.
+
+    Example:
+
+    >>> from mm_tf.data import load
+    >>> data = load("digits")
+    >>> data.train_images.shape, data.test_images.shape
+    ((1297, 8, 8, 1), (500, 8, 8, 1))
+    """
+    if name not in DATASETS:
+        raise ValueError(
+            f"`name` must be one of {', '.join(map(repr, DATASETS))}. "
+            f"Received: name={name!r}"
+        )
+    info = DATASETS[name]
+    read = _read_digits if name == "digits" else _read_tfds
+    (train, test), class_names = read(info, data_dir)
+    return ImageData(info, *_in_order(*train), *_in_order(*test), class_names)
+
+
+def imbalanced(
+    data: ImageData, counts: Sequence[int] | np.ndarray, seed: int
+) -> ImageData:
+    """The data set with a subset of its training images and all test images.
+
+    Args:
+        data: The whole data set.
+        counts: Training images of each class, integers [K]; see
+            `mm_tf.data.class_counts`.
+        seed: Seed of the subset; see `mm_tf.data.subsample`.
+
+    Returns:
+        A new `ImageData`.
+
+    Raises:
+        ValueError: If `counts` are not one number for each class, or for the
+            reasons of `subsample`.
+
+    Example:
+
+    >>> from mm_tf.data import imbalanced, load, long_tailed_counts
+    >>> counts = long_tailed_counts(124, 10, ratio=10)
+    >>> subset = imbalanced(load("digits"), counts, seed=0)
+    >>> len(subset.train_labels) == int(counts.sum())
+    True
+    """
+    if len(counts) != data.info.num_classes:
+        raise ValueError(
+            f"`counts` must hold one number for each of {data.info.num_classes} "
+            f"classes. Received: counts={counts!r}"
+        )
+    chosen = subsample(data.train_labels, counts, seed)
+    return dataclasses.replace(
+        data,
+        train_images=data.train_images[chosen],
+        train_labels=data.train_labels[chosen],
+    )
+
+
+_Split = tuple[np.ndarray, np.ndarray]
+_Splits = tuple[_Split, _Split]
+
+
+def _expand(data_dir: str | os.PathLike[str] | None) -> str | None:
+    if data_dir is None:
+        return None
+    folder = os.path.expanduser(os.fspath(data_dir))
+    if "://" in folder:  # A bucket, which tfds itself can read.
+        return folder
+    if not os.path.isdir(folder):
+        raise ValueError(
+            "`data_dir` must be an existing folder (create it to have a data set "
+            f"downloaded there). Received: data_dir={os.fspath(data_dir)!r}"
+        )
+    return os.path.abspath(folder)
+
+
+def _in_order(images: np.ndarray, labels: np.ndarray) -> _Split:
+    order = sorted(range(len(labels)), key=lambda i: (labels[i], images[i].tobytes()))
+    return images[order], labels[order].astype(np.int64)
+
+
+def _read_digits(
+    info: DatasetInfo, data_dir: str | os.PathLike[str] | None
+) -> tuple[_Splits, tuple[str, ...]]:
+    del data_dir
+    try:
+        from sklearn.datasets import load_digits
+    except ImportError:
+        message = _not_installed(info.name, "scikit-learn")
+        raise DatasetUnavailableError(message) from None
+    digits = load_digits()
+    images = np.round(digits.images[..., np.newaxis] * 255 / 16).astype(np.uint8)
+    is_test = np.zeros(len(images), dtype=bool)
+    for label in range(info.num_classes):
+        members = np.flatnonzero(digits.target == label)
+        is_test[members[-_DIGITS_TEST_IMAGES_PER_CLASS:]] = True
+    train = images[~is_test], digits.target[~is_test]
+    test = images[is_test], digits.target[is_test]
+    return (train, test), tuple(str(name) for name in digits.target_names)
+
+
+def _read_tfds(
+    info: DatasetInfo, data_dir: str | os.PathLike[str] | None
+) -> tuple[_Splits, tuple[str, ...]]:
+    data_dir = _expand(data_dir)
+    try:
+        import tensorflow_datasets as tfds
+    except ImportError:
+        message = _not_installed(info.name, "tensorflow-datasets")
+        raise DatasetUnavailableError(message) from None
+    # Replaced by the very folder of the data set as soon as tfds has named it.
+    folder = data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
+    problem = "cannot be read"
+    try:
+        with _quiet_absl():
+            builder = tfds.builder(info.name, data_dir=data_dir)
+            folder = str(builder.data_dir)
+            if not builder.is_prepared():
+                problem = "is not prepared and cannot be downloaded"
+                _check_reachable(_CIFAR_HOST)
+                builder.download_and_prepare()
+                problem = "cannot be read"
+            train, test = _read_splits(tfds, builder)
+            names = tuple(builder.info.features["label"].names)
+        _check_complete(info, train[1])
+    except Exception as error:  # tfds fails in as many ways as there are files.
+        message = _unavailable(info.name, problem, folder, error)
+        raise DatasetUnavailableError(message) from None
+    return (train, test), names
+
+
+def _read_splits(tfds: Any, builder: Any) -> _Splits:
+    import keras
+    import tensorflow as tf
+
+    if keras.config.backend() != "tensorflow":
+        # Too late, and no harm done, where TensorFlow has been used before.
+        with contextlib.suppress(RuntimeError):
+            tf.config.set_visible_devices([], "GPU")
+    with tf.device("CPU:0"):
+        splits = builder.as_dataset(
+            split=["train", "test"], batch_size=-1, as_supervised=True
+        )
+        train, test = tfds.as_numpy(splits)
+    return train, test
+
+
+def _check_complete(info: DatasetInfo, labels: np.ndarray) -> None:
+    counts = np.bincount(labels, minlength=info.num_classes)
+    expected = [info.images_per_class] * info.num_classes
+    if counts.tolist() != expected:
+        raise ValueError(
+            f"{len(labels)} training images instead of {sum(expected)}, "
+            f"or not {info.images_per_class} of every class"
+        )
+
+
+def _check_reachable(url: str) -> None:
+    """Fails at once where the download would retry for minutes."""
+    import requests
+
+    try:
+        requests.head(url, timeout=10)
+    except requests.exceptions.SSLError:
+        # Reachable; whether its certificate will do is the download's affair.
+        pass
+    except requests.exceptions.RequestException:
+        raise ConnectionError(f"{url} cannot be reached") from None
+
+
+@contextlib.contextmanager
+def _quiet_absl() -> Iterator[None]:
+    """Keeps warnings of tfds about folders that it looks at off the terminal."""
+    from absl import logging
+
+    before = logging.get_verbosity()
+    logging.set_verbosity(logging.ERROR)
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
+
+
+def _not_installed(name: str, package: str) -> str:
+    return (
+        f"The data set {name} needs {package}, which is not installed: "
+        f"`pip install {package}`."
+    )
+
+
+def _unavailable(name: str, problem: str, folder: str, error: Exception) -> str:
+    # TensorFlow puts the names of graph nodes in front and behind.
+    text = str(error).split("}} ")[-1].split(" [Op:")[0].strip()
+    reason = (text.splitlines() or [""])[0][:160]
+    return (
+        f"The data set {name} {problem}. Looked at: {folder}. "
+        f"Reason: {type(error).__name__}: {reason}. "
+        "What helps: (1) give the folder in which it is prepared as data_dir "
+        "(--data_dir, or the environment variable TFDS_DATA_DIR); (2) run "
+        f"`python -c \"import tensorflow_datasets as tfds; tfds.load('{name}')\"` "
+        f"once on a machine with a network, and copy ~/tensorflow_datasets/{name} "
+        "from there into the data_dir here, in place of what may be left of an "
+        "earlier attempt; (3) use the data set digits, which needs no download."
+    )

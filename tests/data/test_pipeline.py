@@ -1,0 +1,228 @@
+"""Tests of `mm_tf.data.pipeline`, on the Keras backend in use and on the others."""
+
+import importlib.util
+import os
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+
+from mm_tf.data import ArrayBatches, EpochOrder, fit_data, training_pipeline
+
+NUM_EXAMPLES = 23
+BATCH_SIZE = 5
+BACKENDS = ("tensorflow", "jax", "torch")
+
+needs_tensorflow = pytest.mark.skipif(
+    importlib.util.find_spec("tensorflow") is None,
+    reason="tf.data needs TensorFlow, which is not installed",
+)
+
+
+@pytest.fixture
+def examples():
+    """Images whose every pixel is the number of the image, and their labels."""
+    numbers = np.arange(NUM_EXAMPLES, dtype=np.uint8)
+    images = np.broadcast_to(numbers[:, None, None, None], (NUM_EXAMPLES, 4, 4, 1))
+    return images.copy(), (np.arange(NUM_EXAMPLES) % 3).astype(np.int64)
+
+
+@pytest.fixture
+def order(examples):
+    return EpochOrder(
+        examples[1], BATCH_SIZE, seed=3, class_weights=[1, 1, 5], resample_from=2
+    )
+
+
+def numbers_of(images):
+    return np.asarray(images)[:, 0, 0, 0].tolist()
+
+
+@needs_tensorflow
+@pytest.mark.parametrize("make", [training_pipeline, ArrayBatches])
+@pytest.mark.parametrize("first_epoch", [0, 2])
+def test_batches_are_those_of_the_order(make, first_epoch, examples, order):
+    images, labels = examples
+    batches = list(make(images, labels, order, epochs=4, first_epoch=first_epoch))
+    first_step = first_epoch * order.steps_per_epoch
+    assert len(batches) == 4 * order.steps_per_epoch - first_step
+    for step, (x, y) in enumerate(batches, start=first_step):
+        x, y = np.asarray(x), np.asarray(y)
+        assert numbers_of(x) == order.batch(step).tolist()
+        assert y.tolist() == labels[order.batch(step)].tolist()
+        assert (x.dtype, y.dtype) == (np.uint8, np.int64)
+
+
+@needs_tensorflow
+def test_training_pipeline_declares_its_length_and_shapes(examples, order):
+    dataset = training_pipeline(*examples, order, epochs=4, first_epoch=1)
+    assert int(dataset.cardinality()) == 3 * order.steps_per_epoch
+    image_spec, label_spec = dataset.element_spec
+    assert image_spec.shape.as_list() == [None, 4, 4, 1]
+    assert label_spec.shape.as_list() == [None]
+
+
+@needs_tensorflow
+def test_training_pipeline_can_be_iterated_again(examples, order):
+    dataset = training_pipeline(*examples, order, epochs=3)
+    passes = [[numbers_of(x) for x, _ in dataset] for _ in range(2)]
+    assert passes[0] == passes[1]
+
+
+def test_array_batches_serve_one_epoch_of_look_ahead_and_then_end(examples, order):
+    batches = ArrayBatches(*examples, order, epochs=2)
+    assert batches.num_batches is None
+    look_ahead, _ = batches[2 * order.steps_per_epoch]
+    assert numbers_of(look_ahead) == order.batch(2 * order.steps_per_epoch).tolist()
+    with pytest.raises(IndexError, match="steps_per_epoch=5.*Received: index=15$"):
+        batches[3 * order.steps_per_epoch]
+    with pytest.raises(IndexError, match="Received: index=-1$"):
+        batches[-1]
+
+
+@pytest.mark.parametrize(
+    "changed, message",
+    [
+        ({"images": np.zeros((7, 4, 4, 1))}, r"`images`.*23 examples.*\(7, 4, 4, 1\)$"),
+        ({"labels": np.zeros(7, int)}, r"`labels`.*23 examples.*\(7,\)$"),
+        ({"labels": np.zeros(NUM_EXAMPLES)}, "`labels`.*integers.*float64$"),
+        ({"epochs": 0}, "`epochs`.*Received: epochs=0$"),
+        ({"epochs": 2, "first_epoch": 2}, "first_epoch=2.*Received: epochs=2$"),
+        ({"first_epoch": -1}, "`first_epoch`.*Received: first_epoch=-1$"),
+        ({"first_epoch": True}, "`first_epoch`.*Received: first_epoch=True$"),
+    ],
+)
+@pytest.mark.parametrize("make", [training_pipeline, ArrayBatches, fit_data])
+def test_bad_arguments_are_named(make, changed, message, examples, order):
+    arguments = dict(images=examples[0], labels=examples[1], order=order, epochs=3)
+    with pytest.raises(ValueError, match=message):
+        make(**{**arguments, **changed})
+
+
+def test_fit_data_suits_the_backend(examples, order):
+    data = fit_data(*examples, order, epochs=1)
+    on_tensorflow = keras.config.backend() == "tensorflow"
+    assert isinstance(data, ArrayBatches) != on_tensorflow
+
+
+class SeenExamples(keras.layers.Layer):
+    """Keeps how often each example is in the batch that it was last trained on.
+
+    A weight and no Python list, so that the compiled training step fills it.
+    """
+
+    def build(self, input_shape):
+        self.seen = self.add_weight(
+            shape=(NUM_EXAMPLES,), initializer="zeros", trainable=False
+        )
+
+    def call(self, images):
+        numbers = keras.ops.cast(images[:, 0, 0, 0], "int32")
+        one_hot = keras.ops.one_hot(numbers, NUM_EXAMPLES)
+        self.seen.assign(keras.ops.sum(one_hot, axis=0))
+        return keras.ops.cast(images, "float32")
+
+
+class Recorder(keras.callbacks.Callback):
+    """Lists what `SeenExamples` kept, by epoch and step."""
+
+    def __init__(self, layer):
+        super().__init__()
+        self.layer = layer
+        self.epochs = {}
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.current = self.epochs[epoch] = []
+
+    def on_train_batch_end(self, batch, logs=None):
+        if keras.config.backend() == "jax":
+            self.model.jax_state_sync()
+        self.current.append(keras.ops.convert_to_numpy(self.layer.seen).tolist())
+
+
+def record_fit(data, order, epochs, first_epoch=0, **fit_arguments):
+    """What a real `fit` of an unbuilt model was trained on, by epoch and step."""
+    layer = SeenExamples()
+    model = keras.Sequential([layer, keras.layers.Flatten(), keras.layers.Dense(3)])
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(keras.optimizers.SGD(1e-6), loss)
+    recorder = Recorder(layer)
+    model.fit(
+        data,
+        epochs=epochs,
+        initial_epoch=first_epoch,
+        steps_per_epoch=order.steps_per_epoch,
+        callbacks=[recorder],
+        verbose=0,
+        **fit_arguments,
+    )
+    return recorder.epochs
+
+
+def expected_fit(order, epochs, first_epoch=0):
+    steps = order.steps_per_epoch
+    return {
+        epoch: [
+            np.bincount(order.batch(step), minlength=NUM_EXAMPLES).tolist()
+            for step in range(epoch * steps, (epoch + 1) * steps)
+        ]
+        for epoch in range(first_epoch, epochs)
+    }
+
+
+@pytest.mark.filterwarnings("ignore:`shuffle=True` was passed")
+@pytest.mark.parametrize("first_epoch, shuffle", [(0, True), (1, False)])
+def test_fit_sees_every_batch_of_every_epoch_once(
+    first_epoch, shuffle, examples, order
+):
+    data = fit_data(*examples, order, epochs=4, first_epoch=first_epoch)
+    seen = record_fit(
+        data, order, 4, first_epoch, shuffle=shuffle, validation_data=examples
+    )
+    assert seen == expected_fit(order, 4, first_epoch)
+
+
+def test_fit_sees_the_same_where_the_backend_looks_ahead(monkeypatch, examples, order):
+    if keras.config.backend() != "jax":
+        pytest.skip("only the JAX backend looks ahead, where it has an accelerator")
+    import jax
+
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    data = fit_data(*examples, order, epochs=3)
+    assert record_fit(data, order, 3, shuffle=False) == expected_fit(order, 3)
+
+
+def test_fit_sees_the_same_when_prefetched_to_a_device(monkeypatch, examples, order):
+    if keras.config.backend() != "tensorflow":
+        pytest.skip("only tf.data prefetches to a device")
+    import tensorflow as tf
+
+    # The CPU stands in for the GPU that a test machine need not have.
+    cpus = tf.config.list_logical_devices("CPU")
+    monkeypatch.setattr(tf.config, "list_logical_devices", lambda kind: cpus)
+    prefetch, devices = tf.data.experimental.prefetch_to_device, []
+    monkeypatch.setattr(
+        tf.data.experimental,
+        "prefetch_to_device",
+        lambda device: devices.append(device) or prefetch(device),
+    )
+    data = fit_data(*examples, order, epochs=3)
+    assert devices == [cpus[0].name]
+    assert record_fit(data, order, 3, shuffle=False) == expected_fit(order, 3)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_fit_on_the_other_backends(backend):
+    if backend == keras.config.backend():
+        pytest.skip("the tests above ran on this backend")
+    if importlib.util.find_spec(backend) is None:
+        pytest.skip(f"{backend} is not installed")
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-x", "-k", "test_fit_sees", __file__],
+        env={**os.environ, "KERAS_BACKEND": backend},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
