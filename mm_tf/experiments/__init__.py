@@ -1,0 +1,1 @@
+"""Commands: the paper's experiments from flags, one method a row of a table."""

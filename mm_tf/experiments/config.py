@@ -1,0 +1,301 @@
+"""What a run is: one frozen dataclass, from flags or from Python.
+
+The dataclass's fields are the flags: their names, defaults, help texts and
+ranges stand there once. Nothing heavy is imported here, so that a wrong flag
+is told in well under a second.
+"""
+
+import dataclasses
+import pathlib
+import typing
+
+from absl import flags
+
+from mm_tf import _checks
+from mm_tf.data.imbalance import IMBALANCES, class_counts
+from mm_tf.data.sources import DATASETS
+from mm_tf.experiments.methods import METHODS
+
+# The paper's schedule: its epochs, and the epochs of its changes.
+PAPER_EPOCHS = 200
+PAPER_FIRST_DROP = 160
+PAPER_SECOND_DROP = 180
+PAPER_REWEIGHTING = 160
+DROP_FACTORS = (1e-2, 1e-4)
+
+MODEL_DEPTHS = {f"resnet{depth}": depth for depth in (20, 32, 44, 56, 110)}
+BACKENDS = ("tensorflow", "jax", "torch")
+CLASS_WEIGHTINGS = ("effective_number", "inverse_frequency")
+
+_SHORT_IMBALANCE = {"long_tailed": "lt", "step": "step"}
+
+
+def _flag(default, help, choices=None, **limits):
+    """A field that is also a flag; `limits` are those of `_checks`."""
+    metadata = {"help": help, "choices": choices, "limits": limits}
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def _place(default, help):
+    """A field that says where a run lies, and is no part of what it is."""
+    metadata = {"help": help, "choices": None, "limits": {}, "place": True}
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+@dataclasses.dataclass(frozen=True)
+class RunConfig:
+    """Everything that decides a run.
+
+    Each field is a flag of `python -m mm_tf.experiments.run`; its help text says
+    what it is (`--help` prints them all).
+
+    Raises:
+        ValueError: A value is outside its range, or values do not go together;
+            the message names the field.
+
+    Example:
+
+    >>> from mm_tf.experiments.config import RunConfig
+    >>> config = RunConfig(dataset="cifar10", method="mm_drw", epochs=10)
+    >>> config.setting, config.drops, config.first_reweighted_epoch
+    ('cifar10_lt100', ((8, 0.01), (9, 0.0001)), 8)
+    """
+
+    dataset: str = _flag(
+        "digits", "The data set; digits needs no download.", choices=tuple(DATASETS)
+    )
+    imbalance: str = _flag(
+        "long_tailed",
+        "How class counts fall: exponentially, in one step, or not at all.",
+        choices=tuple(IMBALANCES),
+    )
+    imbalance_ratio: float = _flag(
+        100.0, "Images of the largest class / images of the smallest.", low=1.0
+    )
+    subset_seed: int = _flag(
+        0, "Which images of each class are drawn; the same for all seeds.", low=0
+    )
+    method: str = _flag(
+        "mm_ldam_drw", "A row of the paper's Table 1.", choices=tuple(METHODS)
+    )
+    beta: float = _flag(1.5, "MM: delta plus / delta minus.", low=0.0)
+    delta: float = _flag(0.6, "MM: delta minus.", low=0.0)
+    scale: float = _flag(
+        10.0, "MM: s, by which cosines become logits.", low=0.0, low_allowed=False
+    )
+    max_class_margin: float = _flag(
+        0.5, "LDAM and MM-LDAM: the gamma of the rarest class.", low=0.0
+    )
+    ldam_scale: float = _flag(
+        30.0,
+        "LDAM: s; 30 in the code of Cao et al., whose figures Table 1 quotes.",
+        low=0.0,
+        low_allowed=False,
+    )
+    focal_gamma: float = _flag(1.0, "Focal loss: its exponent.", low=0.0)
+    class_weighting: str = _flag(
+        "effective_number",
+        "Where classes are weighted: by what.",
+        choices=CLASS_WEIGHTINGS,
+    )
+    effective_number_beta: float = _flag(
+        0.9999, "Effective number: its beta.", low=0.0, high=1.0
+    )
+    model: str = _flag("resnet32", "The network.", choices=tuple(MODEL_DEPTHS))
+    epochs: int = _flag(PAPER_EPOCHS, "Epochs of training.", low=1)
+    warmup_epochs: int = _flag(
+        5, "Epochs in which the learning rate rises to its value.", low=0
+    )
+    first_drop_epoch: int | None = _flag(
+        None,
+        "First epoch (from 0) with learning rate x 0.01; default 160 of 200, and in "
+        "proportion with other --epochs.",
+        low=0,
+    )
+    second_drop_epoch: int | None = _flag(
+        None,
+        "First epoch with learning rate x 0.0001; default 180 of 200, in proportion.",
+        low=0,
+    )
+    reweight_epoch: int | None = _flag(
+        None,
+        "Deferred re-weighting: first epoch with class weights; default 160 of 200, "
+        "in proportion.",
+        low=0,
+    )
+    batch_size: int = _flag(128, "Images of a step.", low=1)
+    learning_rate: float = _flag(
+        0.1, "The learning rate after the warm-up.", low=0.0, low_allowed=False
+    )
+    momentum: float = _flag(0.9, "Momentum of SGD.", low=0.0, high=1.0)
+    l2: float = _flag(2e-4, "Weight decay, as L2 in the gradient.", low=0.0)
+    augment: bool = _flag(True, "Random crops, and flips where they make sense.")
+    seed: int = _flag(
+        0, "Initial weights, order of the images, crops and flips.", low=0
+    )
+    backend: str | None = _flag(
+        None, "Keras's backend; by default the one Keras chooses.", choices=BACKENDS
+    )
+    data_dir: str | None = _place(
+        None, "Where tfds keeps data sets; by default TFDS_DATA_DIR or tfds's own."
+    )
+    output_dir: str | None = _place(
+        None,
+        "The run's own folder; default saved_models/<setting>/<method>/seed<seed>.",
+    )
+    overwrite: bool = _place(
+        False, "Replace a finished run in the output folder by this one."
+    )
+
+    def __post_init__(self):
+        for field in dataclasses.fields(self):
+            _check_field(field, getattr(self, field.name))
+        if self.effective_number_beta == 1:
+            raise ValueError(
+                "`effective_number_beta` must be below 1. Received: "
+                f"effective_number_beta={self.effective_number_beta!r}"
+            )
+        if self.output_dir is not None and not self.output_dir.strip():
+            raise ValueError(
+                f"`output_dir` must name a folder. Received: {self.output_dir!r}"
+            )
+        (first, _), (second, _) = self.drops
+        if first > second:
+            raise ValueError(
+                "`second_drop_epoch` must not come before `first_drop_epoch`. "
+                f"Received: first_drop_epoch={first}, second_drop_epoch={second}"
+            )
+        # A ratio that leaves a class empty is told here, before data are read.
+        _ = self.class_counts
+
+    @property
+    def setting(self):
+        """The setting's name, as in the flagfiles: `cifar10_lt100`."""
+        if self.imbalance == "none":
+            return f"{self.dataset}_balanced"
+        short = _SHORT_IMBALANCE[self.imbalance]
+        return f"{self.dataset}_{short}{self.imbalance_ratio:g}"
+
+    @property
+    def run_folder(self):
+        """The folder that the run leaves."""
+        if self.output_dir is not None:
+            return pathlib.Path(self.output_dir).expanduser()
+        place = pathlib.Path("saved_models", self.setting, self.method)
+        return place / f"seed{self.seed}"
+
+    @property
+    def class_counts(self):
+        """Training images of each class, int64 [K]."""
+        info = DATASETS[self.dataset]
+        return class_counts(
+            self.imbalance,
+            info.images_per_class,
+            info.num_classes,
+            self.imbalance_ratio,
+        )
+
+    @property
+    def drops(self):
+        """Pairs (first epoch, factor of the learning rate)."""
+        epochs = (
+            self._given_or_in_proportion(self.first_drop_epoch, PAPER_FIRST_DROP),
+            self._given_or_in_proportion(self.second_drop_epoch, PAPER_SECOND_DROP),
+        )
+        return tuple(zip(epochs, DROP_FACTORS, strict=True))
+
+    @property
+    def first_reweighted_epoch(self):
+        """The first epoch of deferred re-weighting."""
+        return self._given_or_in_proportion(self.reweight_epoch, PAPER_REWEIGHTING)
+
+    @property
+    def hyperparameters(self):
+        """The values of the flags that this method's loss and weights take."""
+        return {name: getattr(self, name) for name in METHODS[self.method].uses}
+
+    def identity(self):
+        """What the run is, without where it lies: {flag: value}."""
+        return {
+            field.name: getattr(self, field.name)
+            for field in dataclasses.fields(self)
+            if "place" not in field.metadata
+        }
+
+    def to_flagfile(self):
+        """Returns the text of a flagfile that repeats the run."""
+        values = {
+            name: value for name, value in self.identity().items() if value is not None
+        }
+        if self.data_dir is not None:
+            values["data_dir"] = self.data_dir
+        return "".join(
+            f"--{'' if value else 'no'}{name}\n"
+            if isinstance(value, bool)
+            else f"--{name}={value}\n"
+            for name, value in values.items()
+        )
+
+    def _given_or_in_proportion(self, given, of_paper):
+        if given is not None:
+            return given
+        return round(of_paper * self.epochs / PAPER_EPOCHS)
+
+
+def _kind(field):
+    """The type of a field's values, and whether None is one of them."""
+    hint = typing.get_type_hints(RunConfig)[field.name]
+    kinds = [kind for kind in typing.get_args(hint) if kind is not type(None)]
+    return (kinds[0], True) if kinds else (hint, False)
+
+
+def _check_field(field, value):
+    kind, is_optional = _kind(field)
+    if value is None and is_optional:
+        return
+    choices, limits = field.metadata["choices"], field.metadata["limits"]
+    if choices and value not in choices:
+        raise ValueError(
+            f"`{field.name}` must be one of {', '.join(choices)}. "
+            f"Received: {field.name}={value!r}"
+        )
+    if kind is float:
+        _checks.check_number(field.name, value, **limits)
+    elif kind is int:
+        _checks.check_integer(field.name, value, **limits)
+    elif not isinstance(value, kind):
+        raise ValueError(
+            f"`{field.name}` must be a {kind.__name__}. "
+            f"Received: {field.name}={value!r}"
+        )
+
+
+_DEFINE = {
+    bool: flags.DEFINE_boolean,
+    float: flags.DEFINE_float,
+    int: flags.DEFINE_integer,
+    str: flags.DEFINE_string,
+}
+
+
+def define_flags(values=flags.FLAGS):
+    """Defines a flag for each field of `RunConfig`; for commands alone."""
+    for field in dataclasses.fields(RunConfig):
+        kind, _ = _kind(field)
+        choices, help = field.metadata["choices"], field.metadata["help"]
+        if choices:
+            flags.DEFINE_enum(
+                field.name, field.default, choices, help, flag_values=values
+            )
+        else:
+            _DEFINE[kind](field.name, field.default, help, flag_values=values)
+
+
+def from_flags(values=flags.FLAGS):
+    """Returns the `RunConfig` of parsed flags.
+
+    Raises:
+        ValueError: As `RunConfig`.
+    """
+    names = [field.name for field in dataclasses.fields(RunConfig)]
+    return RunConfig(**{name: getattr(values, name) for name in names})

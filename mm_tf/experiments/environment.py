@@ -1,0 +1,58 @@
+"""On what a run ran: backend, device, versions."""
+
+import importlib.metadata
+import os
+import platform
+
+_PACKAGES = ("keras", "tensorflow", "jax", "torch", "numpy", "scikit-learn")
+
+
+def versions():
+    """Returns {package: version} of Python, mm_tf and what it computes with."""
+    import mm_tf
+
+    found = {"python": platform.python_version(), "mm_tf": mm_tf.__version__}
+    for package in _PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def device():
+    """Returns the name of the device that Keras's backend computes on."""
+    import keras
+
+    gpu = _GPU_NAMES[keras.backend.backend()]()
+    return gpu or f"CPU ({platform.machine()}, {os.cpu_count()} cores)"
+
+
+def _tensorflow_gpu():
+    import tensorflow as tf
+
+    gpus = tf.config.list_physical_devices("GPU")
+    if not gpus:
+        return None
+    details = tf.config.experimental.get_device_details(gpus[0])
+    return details.get("device_name", "GPU")
+
+
+def _jax_accelerator():
+    import jax
+
+    first = jax.devices()[0]
+    return None if first.platform == "cpu" else first.device_kind
+
+
+def _torch_gpu():
+    import torch
+
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else None
+
+
+_GPU_NAMES = {
+    "tensorflow": _tensorflow_gpu,
+    "jax": _jax_accelerator,
+    "torch": _torch_gpu,
+}

@@ -1,0 +1,112 @@
+"""Trains one method on one imbalanced data set and reports its errors.
+
+    python -m mm_tf.experiments.run --flagfile=experiments/cifar100_lt10.flags
+    python -m mm_tf.experiments.run --dataset=digits --method=mm_drw --epochs=20
+
+A flag behind the flagfile beats it. The same from Python:
+
+    from mm_tf.experiments.run import RunConfig, run
+    result = run(RunConfig(dataset="digits", method="mm_drw", epochs=20))
+"""
+
+import os
+import sys
+
+from absl import app, flags
+
+from mm_tf.data import DatasetUnavailableError, imbalanced, load
+from mm_tf.experiments import config as config_module
+from mm_tf.experiments.config import RunConfig
+from mm_tf.experiments.results import RESULT, RunFolder
+
+__all__ = ["RunConfig", "run"]
+
+
+def run(config):
+    """Trains what the config says and keeps it in the config's folder.
+
+    A run that is there already, with the same flags, is not trained again: its
+    result is returned.
+
+    Args:
+        config: A `RunConfig`.
+
+    Returns:
+        The `RunResult`, which is also `result.json` in `config.run_folder`.
+
+    Raises:
+        ValueError: The folder cannot be written or holds something else, or the
+            config wants another backend than the one Keras was imported with.
+        DatasetUnavailableError: The data set is not there and cannot be
+            downloaded.
+
+    Example:
+
+    >>> import tempfile
+    >>> from mm_tf.experiments.run import RunConfig, run
+    >>> folder = tempfile.mkdtemp()
+    >>> result = run(
+    ...     RunConfig(model="resnet20", imbalance="none", epochs=1, output_dir=folder)
+    ... )  # doctest: +ELLIPSIS
+    MM-LDAM-DRW on digits_balanced, seed 0: 1,240 training images...
+    >>> len(result.per_class_error)
+    10
+    """
+    folder = RunFolder(config)
+    result = folder.finished_result()
+    if result is not None:
+        return result
+    folder.prepare()
+    try:
+        result = _train(config, folder)
+        (folder.incomplete / RESULT).write_text(result.to_json())
+    except BaseException:
+        folder.discard_if_empty()
+        raise
+    folder.finish()
+    return result
+
+
+def _train(config, folder):
+    # Keras and its backend are imported here, when every flag has been checked.
+    import keras
+
+    if config.backend not in (None, keras.backend.backend()):
+        raise ValueError(
+            f"`backend` must be the one that Keras was imported with, "
+            f"{keras.backend.backend()}. Received: backend={config.backend!r}"
+        )
+    from mm_tf.experiments import summary, training
+
+    data = load(config.dataset, config.data_dir)
+    data = imbalanced(data, config.class_counts, config.subset_seed)
+    summary.print_plan(config)
+    return training.train(config, data, folder.incomplete)
+
+
+def main(argv):
+    """The command."""
+    if len(argv) > 1:
+        _fail(f"Only flags are expected, as --method=mm. Received: {argv[1]!r}")
+    try:
+        config = config_module.from_flags()
+        if config.backend is not None:
+            os.environ["KERAS_BACKEND"] = config.backend
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+        result = run(config)
+    except (ValueError, DatasetUnavailableError) as error:
+        _fail(error)
+    from mm_tf.experiments import summary
+
+    summary.print_result(result, config.run_folder)
+
+
+def _fail(message):
+    print(f"mm_tf: {message}", file=sys.stderr)
+    sys.exit(2)
+
+
+if __name__ == "__main__":
+    config_module.define_flags()
+    flags.adopt_module_key_flags(config_module)
+    app.run(main)

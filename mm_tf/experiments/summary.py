@@ -1,0 +1,128 @@
+"""What a run prints before and after its training."""
+
+import math
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from mm_tf.experiments import paper
+from mm_tf.experiments.methods import METHODS
+
+# Rows of the table of classes; with more classes it gets more columns.
+_CLASSES_A_COLUMN = 25
+
+
+def print_plan(config, console=None):
+    """Prints what is about to be trained.
+
+    Args:
+        config: A `RunConfig`.
+        console: A `rich.console.Console`; standard output by default.
+    """
+    console = console or Console(highlight=False)
+    method = METHODS[config.method]
+    counts = config.class_counts
+    values = ", ".join(f"{key}={value}" for key, value in _hyperparameters(config))
+    first, second = (epoch for epoch, _ in config.drops)
+    console.print(
+        f"{method.title} on {config.setting}, seed {config.seed}: "
+        f"{counts.sum():,} training images, {counts.max():,} to {counts.min():,} a "
+        f"class; {config.model}, {config.epochs} epochs"
+    )
+    if values:
+        console.print(f"  {values}")
+    console.print(
+        f"  learning rate {config.learning_rate:g}: warm-up {config.warmup_epochs} "
+        f"epochs, x 0.01 from epoch {first}, x 0.0001 from {second}"
+    )
+    if method.weighting == "deferred":
+        start = config.first_reweighted_epoch
+        if start < config.epochs:
+            console.print(f"  classes re-weighted from epoch {start}")
+        else:
+            console.print(
+                f"  classes never re-weighted: that begins at epoch {start} of "
+                f"{config.epochs}, counted from 0"
+            )
+
+
+def print_result(result, folder, console=None):
+    """Prints a result beside the published number, and the error of each class.
+
+    Args:
+        result: A `RunResult`.
+        folder: Where it is kept.
+        console: A `rich.console.Console`; standard output by default.
+    """
+    console = console or Console(highlight=False)
+    console.print(_errors_table(result))
+    _print_published(result, console)
+    console.print(_classes_table(result))
+    console.print(
+        f"{result.images_per_second:,.0f} training images a second on {result.device}, "
+        f"Keras on {result.backend}"
+    )
+    console.print(f"Kept in {folder}", soft_wrap=True)
+
+
+def _hyperparameters(config):
+    for name, value in config.hyperparameters.items():
+        yield name, f"{value:g}" if isinstance(value, float) else value
+
+
+def _errors_table(result):
+    title = f"{METHODS[result.method].title}, {result.setting}, seed {result.seed}"
+    table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left")
+    table.add_column("Error on the test images")
+    table.add_column("%", justify="right")
+    rows = (
+        (f"top-1, last epoch ({result.epochs - 1})", result.top1_error),
+        (
+            f"top-1, best epoch ({result.best_epoch}; chosen on test, so it flatters)",
+            result.best_top1_error,
+        ),
+        ("mean over classes", result.balanced_error),
+        ("many-shot classes (> 100 images)", result.many_shot_error),
+        ("medium-shot classes (20 to 100)", result.medium_shot_error),
+        ("few-shot classes (< 20)", result.few_shot_error),
+        ("published, top-1 (Table 1)", result.published_top1_error),
+    )
+    for name, error in rows:
+        table.add_row(name, _percent(error))
+    return table
+
+
+def _print_published(result, console):
+    if result.published_top1_error is None:
+        console.print("The paper has no number for this setting and method.")
+    elif result.protocol_differences:
+        console.print(
+            "Not the paper's run, so not to be compared with its number: "
+            + "; ".join(result.protocol_differences)
+            + "."
+        )
+    else:
+        console.print(f"The paper's protocol. {paper.ALWAYS_DIFFERENT}")
+
+
+def _classes_table(result):
+    names, counts = result.class_names, result.class_counts
+    errors = result.per_class_error
+    columns = math.ceil(len(names) / _CLASSES_A_COLUMN)
+    rows = math.ceil(len(names) / columns)
+    table = Table(box=box.SIMPLE_HEAD)
+    for _ in range(columns):
+        table.add_column("Class")
+        table.add_column("Images", justify="right")
+        table.add_column("Error %", justify="right")
+    for row in range(rows):
+        cells = []
+        for index in range(row, len(names), rows):
+            cells += [names[index], str(counts[index]), _percent(errors[index], 1)]
+        table.add_row(*cells)
+    return table
+
+
+def _percent(error, digits=2):
+    return "-" if error is None else f"{error:.{digits}f}"

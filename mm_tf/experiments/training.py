@@ -1,0 +1,154 @@
+"""From a config to a trained network: model, loss, callbacks, fit, result."""
+
+import sys
+
+import keras
+import numpy as np
+
+from mm_tf import callbacks, class_weights, losses, metrics, models, optimizers
+from mm_tf.data import EpochOrder, fit_data
+from mm_tf.experiments import environment, paper
+from mm_tf.experiments.config import MODEL_DEPTHS
+from mm_tf.experiments.methods import METHODS
+from mm_tf.experiments.results import HISTORY, MODEL, PER_CLASS, PREDICTIONS, RunResult
+
+
+def weights_of_classes(config):
+    """Returns the class weights [K] that the config's `class_weighting` names."""
+    if config.class_weighting == "inverse_frequency":
+        return class_weights.inverse_frequency(config.class_counts)
+    return class_weights.effective_number(
+        config.class_counts, beta=config.effective_number_beta
+    )
+
+
+def build_model(config, info):
+    """Returns the config's network, compiled with its loss and optimizer.
+
+    Args:
+        config: A `RunConfig`.
+        info: The `DatasetInfo` of its data set.
+    """
+    method = METHODS[config.method]
+    model = models.resnet_cifar(
+        info.num_classes,
+        depth=MODEL_DEPTHS[config.model],
+        head=method.head,
+        input_shape=info.image_shape,
+        mean=info.mean,
+        std=info.std,
+        crop_padding=info.crop_padding if config.augment else 0,
+        horizontal_flip=info.horizontal_flip and config.augment,
+        seed=config.seed,
+    )
+    loss = method.loss(config)
+    if method.weighting != "none":
+        from_start = method.weighting == "from_start"
+        loss = losses.ClassWeighted(
+            loss,
+            info.num_classes,
+            class_weights=weights_of_classes(config) if from_start else None,
+        )
+    model.compile(
+        optimizer=optimizers.SGD(
+            config.learning_rate, momentum=config.momentum, l2=config.l2
+        ),
+        loss=loss,
+        metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
+    )
+    return model
+
+
+def train(config, data, folder):
+    """Trains the config's network and writes everything but the result.
+
+    Args:
+        config: A `RunConfig`.
+        data: `ImageData` whose training images have the config's class counts.
+        folder: The `pathlib.Path` to write into.
+
+    Returns:
+        The `RunResult`.
+    """
+    model = build_model(config, data.info)
+    throughput = callbacks.Throughput(len(data.train_labels))
+    test = callbacks.TestError(data.test_images, data.test_labels, config.class_counts)
+    used = [
+        throughput,
+        callbacks.WarmUpStepDecay(
+            config.learning_rate, config.warmup_epochs, config.drops
+        ),
+        test,
+        keras.callbacks.CSVLogger(str(folder / HISTORY)),
+    ]
+    if METHODS[config.method].weighting == "deferred":
+        used.append(
+            callbacks.DeferredReweighting(
+                weights_of_classes(config), config.first_reweighted_epoch
+            )
+        )
+    order = EpochOrder(data.train_labels, config.batch_size, config.seed)
+    history = model.fit(
+        fit_data(data.train_images, data.train_labels, order, config.epochs),
+        epochs=config.epochs,
+        steps_per_epoch=order.steps_per_epoch,
+        callbacks=used,
+        shuffle=False,  # The order is the pipeline's.
+        verbose=1 if sys.stdout.isatty() else 2,
+    ).history
+    model.save(folder / MODEL)
+    _write_per_class_errors(folder / PER_CLASS, data.class_names, test)
+    np.savez_compressed(
+        folder / PREDICTIONS,
+        labels=data.test_labels.astype("uint16"),
+        predictions=test.predictions.astype("uint16"),
+    )
+    return _result(config, data, history, test, throughput)
+
+
+def _write_per_class_errors(path, class_names, test):
+    import csv
+
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["epoch", *class_names])
+        for epoch, errors in enumerate(test.per_class_errors):
+            writer.writerow([epoch, *(f"{error:.4g}" for error in errors)])
+
+
+def _result(config, data, history, test, throughput):
+    errors = test.per_class_errors[-1]
+    top1_errors = history["test_top1_error"]
+    shot_errors = {
+        f"{group}_shot_error": metrics.mean_error(
+            errors, metrics.shot_group(config.class_counts, group)
+        )
+        for group in metrics.SHOT_GROUPS
+    }
+    comparison = paper.compare(config)
+    return RunResult(
+        method=config.method,
+        setting=config.setting,
+        dataset=config.dataset,
+        imbalance=config.imbalance,
+        imbalance_ratio=config.imbalance_ratio,
+        seed=config.seed,
+        subset_seed=config.subset_seed,
+        epochs=config.epochs,
+        hyperparameters=config.hyperparameters,
+        class_names=list(data.class_names),
+        class_counts=[int(count) for count in config.class_counts],
+        top1_error=top1_errors[-1],
+        best_top1_error=min(top1_errors),
+        best_epoch=int(np.argmin(top1_errors)),
+        balanced_error=history["test_balanced_error"][-1],
+        per_class_error=[None if np.isnan(error) else float(error) for error in errors],
+        **shot_errors,
+        published_top1_error=comparison.published,
+        protocol_differences=list(comparison.differences),
+        images_per_second=throughput.images_per_second,
+        training_seconds=sum(throughput.seconds),
+        backend=keras.backend.backend(),
+        device=environment.device(),
+        versions=environment.versions(),
+    )

@@ -1,0 +1,119 @@
+"""Wrong calls of the command: one clear message, no traceback, at once."""
+
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+TINY = ("--model=resnet20", "--imbalance_ratio=20", "--epochs=1")
+
+
+def call(*arguments, cwd=None):
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    began = time.perf_counter()
+    done = subprocess.run(
+        [sys.executable, "-m", "mm_tf.experiments.run", *arguments],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        env=environment,
+    )
+    return done, time.perf_counter() - began
+
+
+WRONG = {
+    "unknown method": (["--method=sgd"], "should be one of"),
+    "unknown data set": (["--dataset=imagenet"], "should be one of"),
+    "unknown imbalance": (["--imbalance=longtail"], "should be one of"),
+    "misspelt flag": (["--metod=mm"], "Did you mean: method"),
+    "ratio 0": (["--imbalance_ratio=0"], "`imbalance_ratio` must be"),
+    "ratio below 1": (["--imbalance_ratio=0.5"], "`imbalance_ratio` must be"),
+    "ratio that is no number": (["--imbalance_ratio=nan"], "`imbalance_ratio` must be"),
+    "ratio that empties a class": (["--imbalance_ratio=500"], "`ratio` must"),
+    "beta below 0": (["--beta=-1"], "`beta` must be"),
+    "delta below 0": (["--delta=-0.1"], "`delta` must be"),
+    "scale 0": (["--scale=0"], "`scale` must be"),
+    "beta that is a word": (["--beta=large"], "--beta=large"),
+    "no epochs": (["--epochs=0"], "`epochs` must be"),
+    "half an epoch": (["--epochs=1.5"], "--epochs=1.5"),
+    "negative seed": (["--seed=-3"], "`seed` must be"),
+    "empty batches": (["--batch_size=0"], "`batch_size` must be"),
+    "learning rate 0": (["--learning_rate=0"], "`learning_rate` must be"),
+    "second drop first": (["--second_drop_epoch=9"], "`second_drop_epoch` must not"),
+    "unknown network": (["--model=resnet33"], "should be one of"),
+    "unknown backend": (["--backend=mxnet"], "should be one of"),
+    "missing flagfile": (["--flagfile=experiments/none.flags"], "none.flags"),
+    "a word that is no flag": (["mm_drw"], "Only flags are expected"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_wrong_flags(name, tmp_path):
+    arguments, message = WRONG[name]
+    done, seconds = call(*arguments, cwd=tmp_path)
+    assert done.returncode not in (0, -9)
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr + done.stdout
+    assert seconds < 2
+    assert not list(tmp_path.iterdir())
+
+
+def test_output_folder_that_cannot_be_made(tmp_path):
+    (tmp_path / "file").write_text("mine")
+    done, seconds = call(f"--output_dir={tmp_path}/file/run")
+    assert done.returncode == 2
+    assert "`output_dir` cannot be written" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert seconds < 2
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+@pytest.mark.parametrize("name", ["run", "file"])
+def test_output_folder_in_other_use(tmp_path, name):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "thesis.txt").write_text("mine")
+    (tmp_path / "file").write_text("mine")
+    done, seconds = call(f"--output_dir={tmp_path / name}")
+    assert done.returncode == 2
+    assert "`output_dir`" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert seconds < 2
+    assert (tmp_path / "run" / "thesis.txt").read_text() == "mine"
+
+
+def test_missing_data_folder(tmp_path):
+    done, _ = call("--dataset=cifar10", f"--data_dir={tmp_path}/none", cwd=tmp_path)
+    assert done.returncode == 2
+    assert f"{tmp_path}/none" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "saved_models").exists() or not list(
+        (tmp_path / "saved_models").rglob("*.txt")
+    )
+
+
+def test_help_is_quick_and_names_every_flag():
+    done, seconds = call("--help")
+    assert seconds < 2
+    for flag in ("--imbalance_ratio", "--method", "--beta", "--output_dir"):
+        assert flag in done.stdout
+
+
+def test_a_run_from_the_command(tmp_path):
+    arguments = ("--method=mm_drw", *TINY, f"--output_dir={tmp_path}/run")
+    done, _ = call(*arguments)
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+    assert "top-1, last epoch (0)" in done.stdout
+    assert "no number for this setting" in done.stdout
+    # Again: the result is printed, nothing is trained.
+    again, seconds = call(*arguments)
+    assert again.returncode == 0
+    assert "top-1, last epoch (0)" in again.stdout
+    assert "Epoch 1/1" not in again.stdout
+    assert seconds < 5
+    # Another run into the same folder is refused with the difference.
+    other, _ = call(*arguments, "--beta=2")
+    assert other.returncode == 2
+    assert "--beta=1.5" in other.stderr and "--overwrite" in other.stderr

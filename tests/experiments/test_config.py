@@ -1,0 +1,122 @@
+import dataclasses
+import pathlib
+
+import pytest
+from flag_parsing import parse
+
+from mm_tf.experiments.config import RunConfig
+
+FLAGFILE = pathlib.Path(__file__).parents[2] / "experiments" / "cifar10_lt100.flags"
+
+
+@pytest.mark.parametrize(
+    ("epochs", "drops", "reweighted"),
+    [(200, (160, 180), 160), (10, (8, 9), 8), (100, (80, 90), 80), (1, (1, 1), 1)],
+)
+def test_epochs_move_in_proportion(epochs, drops, reweighted):
+    config = RunConfig(epochs=epochs)
+    assert config.drops == ((drops[0], 1e-2), (drops[1], 1e-4))
+    assert config.first_reweighted_epoch == reweighted
+
+
+def test_given_epochs_stay():
+    config = RunConfig(
+        epochs=100, first_drop_epoch=30, second_drop_epoch=60, reweight_epoch=0
+    )
+    assert config.drops == ((30, 1e-2), (60, 1e-4))
+    assert config.first_reweighted_epoch == 0
+    assert RunConfig(epochs=10).warmup_epochs == 5
+
+
+@pytest.mark.parametrize(
+    ("arguments", "folder"),
+    [
+        (dict(dataset="cifar10"), "saved_models/cifar10_lt100/mm_ldam_drw/seed0"),
+        (
+            dict(imbalance="step", imbalance_ratio=2.5, method="erm", seed=3),
+            "saved_models/digits_step2.5/erm/seed3",
+        ),
+        (dict(imbalance="none"), "saved_models/digits_balanced/mm_ldam_drw/seed0"),
+        (dict(output_dir="mine"), "mine"),
+    ],
+)
+def test_folder_of_a_run(arguments, folder):
+    assert RunConfig(**arguments).run_folder.as_posix() == folder
+
+
+def test_class_counts():
+    assert RunConfig(dataset="cifar10").class_counts.sum() == 12_406
+    balanced = RunConfig(imbalance="none", imbalance_ratio=500).class_counts
+    assert set(balanced) == {124}
+
+
+def test_flags_without_values_are_the_defaults():
+    assert parse() == RunConfig()
+
+
+def test_every_field_is_a_flag_and_its_flagfile_repeats_it(tmp_path):
+    config = RunConfig(
+        dataset="cifar100",
+        imbalance="step",
+        imbalance_ratio=10.5,
+        subset_seed=2,
+        method="cb_focal",
+        beta=1.1,
+        delta=2.4,
+        scale=19.0,
+        max_class_margin=0.3,
+        ldam_scale=20.0,
+        focal_gamma=2.0,
+        class_weighting="inverse_frequency",
+        effective_number_beta=0.999,
+        model="resnet20",
+        epochs=30,
+        warmup_epochs=2,
+        first_drop_epoch=20,
+        second_drop_epoch=25,
+        reweight_epoch=22,
+        batch_size=64,
+        learning_rate=0.05,
+        momentum=0.8,
+        l2=1e-4,
+        augment=False,
+        seed=7,
+        backend="jax",
+        data_dir="some/where",
+    )
+    for field in dataclasses.fields(config):
+        if field.name not in ("output_dir", "overwrite"):
+            assert getattr(config, field.name) != field.default, field.name
+    flagfile = tmp_path / "flags.txt"
+    flagfile.write_text(config.to_flagfile())
+    assert parse(f"--flagfile={flagfile}") == config
+
+
+def test_a_flag_behind_the_flagfile_beats_it():
+    config = parse(f"--flagfile={FLAGFILE}", "--beta=2.5")
+    assert (config.dataset, config.beta, config.delta) == ("cifar10", 2.5, 0.6)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (dict(method="sgd"), "`method` must be one of erm, .*Received: method='sgd'"),
+        (dict(dataset="imagenet"), "`dataset` must be one of"),
+        (dict(imbalance_ratio=0), "`imbalance_ratio` must be.*Received"),
+        (dict(imbalance_ratio=1000.0), "ratio.*124"),
+        (dict(beta=-1.0), "`beta` must be.*Received: beta=-1.0"),
+        (dict(epochs=0), "`epochs` must be an integer >= 1"),
+        (dict(epochs=2.5), "`epochs` must be an integer >= 1"),
+        (dict(learning_rate=0.0), "`learning_rate` must be"),
+        (dict(momentum=1.5), "`momentum` must be"),
+        (dict(effective_number_beta=1.0), "`effective_number_beta` must be below 1"),
+        (dict(first_drop_epoch=190), "`second_drop_epoch` must not come before"),
+        (dict(seed=-1), "`seed` must be"),
+        (dict(augment="yes"), "`augment` must be a bool"),
+        (dict(output_dir=" "), "`output_dir` must name a folder"),
+        (dict(backend="mxnet"), "`backend` must be one of"),
+    ],
+)
+def test_wrong_values(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        RunConfig(**arguments)

@@ -1,0 +1,87 @@
+import csv
+
+import pytest
+
+from mm_tf.experiments import paper
+from mm_tf.experiments.config import RunConfig
+from mm_tf.experiments.methods import METHODS
+
+
+def rows(path):
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def key_of(title):
+    return title.lower().replace("-", "_").replace("+", "_")
+
+
+def test_table1_is_the_papers(shared):
+    published = {
+        key_of(row["method"]): row for row in rows(shared / "paper/table1.csv")
+    }
+    assert set(published) == set(paper.TABLE1)
+    for method, row in published.items():
+        for setting in paper.SETTINGS:
+            expected = float(row[setting]) if row[setting] else None
+            assert paper.published_error(setting, method) == expected
+
+
+def test_best_beta_and_delta_are_the_papers(shared):
+    best = {}
+    for row in rows(shared / "paper/tables2and3.csv"):
+        error = float(row["top1_error"])
+        if row["setting"] not in best or error < best[row["setting"]][0]:
+            pair = (float(row["beta"]), float(row["delta_neg"]))
+            best[row["setting"]] = (error, pair)
+    assert {setting: pair for setting, (_, pair) in best.items()} == dict(
+        paper.BEST_BETA_DELTA
+    )
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_titles_are_table1s(method):
+    assert method in paper.TABLE1
+    assert key_of(METHODS[method].title) == method
+
+
+def papers_run(**arguments):
+    return RunConfig(**{"dataset": "cifar10", "method": "mm_drw", **arguments})
+
+
+def test_papers_own_protocol_has_no_differences():
+    comparison = paper.compare(papers_run())
+    assert comparison.published == 21.98
+    assert comparison.is_comparable
+
+
+@pytest.mark.parametrize(
+    ("arguments", "difference"),
+    [
+        (dict(epochs=10), "epochs 10 (paper: 200)"),
+        (dict(beta=2.0), "beta 2 (paper: 1.5)"),
+        (dict(scale=30.0), "scale 30 (paper: 10)"),
+        (dict(model="resnet20"), "model resnet20 (paper: resnet32)"),
+        (dict(reweight_epoch=100), "re-weighting from 100 (paper: 160)"),
+        (
+            dict(first_drop_epoch=100),
+            "drops at epochs 100 and 180 (paper: 160 and 180)",
+        ),
+        (dict(augment=False), "augment False (paper: True)"),
+    ],
+)
+def test_other_protocols_are_told(arguments, difference):
+    comparison = paper.compare(papers_run(**arguments))
+    assert comparison.differences == (difference,)
+    assert not comparison.is_comparable
+
+
+def test_flags_that_a_method_does_not_take_make_no_difference():
+    config = papers_run(method="erm", beta=9.0, scale=1.0, reweight_epoch=3)
+    assert paper.compare(config).is_comparable
+
+
+def test_settings_outside_the_paper_have_no_number():
+    comparison = paper.compare(RunConfig(dataset="digits"))
+    assert comparison.published is None
+    assert not comparison.is_comparable
