@@ -68,7 +68,8 @@ install: $(TEST) ## set up the virtual environment, tools for tests included
 clean: ## remove the virtual environment and caches, never saved_models
 	rm -rf "$(VENV)" build dist mm_tf.egg-info
 	rm -rf .hypothesis .mypy_cache .pytest_cache .ruff_cache
-	find benchmarks mm_tf tests -name __pycache__ -prune -exec rm -rf {} +
+	find . \( -name .git -o -name saved_models \) -prune -o \
+	    -name __pycache__ -prune -exec rm -rf {} +
 
 $(CREATED):
 	@command -v "$(PYTHON)" >/dev/null || { \

@@ -174,7 +174,7 @@ class TestError(keras.callbacks.Callback):
 
     Attributes:
         per_class_errors: For each epoch, the error of each class in %, [K].
-        predictions: The predicted classes after the last epoch, [N].
+        predictions: The predicted classes after the last epoch, [N]; none before.
 
     Example:
 
@@ -204,7 +204,7 @@ class TestError(keras.callbacks.Callback):
             for group in metrics.SHOT_GROUPS
         }
         self.per_class_errors = []
-        self.predictions = None
+        self.predictions = np.empty(0, dtype=int)
 
     def on_train_begin(self, logs=None):
         self.per_class_errors = []
@@ -255,8 +255,8 @@ class Throughput(keras.callbacks.Callback):
         self.images_per_epoch = _checks.check_integer(
             "images_per_epoch", images_per_epoch, low=1
         )
-        self.seconds = []
-        self._began = None
+        self.seconds: list[float] = []
+        self._began = 0.0
 
     @property
     def images_per_second(self):

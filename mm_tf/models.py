@@ -6,7 +6,6 @@ import numpy as np
 from mm_tf import _checks
 from mm_tf.layers import NormalizedDense, PaddedShortcut, RandomPaddedCrop
 
-DEPTHS = (20, 32, 44, 56, 110)
 HEADS = ("normalized", "linear")
 
 # Per-channel statistics of CIFAR-10's training images, for pixels in [0, 1]. The
@@ -37,7 +36,8 @@ def resnet_cifar(
 
     Args:
         num_classes: The number of classes K, >= 2.
-        depth: Layers with weights: 20, 32, 44, 56 or 110.
+        depth: Layers with weights, 6 n + 2: 20, 32, 44, 56 and 110 in the source, 8
+            for tiny images.
         head: `"normalized"` for cosines [N, K] (`NormalizedDense`), as the margin
             losses need them, or `"linear"` for logits [N, K].
         input_shape: Height, width and channels of the images.
@@ -73,8 +73,12 @@ def resnet_cifar(
     parameters of the code of Cao et al. 2019.
     """
     _checks.check_integer("num_classes", num_classes, low=2)
-    if depth not in DEPTHS:
-        raise ValueError(f"`depth` must be one of {DEPTHS}. Received: depth={depth!r}")
+    _checks.check_integer("depth", depth, low=8)
+    if depth % 6 != 2:
+        raise ValueError(
+            "`depth` must be 6 n + 2: 8, 20, 32, 44, 56, 110 ... "
+            f"Received: depth={depth!r}"
+        )
     if head not in HEADS:
         raise ValueError(f"`head` must be one of {HEADS}. Received: head={head!r}")
     if len(input_shape) != 3:

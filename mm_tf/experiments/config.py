@@ -6,6 +6,7 @@ is told in well under a second.
 """
 
 import dataclasses
+import functools
 import pathlib
 import typing
 
@@ -23,7 +24,7 @@ PAPER_SECOND_DROP = 180
 PAPER_REWEIGHTING = 160
 DROP_FACTORS = (1e-2, 1e-4)
 
-MODEL_DEPTHS = {f"resnet{depth}": depth for depth in (20, 32, 44, 56, 110)}
+MODEL_DEPTHS = {f"resnet{depth}": depth for depth in (8, 20, 32, 44, 56, 110)}
 BACKENDS = ("tensorflow", "jax", "torch")
 CLASS_WEIGHTINGS = ("effective_number", "inverse_frequency")
 
@@ -270,7 +271,7 @@ def _check_field(field, value):
         )
 
 
-_DEFINE = {
+_DEFINE: dict[type, typing.Callable] = {
     bool: flags.DEFINE_boolean,
     float: flags.DEFINE_float,
     int: flags.DEFINE_integer,
@@ -284,11 +285,10 @@ def define_flags(values=flags.FLAGS):
         kind, _ = _kind(field)
         choices, help = field.metadata["choices"], field.metadata["help"]
         if choices:
-            flags.DEFINE_enum(
-                field.name, field.default, choices, help, flag_values=values
-            )
+            define = functools.partial(flags.DEFINE_enum, enum_values=choices)
         else:
-            _DEFINE[kind](field.name, field.default, help, flag_values=values)
+            define = functools.partial(_DEFINE[kind])
+        define(field.name, default=field.default, help=help, flag_values=values)
 
 
 def from_flags(values=flags.FLAGS):

@@ -46,7 +46,7 @@ def run(config):
     >>> from mm_tf.experiments.run import RunConfig, run
     >>> folder = tempfile.mkdtemp()
     >>> result = run(
-    ...     RunConfig(model="resnet20", imbalance="none", epochs=1, output_dir=folder)
+    ...     RunConfig(model="resnet8", imbalance="none", epochs=1, output_dir=folder)
     ... )  # doctest: +ELLIPSIS
     MM-LDAM-DRW on digits_balanced, seed 0: 1,240 training images...
     >>> len(result.per_class_error)

@@ -115,6 +115,7 @@ class ClassWeighted(PerExampleLoss):
         return weights
 
     def __call__(self, y_true, y_pred, sample_weight=None):
+        y_true, y_pred = map(ops.convert_to_tensor, (y_true, y_pred))
         labels, _ = _inputs.prepare_labels(y_true, self.num_classes)
         weights = ops.take(self._class_weights, labels, axis=0)
         if sample_weight is not None:

@@ -3,7 +3,6 @@
 import dataclasses
 import hashlib
 import os
-import pathlib
 import socket
 import subprocess
 import sys
@@ -20,17 +19,6 @@ from mm_tf.data import (
     load,
     sources,
 )
-
-CIFAR_FOLDER = pathlib.Path(
-    os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")
-).expanduser()
-
-
-def needs_prepared(name):
-    return pytest.mark.skipif(
-        not list(CIFAR_FOLDER.glob(f"{name}/*/dataset_info.json")),
-        reason=f"{name} is not prepared in {CIFAR_FOLDER}",
-    )
 
 
 @pytest.fixture(scope="module")
@@ -222,9 +210,8 @@ def test_broken_folder_is_one_clear_message(no_network, tmp_path, info_text):
         load("cifar10", data_dir=tmp_path)
 
 
-@needs_prepared("cifar10")
-def test_cut_off_files_are_one_clear_message(tmp_path):
-    (prepared,) = CIFAR_FOLDER.glob("cifar10/3.*")
+def test_cut_off_files_are_one_clear_message(tmp_path, cifar_dir):
+    (prepared,) = cifar_dir.glob("cifar10/3.*")
     folder = tmp_path / "cifar10" / prepared.name
     folder.mkdir(parents=True)
     for path in prepared.iterdir():
@@ -256,7 +243,7 @@ def test_missing_package_is_named(monkeypatch, package, name, module):
         load(name)
 
 
-@needs_prepared("cifar10")
+@pytest.mark.usefixtures("cifar_dir")
 def test_cifar10():
     data = load("cifar10")
     assert data.train_images.shape == (50_000, 32, 32, 3)
@@ -269,7 +256,7 @@ def test_cifar10():
     assert digest(data.test_images, data.test_labels) == "1c3d67ed25249724"
 
 
-@needs_prepared("cifar100")
+@pytest.mark.usefixtures("cifar_dir")
 @pytest.mark.long  # test_cifar10 tests the same code.
 def test_cifar100():
     data = load("cifar100")

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-TINY = ("--model=resnet20", "--imbalance_ratio=20", "--epochs=1")
+TINY = ("--model=resnet8", "--imbalance_ratio=20", "--epochs=1")
 
 
 def call(*arguments, cwd=None):

@@ -14,7 +14,7 @@ from mm_tf.experiments.methods import METHODS
 from mm_tf.experiments.results import RunResult
 from mm_tf.experiments.run import RunConfig, run
 
-TINY = dict(model="resnet20", imbalance_ratio=20.0, batch_size=64)
+TINY = dict(model="resnet8", imbalance_ratio=20.0, batch_size=64)
 
 
 def tiny(folder, **arguments):

@@ -91,13 +91,20 @@ def test_json_round_trip(make, cosines, labels):
     )
 
 
-def build(loss, jit_compile="auto"):
-    initializer = keras.initializers.RandomNormal(seed=5)
-    model = keras.Sequential(
-        [keras.Input([8]), layers.NormalizedDense(4, kernel_initializer=initializer)]
-    )
+def build(makers, jit_compile="auto"):
+    """A model with one head for each loss: Keras compiles but one step for all."""
+    inputs = keras.Input([8])
+    outputs = {
+        name: layers.NormalizedDense(
+            4, kernel_initializer=keras.initializers.RandomNormal(seed=5), name=name
+        )(inputs)
+        for name in makers
+    }
+    model = keras.Model(inputs, outputs)
     model.compile(
-        keras.optimizers.SGD(0.1), loss, jit_compile=jit_compile, metrics=["accuracy"]
+        keras.optimizers.SGD(0.1),
+        {name: make() for name, make in makers.items()},
+        jit_compile=jit_compile,
     )
     return model
 
@@ -107,36 +114,62 @@ def features():
     return np.random.default_rng(4).normal(size=(12, 8)).astype("float32")
 
 
-def test_keras_file_round_trip(make, features, labels, tmp_path):
-    model = build(make())
-    model.fit(features, labels, verbose=0)
+def for_each_head(labels):
+    return dict.fromkeys(MAKERS, labels)
+
+
+def kernels(model):
+    return {name: to_numpy(model.get_layer(name).kernel) for name in MAKERS}
+
+
+def test_keras_file_round_trip(features, labels, tmp_path):
+    model, targets = build(MAKERS), for_each_head(labels)
+    model.fit(features, targets, verbose=0)
     model.save(tmp_path / "model.keras")
     copy = keras.saving.load_model(tmp_path / "model.keras")
-    assert copy.loss.get_config() == model.loss.get_config()
-    expected = model.evaluate(features, labels, verbose=0)
-    assert copy.evaluate(features, labels, verbose=0) == pytest.approx(expected)
+    for name, loss in model.loss.items():
+        assert type(copy.loss[name]) is type(loss)
+        assert copy.loss[name].get_config() == loss.get_config()
+    expected = model.evaluate(features, targets, verbose=0, return_dict=True)
+    actual = copy.evaluate(features, targets, verbose=0, return_dict=True)
+    assert actual == pytest.approx(expected)
     # The optimizer's state came along too: another step ends the same.
     for each in (model, copy):
-        each.fit(features, labels, shuffle=False, verbose=0)
-    np.testing.assert_allclose(copy.get_weights()[0], model.get_weights()[0], rtol=1e-6)
+        each.fit(features, targets, shuffle=False, verbose=0)
+    for name, kernel in kernels(model).items():
+        np.testing.assert_allclose(kernels(copy)[name], kernel, rtol=1e-6)
 
 
-def test_fit_learns_the_same_with_and_without_jit(make, features, labels):
+def test_fit_learns_the_same_with_and_without_jit(features, labels):
     if keras.backend.backend() == "torch":
         pytest.skip("torch.compile needs a C++ compiler, which users may not have")
     final = []
     for jit_compile in (False, True):
-        model = build(make(), jit_compile)
+        model = build(MAKERS, jit_compile)
         history = model.fit(
-            features, labels, epochs=20, batch_size=6, shuffle=False, verbose=0
+            features,
+            for_each_head(labels),
+            epochs=20,
+            batch_size=6,
+            shuffle=False,
+            verbose=0,
         ).history
-        assert history["loss"][-1] < history["loss"][0]
-        final.append(model.get_weights()[0])
-    np.testing.assert_allclose(*final, rtol=1e-3, atol=1e-5)
+        for name in MAKERS:
+            losses_of_head = history[f"{name}_loss"]
+            assert losses_of_head[-1] < losses_of_head[0], name
+        final.append(kernels(model))
+    without, with_jit = final
+    for name in MAKERS:
+        np.testing.assert_allclose(
+            with_jit[name], without[name], rtol=1e-3, atol=1e-5, err_msg=name
+        )
 
 
-def test_batch_of_unknown_size(make, features, labels):
-    history = build(make()).fit(features, labels, batch_size=5, verbose=0).history
+def test_batch_of_unknown_size(features, labels):
+    model = build(MAKERS)
+    history = model.fit(
+        features, for_each_head(labels), batch_size=5, verbose=0
+    ).history
     assert np.isfinite(history["loss"][0])
 
 
@@ -153,10 +186,9 @@ def test_label_outside_is_nan_where_only_the_graph_sees_it(features, labels, lab
     if keras.backend.backend() == "torch":
         pytest.skip("torch runs eagerly: there the label is an error")
     labels[3] = label
-    for name in ("mm_ldam", "class_weighted"):
-        make = MAKERS[name]
-        history = build(make()).fit(features, labels, verbose=0).history
-        assert np.isnan(history["loss"][0])
+    history = build(MAKERS).fit(features, for_each_head(labels), verbose=0).history
+    for name in MAKERS:
+        assert np.isnan(history[f"{name}_loss"][0]), name
 
 
 @pytest.mark.parametrize(
