@@ -1,0 +1,250 @@
+"""Measures speed against PyTorch on a GPU, then fills cells of Table 1.
+
+    python benchmarks/gpu.py --images=cifar10.npz --output=results --minutes=9
+
+It needs no TensorFlow and no network: set KERAS_BACKEND=jax, and give it the file
+that `benchmarks/packed_images.py` wrote. `--output` gets `speed.json`, images/s of
+one training step on this backend and in PyTorch (eager, channels last, compiled),
+measured in turn, and a run's folder for each cell, as
+`mm_tf.experiments.run` leaves it: `<setting>/<method>/seed<seed>`. Cells that are
+there are not run again; a cell that would not end in time is not begun.
+"""
+
+import argparse
+import json
+import pathlib
+import statistics
+import sys
+import time
+
+import keras
+import numpy as np
+import packed_images
+
+from mm_tf.experiments import environment, paper, training
+from mm_tf.experiments.config import MODEL_DEPTHS, RunConfig
+from mm_tf.experiments.methods import METHODS
+from mm_tf.experiments.results import RESULT, RunFolder
+
+# The paper's own rows first, then its closest rivals.
+METHOD_ORDER = ("mm_ldam_drw", "mm_drw", "ldam_drw", "erm", "mm", "ldam")
+
+# A cell must fit into what is left with this to spare: times vary.
+SAFETY = 1.15
+
+
+def cells(arguments, info):
+    """Yields the configs of the cells, the paper's own rows first."""
+    methods = arguments.methods or [
+        *METHOD_ORDER,
+        *(method for method in METHODS if method not in METHOD_ORDER),
+    ]
+    for seed in arguments.seeds:
+        for method in methods:
+            for imbalance, ratio in arguments.settings:
+                named = RunConfig(
+                    dataset=info.name, imbalance=imbalance, imbalance_ratio=ratio
+                )
+                beta, delta = paper.BEST_BETA_DELTA.get(named.setting, (1.5, 0.6))
+                place = pathlib.Path(arguments.output, named.setting, method)
+                yield RunConfig(
+                    dataset=info.name,
+                    imbalance=imbalance,
+                    imbalance_ratio=ratio,
+                    method=method,
+                    beta=beta,
+                    delta=delta,
+                    seed=seed,
+                    epochs=arguments.epochs,
+                    warmup_epochs=arguments.warmup_epochs,
+                    model=arguments.model,
+                    batch_size=arguments.batch_size,
+                    output_dir=str(place / f"seed{seed}"),
+                )
+
+
+def fill_cells(arguments, unpacked, deadline):
+    """Runs cells until the time is up; returns how many were run."""
+    longest, done = 0.0, 0
+    for config in cells(arguments, unpacked[0].info):
+        folder = RunFolder(config)
+        if folder.finished_result() is not None:
+            continue
+        if time.perf_counter() + SAFETY * longest > deadline:
+            print(f"No time left for {config.run_folder}", flush=True)
+            break
+        began = time.perf_counter()
+        folder.prepare()
+        data = packed_images.imbalanced(unpacked, config.class_counts)
+        result = training.train(config, data, folder.incomplete)
+        if not arguments.keep_models:
+            (folder.incomplete / "model.keras").unlink()
+        (folder.incomplete / RESULT).write_text(result.to_json())
+        folder.finish()
+        took = time.perf_counter() - began
+        longest, done = max(longest, took), done + 1
+        published = (
+            "-"
+            if result.published_top1_error is None
+            else (f"{result.published_top1_error:.2f}")
+        )
+        print(
+            f"{config.run_folder}: top-1 error {result.top1_error:.2f} % (published "
+            f"{published}), {took:.0f} s, {result.images_per_second:,.0f} images/s",
+            flush=True,
+        )
+        keras.backend.clear_session()
+    return done
+
+
+def keras_steps(config, info):
+    """Returns a function that trains n steps and waits for their end."""
+    model = training.build_model(config, info)
+    generator = np.random.default_rng(0)
+    images = generator.integers(0, 256, (config.batch_size, *info.image_shape), "uint8")
+    labels = generator.integers(0, info.num_classes, config.batch_size)
+
+    class Same(keras.utils.PyDataset):
+        def __init__(self, count):
+            super().__init__()
+            self.count = count
+
+        def __len__(self):
+            return self.count
+
+        def __getitem__(self, index):
+            return images, labels
+
+    return lambda count: model.fit(Same(count), epochs=1, shuffle=False, verbose=0)
+
+
+def torch_steps(config, info, kind):
+    """Returns a function that trains n steps in PyTorch and waits for their end."""
+    import torch
+    from torch_resnet import ResNet
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    height, width, channels = info.image_shape
+    torch.backends.cudnn.benchmark = True
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
+    model = ResNet(info.num_classes, MODEL_DEPTHS[config.model], channels).to(device)
+    images = torch.randn(config.batch_size, channels, height, width, device=device)
+    labels = torch.randint(info.num_classes, (config.batch_size,), device=device)
+    if kind != "eager":
+        model = model.to(memory_format=torch.channels_last)
+        images = images.to(memory_format=torch.channels_last)
+    run = torch.compile(model) if kind == "compiled" else model
+    optimizer = torch.optim.SGD(
+        model.parameters(), lr=0.01, momentum=0.9, weight_decay=2e-4
+    )
+
+    def train(count):
+        for _ in range(count):
+            optimizer.zero_grad()
+            outputs = config.scale * run(images)
+            torch.nn.functional.cross_entropy(outputs, labels).backward()
+            optimizer.step()
+        if device == "cuda":
+            torch.cuda.synchronize()
+
+    return train
+
+
+def measure_speed(arguments, info):
+    """Measures training steps in turn; returns images/s, medians of the rounds."""
+    config = RunConfig(
+        dataset=info.name, model=arguments.model, batch_size=arguments.batch_size
+    )
+    contenders = {f"keras_{keras.backend.backend()}": keras_steps(config, info)}
+    for kind in arguments.torch:
+        contenders[f"torch_{kind}"] = torch_steps(config, info, kind)
+    failed = {}
+    for name, steps in list(contenders.items()):
+        try:
+            steps(3)  # Compiles.
+        except Exception as error:  # A contender that fails must not stop the rest.
+            failed[name] = str(error).splitlines()[0]
+            del contenders[name]
+    seconds = {name: [] for name in contenders}
+    for _ in range(arguments.rounds):
+        for name, steps in contenders.items():
+            began = time.perf_counter()
+            steps(arguments.steps)
+            seconds[name].append(time.perf_counter() - began)
+    images = arguments.steps * arguments.batch_size
+    return {
+        "images_per_second": {
+            name: images / statistics.median(times) for name, times in seconds.items()
+        },
+        "all_images_per_second": {
+            name: [images / each for each in times] for name, times in seconds.items()
+        },
+        "failed": failed,
+        "model": arguments.model,
+        "batch_size": arguments.batch_size,
+        "steps": arguments.steps,
+        "device": environment.device(),
+        "versions": environment.versions(),
+        "command": " ".join(["python", *sys.argv]),
+    }
+
+
+def setting(text):
+    """Parses `lt100` or `step10`."""
+    for short, imbalance in (("lt", "long_tailed"), ("step", "step")):
+        if text.startswith(short):
+            return imbalance, float(text[len(short) :])
+    raise ValueError(text)
+
+
+def parse(argv):
+    """Returns the command's arguments."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--images", required=True, help="what packed_images.py wrote")
+    parser.add_argument("--output", required=True, help="the folder of the results")
+    parser.add_argument("--minutes", type=float, default=9.0, help="when to end")
+    parser.add_argument("--settings", nargs="+", type=setting, default=["lt100"])
+    parser.add_argument("--methods", nargs="+", choices=tuple(METHODS))
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0])
+    parser.add_argument("--epochs", type=int, default=200)
+    parser.add_argument("--warmup_epochs", type=int, default=5)
+    parser.add_argument("--model", default="resnet32", choices=tuple(MODEL_DEPTHS))
+    parser.add_argument("--batch_size", type=int, default=128)
+    parser.add_argument("--steps", type=int, default=100, help="of a measurement")
+    parser.add_argument("--rounds", type=int, default=5, help="0 measures no speed")
+    parser.add_argument(
+        "--torch",
+        nargs="*",
+        choices=("eager", "channels_last", "compiled"),
+        default=("eager", "channels_last", "compiled"),
+    )
+    parser.add_argument("--keep_models", action="store_true")
+    arguments = parser.parse_args(argv)
+    arguments.settings = [
+        setting(each) if isinstance(each, str) else each for each in arguments.settings
+    ]
+    return arguments
+
+
+def main(argv=None):
+    """The command."""
+    began = time.perf_counter()
+    arguments = parse(argv)
+    output = pathlib.Path(arguments.output)
+    output.mkdir(parents=True, exist_ok=True)
+    unpacked = packed_images.unpack(arguments.images)
+    info = unpacked[0].info
+    print(f"Keras on {keras.backend.backend()}, {environment.device()}", flush=True)
+    if arguments.rounds:
+        speed = measure_speed(arguments, info)
+        (output / "speed.json").write_text(json.dumps(speed, indent=2) + "\n")
+        for name, value in speed["images_per_second"].items():
+            print(f"{name}: {value:,.0f} images/s", flush=True)
+        for name, reason in speed["failed"].items():
+            print(f"{name}: failed: {reason}", flush=True)
+    done = fill_cells(arguments, unpacked, began + 60 * arguments.minutes)
+    print(f"{done} cells in {(time.perf_counter() - began) / 60:.1f} minutes")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,90 @@
+"""The script for GPU machines, on tiny sizes, on whatever device is here."""
+
+import importlib.util
+import json
+import pathlib
+import sys
+
+import numpy as np
+import pytest
+
+from mm_tf import data as mm_data
+from mm_tf.experiments.results import RunResult
+
+BENCHMARKS = pathlib.Path(__file__).parents[2] / "benchmarks"
+
+
+@pytest.fixture(autouse=True)
+def benchmarks_on_the_path(monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    yield
+    for name in ("gpu", "packed_images", "torch_resnet"):
+        sys.modules.pop(name, None)
+
+
+@pytest.fixture
+def packed(tmp_path):
+    import packed_images
+
+    packed_images.pack(mm_data.load("digits"), tmp_path / "digits.npz")
+    return tmp_path / "digits.npz"
+
+
+@pytest.mark.parametrize(("imbalance", "ratio"), [("long_tailed", 10), ("step", 100)])
+def test_packed_subset_is_the_subset(packed, imbalance, ratio):
+    import packed_images
+
+    counts = mm_data.class_counts(imbalance, 124, 10, ratio)
+    subset = packed_images.imbalanced(packed_images.unpack(packed), counts)
+    expected = mm_data.imbalanced(mm_data.load("digits"), counts, seed=0)
+    for name in ("train_images", "train_labels", "test_images", "test_labels"):
+        np.testing.assert_array_equal(getattr(subset, name), getattr(expected, name))
+
+
+def test_images_that_were_not_packed_are_missed(packed):
+    import packed_images
+
+    with pytest.raises(ValueError, match="images of this subset are not in"):
+        packed_images.imbalanced(packed_images.unpack(packed), [124] * 10)
+
+
+def test_measures_speed_and_fills_cells(packed, tmp_path, capsys):
+    import gpu
+
+    has_torch = importlib.util.find_spec("torch") is not None
+    arguments = [
+        f"--images={packed}",
+        f"--output={tmp_path}/results",
+        "--settings=lt10",
+        "--methods=mm_ldam_drw",
+        "--epochs=1",
+        "--model=resnet8",
+        "--steps=2",
+        "--rounds=1",
+        "--torch",
+        *(["eager", "channels_last"] if has_torch else []),
+    ]
+    gpu.main(arguments)
+    speed = json.loads((tmp_path / "results" / "speed.json").read_text())
+    assert len(speed["images_per_second"]) == (3 if has_torch else 1)
+    assert all(value > 0 for value in speed["images_per_second"].values())
+    folder = tmp_path / "results" / "digits_lt10" / "mm_ldam_drw" / "seed0"
+    assert RunResult.read(folder).method == "mm_ldam_drw"
+    assert (folder / "flags.txt").exists()
+    assert not (folder / "model.keras").exists()
+    capsys.readouterr()
+    gpu.main([*arguments, "--minutes=0"])
+    assert "0 cells" in capsys.readouterr().out
+
+
+def test_torch_network_is_the_same_network():
+    torch = pytest.importorskip("torch")
+    from torch_resnet import ResNet
+
+    from mm_tf.models import resnet_cifar
+
+    model = ResNet(10, depth=32)
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    trainable = resnet_cifar(10, depth=32).trainable_weights
+    assert parameters == sum(int(np.prod(weight.shape)) for weight in trainable)
+    assert model(torch.zeros(2, 3, 32, 32)).shape == (2, 10)
