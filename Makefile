@@ -52,7 +52,7 @@ quickstart: $(BASE) ## train the paper's method on handwritten digits: a minute 
 	@$(IN_VENV) -m mm_tf.experiments.run --flagfile=experiments/quickstart.flags
 
 test: $(TEST) ## run the tests (PYTEST_ARGS='-m long' for the long ones)
-	@$(IN_VENV) -m pytest $(PYTEST_ARGS)
+	@$(IN_VENV) -m pytest --numprocesses=2 --dist=loadfile $(PYTEST_ARGS)
 
 lint: $(TEST) ## check style and types, change nothing
 	$(IN_VENV) -m ruff check

@@ -68,20 +68,26 @@ def run(config):
 
 
 def _train(config, folder):
-    # Keras and its backend are imported here, when every flag has been checked.
-    import keras
-
-    if config.backend not in (None, keras.backend.backend()):
-        raise ValueError(
-            f"`backend` must be the one that Keras was imported with, "
-            f"{keras.backend.backend()}. Received: backend={config.backend!r}"
-        )
-    from mm_tf.experiments import summary, training
-
+    _check_backend(config)
+    # Data come first: that they are missing is told before Keras is imported.
     data = load(config.dataset, config.data_dir)
     data = imbalanced(data, config.class_counts, config.subset_seed)
+    from mm_tf.experiments import summary, training
+
     summary.print_plan(config)
     return training.train(config, data, folder.incomplete)
+
+
+def _check_backend(config):
+    if config.backend is None:
+        return
+    import keras
+
+    if config.backend != keras.backend.backend():
+        raise ValueError(
+            "`backend` must be the one that Keras was imported with, "
+            f"{keras.backend.backend()}. Received: backend={config.backend!r}"
+        )
 
 
 def main(argv):

@@ -28,6 +28,8 @@ def dtype(request):
 
 def assert_equal(loss, labels, outputs, dtype, expected, expected_gradient):
     """Compares value and gradient, relative to the largest of each example."""
+    if dtype == "float64" and keras.backend.backend() == "torch":
+        pytest.skip("Keras's mean on torch has the precision of float32")
     tolerance = TOLERANCES[dtype]
     outputs = np.asarray(outputs, dtype)
     expected_gradient = np.asarray(expected_gradient)
