@@ -24,7 +24,7 @@ import packed_images
 from mm_tf.experiments import environment, paper, training
 from mm_tf.experiments.config import MODEL_DEPTHS, RunConfig
 from mm_tf.experiments.methods import METHODS
-from mm_tf.experiments.results import RESULT, RunFolder
+from mm_tf.experiments.results import MODEL, RunFolder
 
 # The paper's own rows first, then its closest rivals.
 METHOD_ORDER = ("mm_ldam_drw", "mm_drw", "ldam_drw", "erm", "mm", "ldam")
@@ -78,9 +78,8 @@ def fill_cells(arguments, unpacked, deadline):
         data = packed_images.imbalanced(unpacked, config.class_counts)
         result = training.train(config, data, folder.incomplete)
         if not arguments.keep_models:
-            (folder.incomplete / "model.keras").unlink()
-        (folder.incomplete / RESULT).write_text(result.to_json())
-        folder.finish()
+            (folder.incomplete / MODEL).unlink()
+        folder.finish(result)
         took = time.perf_counter() - began
         longest, done = max(longest, took), done + 1
         published = (

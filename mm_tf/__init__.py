@@ -21,6 +21,7 @@ _PARTS = (
     "metrics",
     "models",
     "optimizers",
+    "pretraining",
 )
 
 _registration.register_with_keras()

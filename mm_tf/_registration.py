@@ -28,14 +28,16 @@ def _import_classes():
 class _LoaderThenClasses(importlib.abc.Loader):
     """Executes Keras as its own loader does, then imports mm_tf's classes."""
 
-    def __init__(self, loader):
+    def __init__(self, loader, finder):
         self._loader = loader
+        self._finder = finder
 
     def create_module(self, spec):
         return self._loader.create_module(spec)
 
     def exec_module(self, module):
         self._loader.exec_module(module)
+        sys.meta_path.remove(self._finder)
         _import_classes()
 
     def __getattr__(self, name):
@@ -43,15 +45,17 @@ class _LoaderThenClasses(importlib.abc.Loader):
 
 
 class _KerasFinder(importlib.abc.MetaPathFinder):
-    """Wraps the loader of ``keras``, once; every other import is left alone."""
+    """Wraps the loader of ``keras`` until it was executed; leaves others alone.
+
+    Some packages look for Keras before they import it, TensorFlow among them.
+    """
 
     def find_spec(self, fullname, path=None, target=None):
         if fullname != "keras":
             return None
-        sys.meta_path.remove(self)
         spec = importlib.machinery.PathFinder.find_spec(fullname, path, target)
         if spec is not None and spec.loader is not None:
-            spec.loader = _LoaderThenClasses(spec.loader)
+            spec.loader = _LoaderThenClasses(spec.loader, self)
         return spec
 
 

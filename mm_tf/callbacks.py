@@ -7,6 +7,7 @@ import numpy as np
 
 from mm_tf import _checks, metrics
 from mm_tf.losses import ClassWeighted
+from mm_tf.losses.class_weighted import check_class_weights
 
 PAPER_DROPS = ((160, 1e-2), (180, 1e-4))
 
@@ -24,8 +25,9 @@ class DeferredReweighting(keras.callbacks.Callback):
         start_epoch: The first epoch, counted from 0, with these weights.
 
     Raises:
-        ValueError: `start_epoch` is negative; when training begins: the model's
-            loss is not `ClassWeighted`, or it has another number of classes.
+        ValueError: `start_epoch` is negative, or `class_weights` are no numbers
+            >= 0 of which one is above 0; when training begins: the model's loss is
+            not `ClassWeighted`, or it has another number of classes.
 
     Example:
 
@@ -47,7 +49,9 @@ class DeferredReweighting(keras.callbacks.Callback):
 
     def __init__(self, class_weights, start_epoch=160):
         super().__init__()
-        self.class_weights = np.asarray(class_weights, dtype="float64")
+        self.class_weights = check_class_weights(
+            class_weights, np.size(class_weights), "float64"
+        )
         self.start_epoch = _checks.check_integer("start_epoch", start_epoch, low=0)
 
     def on_train_begin(self, logs=None):
@@ -76,8 +80,9 @@ class DeferredReweighting(keras.callbacks.Callback):
                 loss.set_class_weights(weights)
                 changed = True
         if changed and keras.backend.backend() == "jax":
-            # JAX compiled the old weights into the step as constants.
+            # JAX compiled the old weights into its steps as constants.
             self.model.make_train_function(force=True)
+            self.model.test_function = None
 
     def _class_weighted_losses(self):
         losses = keras.tree.flatten(getattr(self.model, "loss", None))
@@ -120,7 +125,8 @@ class WarmUpStepDecay(keras.callbacks.LearningRateScheduler):
     """Sets the learning rate of each epoch: linear warm-up, then steps down.
 
     See `warm_up_step_decay`. By default the paper's 200 epochs: 5 of warm-up,
-    x 0.01 from epoch 160, x 0.0001 from epoch 180.
+    x 0.01 from epoch 160, x 0.0001 from epoch 180. A drop inside the warm-up acts
+    when that has ended.
 
     Args:
         learning_rate: The rate after the warm-up, > 0.
@@ -145,7 +151,7 @@ class WarmUpStepDecay(keras.callbacks.LearningRateScheduler):
         self.warmup_epochs = _checks.check_integer(
             "warmup_epochs", warmup_epochs, low=0
         )
-        self.drops = tuple((int(epoch), float(factor)) for epoch, factor in drops)
+        self.drops = tuple(_checked_drop(drop) for drop in drops)
         epochs = [epoch for epoch, _ in self.drops]
         if epochs != sorted(epochs):
             raise ValueError(
@@ -156,6 +162,19 @@ class WarmUpStepDecay(keras.callbacks.LearningRateScheduler):
                 epoch, self.learning_rate, self.warmup_epochs, self.drops
             )
         )
+
+
+def _checked_drop(drop):
+    try:
+        epoch, factor = drop
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"`drops` must be pairs (epoch, factor). Received: {drop!r}"
+        ) from None
+    return (
+        _checks.check_integer("epoch of a drop", epoch, low=0),
+        _checks.check_number("factor of a drop", factor, low=0.0, low_allowed=False),
+    )
 
 
 class TestError(keras.callbacks.Callback):

@@ -69,15 +69,22 @@ class NormalizedDense(keras.layers.Layer):
         self.built = True
 
     def call(self, inputs):
-        dtype = self.variable_dtype
-        if dtype in ("float16", "bfloat16"):
-            dtype = "float32"
+        dtype = self._cosine_dtype
         features = _to_unit_length(ops.cast(inputs, dtype), axis=-1)
         kernel = _to_unit_length(ops.cast(self.kernel, dtype), axis=0)
         return ops.matmul(features, kernel)
 
     def compute_output_shape(self, input_shape):
         return (*input_shape[:-1], self.units)
+
+    def compute_output_spec(self, inputs):
+        shape = self.compute_output_shape(inputs.shape)
+        return keras.KerasTensor(shape, dtype=self._cosine_dtype)
+
+    @property
+    def _cosine_dtype(self):
+        is_half = self.variable_dtype in ("float16", "bfloat16")
+        return "float32" if is_half else self.variable_dtype
 
     def get_config(self):
         return {
@@ -153,6 +160,9 @@ class RandomPaddedCrop(keras.layers.Layer):
 
     def compute_output_shape(self, input_shape):
         return input_shape
+
+    def compute_output_spec(self, images, training=False):
+        return keras.KerasTensor(images.shape, dtype=images.dtype)
 
     def get_config(self):
         return {**super().get_config(), "padding": self.padding, "seed": self.seed}

@@ -81,9 +81,11 @@ def resnet_cifar(
         )
     if head not in HEADS:
         raise ValueError(f"`head` must be one of {HEADS}. Received: head={head!r}")
-    if len(input_shape) != 3:
+    if len(input_shape) != 3 or not all(
+        isinstance(size, int) and size >= 1 for size in input_shape
+    ):
         raise ValueError(
-            "`input_shape` must be (height, width, channels). "
+            "`input_shape` must be (height, width, channels), integers >= 1. "
             f"Received: input_shape={input_shape!r}"
         )
     seeds = _Seeds(seed)

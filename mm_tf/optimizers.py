@@ -22,7 +22,8 @@ class SGD(keras.optimizers.SGD):
         learning_rate: A number > 0 or a Keras schedule.
         momentum: In [0, 1].
         l2: The lambda above, >= 0: half of it times the squared norm of all
-            trainable variables is what is added to the loss.
+            trainable variables is what is added to the loss, but for those of
+            `exclude_from_weight_decay`.
         nesterov: Whether to use Nesterov momentum, in PyTorch's form.
         name: The optimizer's name.
         **kwargs: As for `keras.optimizers.SGD` (`clipnorm`, `use_ema`, ...), but
@@ -72,7 +73,7 @@ class SGD(keras.optimizers.SGD):
         """Updates one variable; called by Keras."""
         learning_rate = ops.cast(learning_rate, variable.dtype)
         step = ops.cast(gradient, variable.dtype)
-        if self.l2 > 0:
+        if self.l2 > 0 and self._use_weight_decay(variable):
             step = step + ops.cast(self.l2, variable.dtype) * variable
         if self.momentum > 0:
             accumulator = self.momentums[self._get_variable_index(variable)]

@@ -41,6 +41,7 @@ class TestDeferredReweighting:
             y,
             batch_size=12,
             epochs=5,
+            validation_data=(x, y),
             callbacks=[callbacks.DeferredReweighting(WEIGHTS, start_epoch=3)],
             verbose=0,
         ).history
@@ -50,6 +51,8 @@ class TestDeferredReweighting:
         assert plain != pytest.approx(weighted, rel=1e-3)
         expected = [plain] * 3 + [weighted] * 2
         np.testing.assert_allclose(history["loss"], expected, rtol=1e-5)
+        np.testing.assert_allclose(history["val_loss"], expected, rtol=1e-5)
+        assert model.evaluate(x, y, verbose=0) == pytest.approx(weighted, rel=1e-5)
 
     def test_a_later_start_has_the_weights_and_an_early_one_loses_them(self, examples):
         x, y = examples
@@ -72,6 +75,11 @@ class TestDeferredReweighting:
         model = build(losses.ClassWeighted(losses.MaximumMargin(), 3))
         with pytest.raises(ValueError, match="`class_weights` must be 3 numbers"):
             model.fit(x, y, callbacks=[drw], verbose=0)
+
+    @pytest.mark.parametrize("weights", [[1, -1, 1], [0, 0, 0], "heavy", [[1.0]]])
+    def test_wrong_weights(self, weights):
+        with pytest.raises(ValueError, match="`class_weights` must be"):
+            callbacks.DeferredReweighting(weights)
 
     @pytest.mark.parametrize("start_epoch", [-1, 1.5, None])
     def test_wrong_epoch(self, start_epoch):
@@ -100,6 +108,8 @@ class TestWarmUpStepDecay:
             (dict(learning_rate=0), "`learning_rate` must be"),
             (dict(learning_rate=0.1, warmup_epochs=-1), "`warmup_epochs` must be"),
             (dict(learning_rate=0.1, drops=[(5, 0.1), (3, 0.01)]), "ascend"),
+            (dict(learning_rate=0.1, drops=[(5, -1.0)]), "factor of a drop"),
+            (dict(learning_rate=0.1, drops=[8]), "pairs"),
         ],
     )
     def test_wrong_arguments(self, arguments, message):

@@ -63,6 +63,7 @@ class TestNormalizedDense:
         exact.build(features.shape)
         exact.kernel.assign(head.kernel)
         assert keras.backend.standardize_dtype(cosines.dtype) == "float32"
+        assert head(keras.KerasTensor((None, 5), dtype="float16")).dtype == "float32"
         np.testing.assert_allclose(to_numpy(cosines), to_numpy(exact(features)))
 
     def test_save_and_load(self, features, tmp_path):

@@ -90,6 +90,11 @@ def test_round_trip(metric, answers):
     assert update_in_batches(copy, *answers) == update_in_batches(metric, *answers)
 
 
+def test_one_hot_labels_are_refused():
+    with pytest.raises(ValueError, match="`y_true` must be integer labels"):
+        metrics.BalancedAccuracy(3).update_state(np.eye(3), np.eye(3, dtype="float32"))
+
+
 def test_empty_group_has_no_accuracy():
     with pytest.raises(ValueError, match="No class is few-shot"):
         metrics.ShotAccuracy([500, 50], "few")

@@ -54,6 +54,9 @@ class TestGolden:
         first_four = 1e-3 if keras.backend.backend() == "jax" else 1e-4
         np.testing.assert_allclose(measured[:4], golden["losses"][:4], rtol=first_four)
         np.testing.assert_allclose(measured[4:], golden["losses"][4:], rtol=0.02)
+        # Moving averages of momentum 0.99 would leave it 0.4 away.
+        cosines = model.predict(golden["images_eval"], verbose=0)
+        np.testing.assert_allclose(cosines, golden["cosines_eval_after"], atol=0.1)
 
 
 @pytest.mark.parametrize("depth", [8, 20, 32, 44, 56, 110])
@@ -125,6 +128,19 @@ class TestPreprocessing:
         moved = augmented(images, training=True)
         assert not np.array_equal(still, moved)
 
+    def test_flips_and_crops_are_what_is_asked_for(self):
+        names = [layer.name for layer in models.resnet_cifar(10, depth=8).layers]
+        assert {"crop", "flip", "rescale"} <= set(names)
+        model = models.resnet_cifar(10, depth=8, crop_padding=0, seed=1)
+        flipped = keras.Model(model.input, model.get_layer("flip").output)
+        gradient = np.tile(np.arange(32, dtype="float32")[:, None], (64, 32, 1, 3))
+        images = np.asarray(flipped(gradient, training=True))
+        mirrored = [image[0, 0, 0] == 31 for image in images]
+        assert 10 < sum(mirrored) < 54
+        for image, is_mirrored in zip(images, mirrored, strict=True):
+            expected = gradient[0, :, ::-1] if is_mirrored else gradient[0]
+            np.testing.assert_array_equal(image, expected)
+
     def test_of_one_channel(self):
         model = models.resnet_cifar(
             5, depth=20, input_shape=(8, 8, 1), mean=0.3, std=0.4
@@ -151,6 +167,7 @@ def test_save_and_load(tmp_path):
         (dict(depth=2), "depth"),
         (dict(head="cosine"), "head"),
         (dict(input_shape=(32, 32)), "input_shape"),
+        (dict(input_shape=(None, None, 3)), "input_shape"),
         (dict(mean=(0.5, 0.5)), "mean"),
         (dict(std=0.0), "std"),
         (dict(crop_padding=-1), "padding"),

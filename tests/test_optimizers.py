@@ -69,6 +69,17 @@ def test_is_torch(gradients, nesterov):
     )
 
 
+def test_variables_can_be_left_out_of_the_decay():
+    decayed = keras.Variable([1.0], name="kernel")
+    left_out = keras.Variable([1.0], name="bias")
+    optimizer = optimizers.SGD(0.1, momentum=0.0, l2=0.5)
+    optimizer.exclude_from_weight_decay([left_out])
+    zero = keras.ops.zeros([1])
+    optimizer.apply([zero, zero], [decayed, left_out])
+    assert float(decayed.value[0]) == pytest.approx(0.95)
+    assert float(left_out.value[0]) == 1.0
+
+
 def test_differs_from_kerass_decoupled_decay(gradients):
     mine = steps_of_keras(optimizers.SGD(0.1, momentum=0.9, l2=0.3), gradients)
     decoupled = keras.optimizers.SGD(0.1, momentum=0.9, weight_decay=0.3)

@@ -96,7 +96,7 @@ class RunConfig:
     focal_gamma: float = _flag(1.0, "Focal loss: its exponent.", low=0.0)
     class_weighting: str = _flag(
         "effective_number",
-        "Where classes are weighted: by what.",
+        "Where classes are weighted or re-sampled: by what.",
         choices=CLASS_WEIGHTINGS,
     )
     effective_number_beta: float = _flag(
@@ -120,9 +120,12 @@ class RunConfig:
     )
     reweight_epoch: int | None = _flag(
         None,
-        "Deferred re-weighting: first epoch with class weights; default 160 of 200, "
+        "Deferred re-weighting or re-sampling: its first epoch; default 160 of 200, "
         "in proportion.",
         low=0,
+    )
+    pretraining_epochs: int | None = _flag(
+        None, "SSP: epochs of pre-training; default as many as --epochs.", low=1
     )
     batch_size: int = _flag(128, "Images of a step.", low=1)
     learning_rate: float = _flag(
@@ -144,13 +147,18 @@ class RunConfig:
         None,
         "The run's own folder; default saved_models/<setting>/<method>/seed<seed>.",
     )
+    pretrained_dir: str = _place(
+        "saved_models/pretrained",
+        "SSP: where pre-trained backbones are kept and found again.",
+    )
     overwrite: bool = _place(
         False, "Replace a finished run in the output folder by this one."
     )
 
     def __post_init__(self):
         for field in dataclasses.fields(self):
-            _check_field(field, getattr(self, field.name))
+            value = _checked(field, getattr(self, field.name))
+            object.__setattr__(self, field.name, value)
         if self.effective_number_beta == 1:
             raise ValueError(
                 "`effective_number_beta` must be below 1. Received: "
@@ -167,7 +175,13 @@ class RunConfig:
                 f"Received: first_drop_epoch={first}, second_drop_epoch={second}"
             )
         # A ratio that leaves a class empty is told here, before data are read.
-        _ = self.class_counts
+        largest = DATASETS[self.dataset].images_per_class
+        if self.imbalance != "none" and self.imbalance_ratio > largest:
+            raise ValueError(
+                f"`imbalance_ratio` must be at most {largest} for {self.dataset}, or a "
+                "class has no image left. "
+                f"Received: imbalance_ratio={self.imbalance_ratio!r}"
+            )
 
     @property
     def setting(self):
@@ -175,7 +189,7 @@ class RunConfig:
         if self.imbalance == "none":
             return f"{self.dataset}_balanced"
         short = _SHORT_IMBALANCE[self.imbalance]
-        return f"{self.dataset}_{short}{self.imbalance_ratio:g}"
+        return f"{self.dataset}_{short}{self.imbalance_ratio:.15g}"
 
     @property
     def run_folder(self):
@@ -207,13 +221,16 @@ class RunConfig:
 
     @property
     def first_reweighted_epoch(self):
-        """The first epoch of deferred re-weighting."""
+        """The first epoch of deferred re-weighting or re-sampling."""
         return self._given_or_in_proportion(self.reweight_epoch, PAPER_REWEIGHTING)
 
     @property
     def hyperparameters(self):
-        """The values of the flags that this method's loss and weights take."""
-        return {name: getattr(self, name) for name in METHODS[self.method].uses}
+        """The values of the flags that the method's loss and weights take."""
+        values = {name: getattr(self, name) for name in METHODS[self.method].uses}
+        if "pretraining_epochs" in values:
+            values["pretraining_epochs"] = self.pretraining_epochs or self.epochs
+        return values
 
     def identity(self):
         """What the run is, without where it lies: {flag: value}."""
@@ -250,10 +267,10 @@ def _kind(field):
     return (kinds[0], True) if kinds else (hint, False)
 
 
-def _check_field(field, value):
+def _checked(field, value):
     kind, is_optional = _kind(field)
     if value is None and is_optional:
-        return
+        return None
     choices, limits = field.metadata["choices"], field.metadata["limits"]
     if choices and value not in choices:
         raise ValueError(
@@ -261,14 +278,15 @@ def _check_field(field, value):
             f"Received: {field.name}={value!r}"
         )
     if kind is float:
-        _checks.check_number(field.name, value, **limits)
-    elif kind is int:
-        _checks.check_integer(field.name, value, **limits)
-    elif not isinstance(value, kind):
+        return _checks.check_number(field.name, value, **limits)
+    if kind is int:
+        return _checks.check_integer(field.name, value, **limits)
+    if not isinstance(value, kind):
         raise ValueError(
             f"`{field.name}` must be a {kind.__name__}. "
             f"Received: {field.name}={value!r}"
         )
+    return value
 
 
 _DEFINE: dict[type, typing.Callable] = {
@@ -299,3 +317,42 @@ def from_flags(values=flags.FLAGS):
     """
     names = [field.name for field in dataclasses.fields(RunConfig)]
     return RunConfig(**{name: getattr(values, name) for name in names})
+
+
+def flagfiles_first(arguments):
+    """Returns a command line with its flagfiles before its other flags.
+
+    absl lets the last one win; a flag on the command line should beat a flagfile
+    wherever it stands.
+
+    Args:
+        arguments: The command line, the program's name first.
+
+    Raises:
+        ValueError: A flagfile cannot be read as text, or none is named.
+
+    Example:
+
+    >>> from mm_tf.experiments.config import flagfiles_first
+    >>> flagfiles_first(["run", "--epochs=10", "--flagfile=setup.cfg"])
+    ['run', '--flagfile=setup.cfg', '--epochs=10']
+    """
+    program, *rest = arguments
+    files, others = [], []
+    while rest:
+        argument = rest.pop(0)
+        name, equals, path = argument.partition("=")
+        if name not in ("--flagfile", "-flagfile"):
+            others.append(argument)
+            continue
+        if not equals:
+            path = rest.pop(0) if rest else ""
+        try:
+            pathlib.Path(path).expanduser().read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            reason = getattr(error, "strerror", None) or "it is no text"
+            raise ValueError(
+                f"`flagfile` cannot be read ({reason}). Received: flagfile={path!r}"
+            ) from None
+        files.append(f"--flagfile={path}")
+    return [program, *files, *others]

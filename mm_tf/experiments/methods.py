@@ -17,7 +17,10 @@ class Method:
         head: `"linear"` for logits or `"normalized"` for cosines.
         weighting: When classes are weighted: `"none"`, `"from_start"`, or
             `"deferred"` to a later epoch (DRW).
-        uses: The flags that its loss and weights take.
+        sampling: When classes are re-sampled, with the same weights: likewise
+            (DRS).
+        pretraining: `"none"` or `"rotation"` (SSP).
+        loss_uses: The flags that its loss takes.
     """
 
     name: str
@@ -25,13 +28,30 @@ class Method:
     loss: Callable[[Any], Any]
     head: str
     weighting: str = "none"
+    sampling: str = "none"
+    pretraining: str = "none"
     loss_uses: tuple[str, ...] = ()
 
     @property
+    def is_balanced(self):
+        """Whether class weights are used, for the loss or for the sampling."""
+        return (self.weighting, self.sampling) != ("none", "none")
+
+    @property
+    def is_deferred(self):
+        """Whether the balancing begins at a later epoch."""
+        return "deferred" in (self.weighting, self.sampling)
+
+    @property
     def uses(self):
-        """The flags that the method's loss and weights take."""
+        """The flags that the method's loss, weights and pre-training take."""
         weights = ("class_weighting", "effective_number_beta")
-        return self.loss_uses + (weights if self.weighting != "none" else ())
+        pretraining = ("pretraining_epochs",)
+        return (
+            self.loss_uses
+            + (weights if self.is_balanced else ())
+            + (pretraining if self.pretraining != "none" else ())
+        )
 
 
 # Keras is imported when a loss is made, not when a flag is checked.
@@ -55,6 +75,28 @@ def _ldam(config):
     return losses.LDAM(
         config.class_counts,
         max_margin=config.max_class_margin,
+        scale=config.ldam_scale,
+    )
+
+
+def _uniform_margin(config):
+    from mm_tf import losses
+
+    return losses.UniformMargin(margin=config.max_class_margin, scale=config.ldam_scale)
+
+
+def _hinge(config):
+    from mm_tf import losses
+
+    return losses.Hinge(margin=config.max_class_margin, scale=config.ldam_scale)
+
+
+def _hinge_by_class(config):
+    from mm_tf import losses
+
+    return losses.Hinge(
+        margin=config.max_class_margin,
+        class_counts=config.class_counts,
         scale=config.ldam_scale,
     )
 
@@ -84,23 +126,73 @@ _LDAM = ("max_class_margin", "ldam_scale")
 _MM = ("delta", "beta", "scale")
 _MM_LDAM = (*_MM, "max_class_margin")
 
+# In the order of Table 1: name, title, loss, head, and what differs from ERM.
 _ROWS = (
-    # name, title, loss, head, weighting, flags that the loss takes
     Method("erm", "ERM", _cross_entropy, "linear"),
-    Method("focal", "Focal", _focal, "linear", "none", _FOCAL),
-    Method("ldam", "LDAM", _ldam, "normalized", "none", _LDAM),
-    Method("mm", "MM", _maximum_margin, "normalized", "none", _MM),
-    Method("cb_rw", "CB-RW", _cross_entropy, "linear", "from_start"),
-    Method("cb_focal", "CB-Focal", _focal, "linear", "from_start", _FOCAL),
-    Method("ldam_drw", "LDAM-DRW", _ldam, "normalized", "deferred", _LDAM),
-    Method("mm_drw", "MM-DRW", _maximum_margin, "normalized", "deferred", _MM),
+    Method("focal", "Focal", _focal, "linear", loss_uses=_FOCAL),
+    Method("ldam", "LDAM", _ldam, "normalized", loss_uses=_LDAM),
+    Method("mm", "MM", _maximum_margin, "normalized", loss_uses=_MM),
+    Method("cb_rs", "CB-RS", _cross_entropy, "linear", sampling="from_start"),
+    Method("cb_rw", "CB-RW", _cross_entropy, "linear", weighting="from_start"),
+    Method(
+        "cb_focal",
+        "CB-Focal",
+        _focal,
+        "linear",
+        weighting="from_start",
+        loss_uses=_FOCAL,
+    ),
+    Method(
+        "hg_drs", "HG-DRS", _hinge, "normalized", sampling="deferred", loss_uses=_LDAM
+    ),
+    Method(
+        "ldam_hg_drs",
+        "LDAM-HG-DRS",
+        _hinge_by_class,
+        "normalized",
+        sampling="deferred",
+        loss_uses=_LDAM,
+    ),
+    Method(
+        "m_drw",
+        "M-DRW",
+        _uniform_margin,
+        "normalized",
+        weighting="deferred",
+        loss_uses=_LDAM,
+    ),
+    Method(
+        "ldam_drw",
+        "LDAM-DRW",
+        _ldam,
+        "normalized",
+        weighting="deferred",
+        loss_uses=_LDAM,
+    ),
+    Method(
+        "ldam_drw_ssp",
+        "LDAM-DRW+SSP",
+        _ldam,
+        "normalized",
+        weighting="deferred",
+        pretraining="rotation",
+        loss_uses=_LDAM,
+    ),
+    Method(
+        "mm_drw",
+        "MM-DRW",
+        _maximum_margin,
+        "normalized",
+        weighting="deferred",
+        loss_uses=_MM,
+    ),
     Method(
         "mm_ldam_drw",
         "MM-LDAM-DRW",
         _maximum_margin_by_class,
         "normalized",
-        "deferred",
-        _MM_LDAM,
+        weighting="deferred",
+        loss_uses=_MM_LDAM,
     ),
 )
 

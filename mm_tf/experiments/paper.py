@@ -6,6 +6,8 @@ Kang, Vu, Yoo, "Learning Imbalanced Datasets with Maximum Margin Loss", 2021.
 import dataclasses
 from types import MappingProxyType
 
+from mm_tf.experiments.methods import METHODS
+
 SETTINGS = (
     "cifar10_lt100",
     "cifar10_lt10",
@@ -75,6 +77,7 @@ _HYPERPARAMETERS = MappingProxyType(
         "focal_gamma": 1.0,
         "class_weighting": "effective_number",
         "effective_number_beta": 0.9999,
+        "pretraining_epochs": 200,
     }
 )
 
@@ -117,6 +120,26 @@ def published_error(setting, method):
     return TABLE1[method][SETTINGS.index(setting)]
 
 
+def published_words(result):
+    """Says how a result stands to the published number.
+
+    Args:
+        result: A `RunResult`.
+
+    Returns:
+        A sentence or two.
+    """
+    if result.published_top1_error is None:
+        return "The paper has no number for this setting and method."
+    if result.protocol_differences:
+        differences = "; ".join(map(str, result.protocol_differences))
+        return (
+            "Not the paper's run, so not to be compared with its number: "
+            f"{differences}."
+        )
+    return f"The paper's protocol. {ALWAYS_DIFFERENT}"
+
+
 def compare(config):
     """Returns the `Comparison` of a `RunConfig` with the paper.
 
@@ -135,10 +158,11 @@ def compare(config):
     )
     if "beta" in used and config.setting in BEST_BETA_DELTA:
         expected["beta"], expected["delta"] = BEST_BETA_DELTA[config.setting]
+    actual = {name: used.get(name, getattr(config, name)) for name in expected}
     differences = [
-        f"{name} {_plain(getattr(config, name))} (paper: {_plain(value)})"
+        f"{name} {_plain(actual[name])} (paper: {_plain(value)})"
         for name, value in expected.items()
-        if getattr(config, name) != value
+        if actual[name] != value
     ]
     if config.epochs == _PROTOCOL["epochs"]:
         # With other epochs the schedule moves with them, which is said already.
@@ -152,9 +176,9 @@ def _schedule_differences(config):
     if config.drops != _DROPS:
         epochs = " and ".join(str(epoch) for epoch, _ in config.drops)
         yield f"drops at epochs {epochs} (paper: 160 and 180)"
-    is_deferred = "class_weighting" in config.hyperparameters
+    is_deferred = METHODS[config.method].is_deferred
     if is_deferred and config.first_reweighted_epoch != _REWEIGHTING:
-        yield f"re-weighting from {config.first_reweighted_epoch} (paper: 160)"
+        yield f"balancing from epoch {config.first_reweighted_epoch} (paper: 160)"
 
 
 def _plain(value):

@@ -106,7 +106,12 @@ class RunFolder:
     """
 
     def __init__(self, config):
-        self.path = config.run_folder
+        self.path = config.run_folder.resolve()
+        if not self.path.name:
+            raise ValueError(
+                "`output_dir` must be a folder that can be renamed. "
+                f"Received: output_dir={self.path}"
+            )
         self.incomplete = self.path.with_name(self.path.name + ".incomplete")
         self._config = config
 
@@ -116,27 +121,61 @@ class RunFolder:
         Raises:
             ValueError: The folder is in use: by another run, or by other files.
         """
-        if self._config.overwrite or not self.path.exists():
-            return None
-        if not self.path.is_dir():
-            raise ValueError(f"`output_dir` is not a folder. Received: {self.path}")
-        if not any(self.path.iterdir()):
-            return None
-        if not (self.path / FLAGS).exists() or not (self.path / RESULT).exists():
-            raise ValueError(
-                "`output_dir` must be a new or empty folder, and this one holds other "
-                f"files. Received: output_dir={self.path}"
-            )
-        there = set((self.path / FLAGS).read_text().splitlines())
-        here = set(self._flags().splitlines())
-        if here != there:
-            differences = ", ".join(sorted(there - here)) or "fewer flags"
+        try:
+            if self.path.is_mount():
+                raise ValueError(
+                    "`output_dir` must be a folder that can be renamed, and this is a "
+                    "mount point: give one inside it. "
+                    f"Received: output_dir={self.path}"
+                )
+            self._check_is_ours(self.path, (FLAGS, RESULT))
+            self._check_is_ours(self.incomplete, (FLAGS,))
+            if self._config.overwrite or not (self.path / RESULT).exists():
+                return None
+            there = (self.path / FLAGS).read_text()
+        except OSError as error:
+            raise self._cannot("be read", error) from None
+        differences = self._differences(there)
+        if differences:
             raise ValueError(
                 "`output_dir` holds another run (its flags that differ: "
-                f"{differences}). Give another --output_dir, or --overwrite. "
-                f"Received: output_dir={self.path}"
+                f"{', '.join(differences)}). Give another --output_dir, or "
+                f"--overwrite. Received: output_dir={self.path}"
             )
         return RunResult.read(self.path)
+
+    @staticmethod
+    def _check_is_ours(path, files):
+        """Refuses what a run did not make, so that nothing of a user's is lost."""
+        if not path.exists():
+            return
+        if not path.is_dir():
+            raise ValueError(
+                f"`output_dir` must be a folder. Received: the file {path}"
+            )
+        if any(path.iterdir()) and not all((path / name).exists() for name in files):
+            raise ValueError(
+                "`output_dir` must be a new or empty folder, and this one holds other "
+                f"files. Received: {path}"
+            )
+
+    def _differences(self, there):
+        """The flags of another run that this one has not, but for places."""
+        here = self._config.to_flagfile().splitlines()
+        # A run that leaves the choice to Keras is the same on whichever backend.
+        left_open = () if self._config.backend else ("--backend=",)
+        ignored = ("--data_dir=", *left_open)
+        there = [line for line in there.splitlines() if not line.startswith(ignored)]
+        here = [line for line in here if not line.startswith(ignored)]
+        if set(here) - set(there) and not set(there) - set(here):
+            return ["fewer flags"]
+        return sorted(set(there) - set(here))
+
+    def _cannot(self, what, error):
+        return ValueError(
+            f"`output_dir` cannot {what} ({error.strerror}). "
+            f"Received: output_dir={self.path}"
+        )
 
     def prepare(self):
         """Makes the folder to write into, with the run's flags.
@@ -148,15 +187,19 @@ class RunFolder:
             if self.incomplete.exists():
                 shutil.rmtree(self.incomplete)
             self.incomplete.mkdir(parents=True)
-            (self.incomplete / FLAGS).write_text(self._flags())
+            (self.incomplete / FLAGS).write_text(self._config.to_flagfile())
         except OSError as error:
-            raise ValueError(
-                f"`output_dir` cannot be written ({error.strerror}). "
-                f"Received: output_dir={self.path}"
-            ) from None
+            raise self._cannot("be written", error) from None
 
-    def finish(self):
-        """Puts the written folder in its place."""
+    def finish(self, result):
+        """Writes the result, and puts the folder in its place.
+
+        Args:
+            result: The `RunResult`.
+        """
+        config = dataclasses.replace(self._config, backend=result.backend)
+        (self.incomplete / FLAGS).write_text(config.to_flagfile())
+        (self.incomplete / RESULT).write_text(result.to_json())
         if self.path.exists():
             with tempfile.TemporaryDirectory(dir=self.path.parent) as away:
                 os.replace(self.path, pathlib.Path(away) / self.path.name)
@@ -169,6 +212,3 @@ class RunFolder:
         if not (self.incomplete / HISTORY).exists():
             with contextlib.suppress(OSError):
                 shutil.rmtree(self.incomplete)
-
-    def _flags(self):
-        return self._config.to_flagfile()

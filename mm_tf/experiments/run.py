@@ -3,12 +3,13 @@
     python -m mm_tf.experiments.run --flagfile=experiments/cifar100_lt10.flags
     python -m mm_tf.experiments.run --dataset=digits --method=mm_drw --epochs=20
 
-A flag behind the flagfile beats it. The same from Python:
+A flag on the command line beats the flagfile. The same from Python:
 
     from mm_tf.experiments.run import RunConfig, run
     result = run(RunConfig(dataset="digits", method="mm_drw", epochs=20))
 """
 
+import importlib.util
 import os
 import sys
 
@@ -17,7 +18,7 @@ from absl import app, flags
 from mm_tf.data import DatasetUnavailableError, imbalanced, load
 from mm_tf.experiments import config as config_module
 from mm_tf.experiments.config import RunConfig
-from mm_tf.experiments.results import RESULT, RunFolder
+from mm_tf.experiments.results import RunFolder
 
 __all__ = ["RunConfig", "run"]
 
@@ -59,11 +60,10 @@ def run(config):
     folder.prepare()
     try:
         result = _train(config, folder)
-        (folder.incomplete / RESULT).write_text(result.to_json())
     except BaseException:
         folder.discard_if_empty()
         raise
-    folder.finish()
+    folder.finish(result)
     return result
 
 
@@ -97,6 +97,7 @@ def main(argv):
     try:
         config = config_module.from_flags()
         if config.backend is not None:
+            _check_installed(config.backend)
             os.environ["KERAS_BACKEND"] = config.backend
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         result = run(config)
@@ -107,6 +108,14 @@ def main(argv):
     summary.print_result(result, config.run_folder)
 
 
+def _check_installed(backend):
+    if importlib.util.find_spec(backend) is None:
+        raise ValueError(
+            "`backend` must be installed: in a checkout of mm_tf, "
+            f"pip install '.[{backend}]'. Received: backend={backend!r}"
+        )
+
+
 def _fail(message):
     print(f"mm_tf: {message}", file=sys.stderr)
     sys.exit(2)
@@ -115,4 +124,8 @@ def _fail(message):
 if __name__ == "__main__":
     config_module.define_flags()
     flags.adopt_module_key_flags(config_module)
-    app.run(main)
+    try:
+        arguments = config_module.flagfiles_first(sys.argv)
+    except ValueError as error:
+        _fail(error)
+    app.run(main, arguments)

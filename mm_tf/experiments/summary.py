@@ -12,6 +12,9 @@ from mm_tf.experiments.methods import METHODS
 # Rows of the table of classes; with more classes it gets more columns.
 _CLASSES_A_COLUMN = 25
 
+# Of the columns Images and Error %, with what separates them.
+_WIDTH_OF_NUMBERS = 23
+
 
 def print_plan(config, console=None):
     """Prints what is about to be trained.
@@ -36,13 +39,18 @@ def print_plan(config, console=None):
         f"  learning rate {config.learning_rate:g}: warm-up {config.warmup_epochs} "
         f"epochs, x 0.01 from epoch {first}, x 0.0001 from {second}"
     )
-    if method.weighting == "deferred":
-        start = config.first_reweighted_epoch
+    for what, when in (
+        ("re-weighted", method.weighting),
+        ("re-sampled", method.sampling),
+    ):
+        if when == "none":
+            continue
+        start = config.first_reweighted_epoch if when == "deferred" else 0
         if start < config.epochs:
-            console.print(f"  classes re-weighted from epoch {start}")
+            console.print(f"  classes {what} from epoch {start}")
         else:
             console.print(
-                f"  classes never re-weighted: that begins at epoch {start} of "
+                f"  classes never {what}: that begins at epoch {start} of "
                 f"{config.epochs}, counted from 0"
             )
 
@@ -57,8 +65,8 @@ def print_result(result, folder, console=None):
     """
     console = console or Console(highlight=False)
     console.print(_errors_table(result))
-    _print_published(result, console)
-    console.print(_classes_table(result))
+    console.print(paper.published_words(result))
+    console.print(_classes_table(result, console.width))
     console.print(
         f"{result.images_per_second:,.0f} training images a second on {result.device}, "
         f"Keras on {result.backend}"
@@ -93,23 +101,11 @@ def _errors_table(result):
     return table
 
 
-def _print_published(result, console):
-    if result.published_top1_error is None:
-        console.print("The paper has no number for this setting and method.")
-    elif result.protocol_differences:
-        console.print(
-            "Not the paper's run, so not to be compared with its number: "
-            + "; ".join(result.protocol_differences)
-            + "."
-        )
-    else:
-        console.print(f"The paper's protocol. {paper.ALWAYS_DIFFERENT}")
-
-
-def _classes_table(result):
+def _classes_table(result, width):
     names, counts = result.class_names, result.class_counts
     errors = result.per_class_error
-    columns = math.ceil(len(names) / _CLASSES_A_COLUMN)
+    fitting = width // (max(map(len, names)) + _WIDTH_OF_NUMBERS)
+    columns = max(1, min(fitting, math.ceil(len(names) / _CLASSES_A_COLUMN)))
     rows = math.ceil(len(names) / columns)
     table = Table(box=box.SIMPLE_HEAD)
     for _ in range(columns):

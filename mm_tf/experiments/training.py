@@ -10,6 +10,7 @@ from mm_tf.data import EpochOrder, fit_data
 from mm_tf.experiments import environment, paper
 from mm_tf.experiments.config import MODEL_DEPTHS
 from mm_tf.experiments.methods import METHODS
+from mm_tf.experiments.pretrained import start_from_pretrained
 from mm_tf.experiments.results import HISTORY, MODEL, PER_CLASS, PREDICTIONS, RunResult
 
 
@@ -59,6 +60,44 @@ def build_model(config, info):
     return model
 
 
+def build_order(config, labels):
+    """Returns the `EpochOrder` of the config's method."""
+    method = METHODS[config.method]
+    resample_from = {
+        "none": None,
+        "from_start": 0,
+        "deferred": config.first_reweighted_epoch,
+    }[method.sampling]
+    return EpochOrder(
+        labels,
+        config.batch_size,
+        config.seed,
+        class_weights=weights_of_classes(config),
+        resample_from=resample_from,
+    )
+
+
+def schedule(config):
+    """Returns the callbacks that change the training as epochs go by."""
+    changes = [
+        callbacks.WarmUpStepDecay(
+            config.learning_rate, config.warmup_epochs, config.drops
+        )
+    ]
+    if METHODS[config.method].weighting == "deferred":
+        changes.append(
+            callbacks.DeferredReweighting(
+                weights_of_classes(config), config.first_reweighted_epoch
+            )
+        )
+    return changes
+
+
+def verbosity():
+    """Returns Keras's progress bars at a terminal, one line an epoch elsewhere."""
+    return 1 if sys.stdout.isatty() else 2
+
+
 def train(config, data, folder):
     """Trains the config's network and writes everything but the result.
 
@@ -71,30 +110,19 @@ def train(config, data, folder):
         The `RunResult`.
     """
     model = build_model(config, data.info)
+    if METHODS[config.method].pretraining == "rotation":
+        start_from_pretrained(config, data.train_images, model)
     throughput = callbacks.Throughput(len(data.train_labels))
     test = callbacks.TestError(data.test_images, data.test_labels, config.class_counts)
-    used = [
-        throughput,
-        callbacks.WarmUpStepDecay(
-            config.learning_rate, config.warmup_epochs, config.drops
-        ),
-        test,
-        keras.callbacks.CSVLogger(str(folder / HISTORY)),
-    ]
-    if METHODS[config.method].weighting == "deferred":
-        used.append(
-            callbacks.DeferredReweighting(
-                weights_of_classes(config), config.first_reweighted_epoch
-            )
-        )
-    order = EpochOrder(data.train_labels, config.batch_size, config.seed)
+    log = keras.callbacks.CSVLogger(str(folder / HISTORY))
+    order = build_order(config, data.train_labels)
     history = model.fit(
         fit_data(data.train_images, data.train_labels, order, config.epochs),
         epochs=config.epochs,
         steps_per_epoch=order.steps_per_epoch,
-        callbacks=used,
+        callbacks=[throughput, *schedule(config), test, log],
         shuffle=False,  # The order is the pipeline's.
-        verbose=1 if sys.stdout.isatty() else 2,
+        verbose=verbosity(),
     ).history
     model.save(folder / MODEL)
     _write_per_class_errors(folder / PER_CLASS, data.class_names, test)

@@ -7,6 +7,7 @@ Each family is one file with a pure function (`maximum_margin`) and a Keras
 from mm_tf.losses.base import PerExampleLoss
 from mm_tf.losses.class_weighted import ClassWeighted
 from mm_tf.losses.focal import Focal, focal
+from mm_tf.losses.hinge import Hinge, hinge
 from mm_tf.losses.label_distribution import LDAM, label_distribution_margins, ldam
 from mm_tf.losses.maximum_margin import MaximumMargin, maximum_margin
 from mm_tf.losses.uniform_margin import UniformMargin, uniform_margin
@@ -15,10 +16,12 @@ __all__ = [
     "LDAM",
     "ClassWeighted",
     "Focal",
+    "Hinge",
     "MaximumMargin",
     "PerExampleLoss",
     "UniformMargin",
     "focal",
+    "hinge",
     "label_distribution_margins",
     "ldam",
     "maximum_margin",

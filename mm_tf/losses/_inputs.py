@@ -97,6 +97,14 @@ def margin_cross_entropy(inputs, margins, scale):
     return cross_entropy(inputs, logits)
 
 
+def target_and_rival(inputs):
+    """Returns ([N], [N]): each example's own output, and the largest of the others."""
+    outputs, is_target = inputs.outputs, inputs.is_target
+    target = ops.sum(ops.where(is_target, outputs, 0.0), axis=-1)
+    rival = ops.max(ops.where(is_target, -float("inf"), outputs), axis=-1)
+    return target, rival
+
+
 def nan_where_invalid(inputs, losses):
     """Returns `losses` with NaN where a label was outside [0, K).
 
@@ -109,9 +117,16 @@ def nan_where_invalid(inputs, losses):
 def per_class(values, inputs, name):
     """Returns [N], for each example the value of its class.
 
+    Args:
+        values: A number for each class, [K], or one for all.
+        inputs: `Inputs`.
+        name: What the values are, for the message.
+
     Raises:
         ValueError: `values` does not hold one number a class.
     """
+    if np.ndim(values) == 0:
+        return ops.full_like(inputs.outputs[:, 0], values)
     num_classes = inputs.outputs.shape[-1]
     if len(values) != num_classes:
         raise ValueError(

@@ -9,6 +9,25 @@ from mm_tf.losses import _inputs
 from mm_tf.losses.base import PerExampleLoss
 
 
+def check_class_weights(class_weights, num_classes, dtype):
+    """Returns the weights as an array [K], or raises a ValueError."""
+    try:
+        weights = np.asarray(class_weights, dtype=dtype)
+    except (TypeError, ValueError):
+        weights = np.empty(0)
+    if (
+        weights.shape != (num_classes,)
+        or not np.all(np.isfinite(weights))
+        or np.any(weights < 0)
+        or not np.any(weights > 0)
+    ):
+        raise ValueError(
+            f"`class_weights` must be {num_classes} finite numbers >= 0, one a class, "
+            f"and not all 0. Received: class_weights={class_weights!r}"
+        )
+    return weights
+
+
 @keras.saving.register_keras_serializable("mm_tf")
 class ClassWeighted(PerExampleLoss):
     r"""Any per-example loss times the weight of the example's class.
@@ -35,7 +54,8 @@ class ClassWeighted(PerExampleLoss):
 
     Raises:
         ValueError: An argument is not as described. Called: a label that can be
-            seen is no whole number in [0, K).
+            seen is no whole number in [0, K). In `model.fit`, where labels cannot
+            be seen, such a label makes the loss NaN.
 
     Example:
 
@@ -74,7 +94,7 @@ class ClassWeighted(PerExampleLoss):
         if class_weights is None:
             class_weights = np.ones(self.num_classes)
         self._class_weights = keras.Variable(
-            self._checked(class_weights),
+            check_class_weights(class_weights, self.num_classes, self.dtype),
             dtype=self.dtype,
             trainable=False,
             autocast=False,
@@ -89,8 +109,9 @@ class ClassWeighted(PerExampleLoss):
     def set_class_weights(self, class_weights):
         """Changes the weights.
 
-        A compiled step of TensorFlow or torch sees the change at once; JAX's
-        holds the old values until `model.make_train_function(force=True)`.
+        A compiled step of TensorFlow or torch sees the change at once; those of
+        JAX hold the old values until `model.make_train_function(force=True)` and
+        `model.make_test_function(force=True)`.
 
         Args:
             class_weights: The weight of each class, [K], >= 0 and not all 0.
@@ -98,26 +119,15 @@ class ClassWeighted(PerExampleLoss):
         Raises:
             ValueError: They are not K such numbers.
         """
-        self._class_weights.assign(self._checked(class_weights))
-
-    def _checked(self, class_weights):
-        weights = np.asarray(class_weights, dtype=self.dtype)
-        if (
-            weights.shape != (self.num_classes,)
-            or not np.all(np.isfinite(weights))
-            or np.any(weights < 0)
-            or not np.any(weights > 0)
-        ):
-            raise ValueError(
-                f"`class_weights` must be {self.num_classes} finite numbers >= 0, one "
-                f"a class, and not all 0. Received: class_weights={class_weights!r}"
-            )
-        return weights
+        self._class_weights.assign(
+            check_class_weights(class_weights, self.num_classes, self.dtype)
+        )
 
     def __call__(self, y_true, y_pred, sample_weight=None):
         y_true, y_pred = map(ops.convert_to_tensor, (y_true, y_pred))
-        labels, _ = _inputs.prepare_labels(y_true, self.num_classes)
+        labels, is_valid = _inputs.prepare_labels(y_true, self.num_classes)
         weights = ops.take(self._class_weights, labels, axis=0)
+        weights = ops.where(is_valid, weights, float("nan"))
         if sample_weight is not None:
             sample_weight = ops.convert_to_tensor(sample_weight, dtype=weights.dtype)
             weights = weights * ops.reshape(sample_weight, ops.shape(weights))

@@ -12,6 +12,7 @@ from mm_tf.losses.base import PerExampleLoss
 _SMALLEST_ERROR = 1e-30
 
 
+@keras.saving.register_keras_serializable("mm_tf")
 def focal(y_true, y_pred, gamma=1.0, scale=1.0):
     r"""Computes the focal loss of each example.
 
@@ -28,8 +29,9 @@ def focal(y_true, y_pred, gamma=1.0, scale=1.0):
         outside [0, K) is NaN where only the running graph can see it.
 
     Raises:
-        ValueError: A shape does not fit, or a label that can be seen (outside a
-            traced function) is no whole number in [0, K).
+        ValueError: A shape does not fit, an argument is outside its range, or a
+            label that can be seen (outside a traced function) is no whole number
+            in [0, K).
 
     Example:
 
@@ -40,6 +42,8 @@ def focal(y_true, y_pred, gamma=1.0, scale=1.0):
 
     Source: Lin et al., "Focal Loss for Dense Object Detection", 2017, Eq. 4.
     """
+    gamma = _checks.check_number("gamma", gamma, low=0.0)
+    scale = _checks.check_number("scale", scale, low=0.0, low_allowed=False)
     inputs = _inputs.prepare(y_true, y_pred)
     cross_entropy = _inputs.cross_entropy(inputs, scale * inputs.outputs)
     if gamma == 0:

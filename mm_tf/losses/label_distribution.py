@@ -39,6 +39,7 @@ def label_distribution_margins(class_counts, max_margin=0.5):
     return margins * (max_margin / np.max(margins))
 
 
+@keras.saving.register_keras_serializable("mm_tf")
 def ldam(y_true, y_pred, class_margins, scale=30.0):
     r"""Computes the label-distribution-aware margin loss of each example.
 
@@ -57,8 +58,9 @@ def ldam(y_true, y_pred, class_margins, scale=30.0):
         outside [0, K) is NaN where only the running graph can see it.
 
     Raises:
-        ValueError: A shape does not fit, or a label that can be seen (outside a
-            traced function) is no whole number in [0, K).
+        ValueError: A shape does not fit, an argument is outside its range, or a
+            label that can be seen (outside a traced function) is no whole number
+            in [0, K).
 
     Example:
 
@@ -69,6 +71,7 @@ def ldam(y_true, y_pred, class_margins, scale=30.0):
 
     Source: Cao et al. 2019, Eqs. 10 to 13.
     """
+    scale = _checks.check_number("scale", scale, low=0.0, low_allowed=False)
     inputs = _inputs.prepare(y_true, y_pred)
     margins = _inputs.per_class(class_margins, inputs, "class_margins")
     return _inputs.margin_cross_entropy(inputs, margins, scale)

@@ -9,6 +9,7 @@ from mm_tf.losses.base import PerExampleLoss
 from mm_tf.losses.label_distribution import label_distribution_margins
 
 
+@keras.saving.register_keras_serializable("mm_tf")
 def maximum_margin(y_true, y_pred, delta=0.6, beta=1.5, class_margins=None, scale=10.0):
     r"""Computes the maximum margin loss of each example.
 
@@ -21,9 +22,9 @@ def maximum_margin(y_true, y_pred, delta=0.6, beta=1.5, class_margins=None, scal
     $$ L = -\log \frac{e^{s (z_y - \Delta)}}
                       {e^{s (z_y - \Delta)} + \sum_{j \ne y} e^{s z_j}} $$
 
-    The margin is largest at the decision boundary, and, for beta > 1, larger for
-    examples classified wrongly. It is a constant for the gradient. A tie counts
-    as wrong.
+    The margin is largest at the decision boundary, and, for beta > 1 and delta
+    above gamma, larger for examples classified wrongly. It is a constant for the
+    gradient. A tie counts as wrong.
 
     Args:
         y_true: Integer labels, [N] or [N, 1], each in [0, K).
@@ -38,8 +39,9 @@ def maximum_margin(y_true, y_pred, delta=0.6, beta=1.5, class_margins=None, scal
         outside [0, K) is NaN where only the running graph can see it.
 
     Raises:
-        ValueError: A shape does not fit, or a label that can be seen (outside a
-            traced function) is no whole number in [0, K).
+        ValueError: A shape does not fit, an argument is outside its range, or a
+            label that can be seen (outside a traced function) is no whole number
+            in [0, K).
 
     Example:
 
@@ -50,9 +52,11 @@ def maximum_margin(y_true, y_pred, delta=0.6, beta=1.5, class_margins=None, scal
 
     Source: Kang, Vu, Yoo 2021, Eqs. 1 to 7.
     """
+    delta = _checks.check_number("delta", delta, low=0.0)
+    beta = _checks.check_number("beta", beta, low=0.0)
+    scale = _checks.check_number("scale", scale, low=0.0, low_allowed=False)
     inputs = _inputs.prepare(y_true, y_pred)
-    target = ops.sum(ops.where(inputs.is_target, inputs.outputs, 0.0), axis=-1)
-    rival = ops.max(ops.where(inputs.is_target, -float("inf"), inputs.outputs), axis=-1)
+    target, rival = _inputs.target_and_rival(inputs)
     gap = target - rival
     smoothing = ops.full_like(gap, delta)
     if class_margins is not None:

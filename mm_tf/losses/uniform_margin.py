@@ -1,13 +1,13 @@
 """The uniform margin loss: one margin for all classes (the paper's M)."""
 
 import keras
-from keras import ops
 
 from mm_tf import _checks
 from mm_tf.losses import _inputs
 from mm_tf.losses.base import PerExampleLoss
 
 
+@keras.saving.register_keras_serializable("mm_tf")
 def uniform_margin(y_true, y_pred, margin=0.5, scale=30.0):
     r"""Computes the loss of each example with the same margin for all classes.
 
@@ -25,8 +25,9 @@ def uniform_margin(y_true, y_pred, margin=0.5, scale=30.0):
         outside [0, K) is NaN where only the running graph can see it.
 
     Raises:
-        ValueError: A shape does not fit, or a label that can be seen (outside a
-            traced function) is no whole number in [0, K).
+        ValueError: A shape does not fit, an argument is outside its range, or a
+            label that can be seen (outside a traced function) is no whole number
+            in [0, K).
 
     Example:
 
@@ -38,8 +39,10 @@ def uniform_margin(y_true, y_pred, margin=0.5, scale=30.0):
     Source: Wang et al., "Additive Margin Softmax for Face Verification", 2018,
     Eq. 5; the M of M-DRW in Cao et al. 2019.
     """
+    margin = _checks.check_number("margin", margin, low=0.0)
+    scale = _checks.check_number("scale", scale, low=0.0, low_allowed=False)
     inputs = _inputs.prepare(y_true, y_pred)
-    margins = ops.full_like(inputs.outputs[:, 0], margin)
+    margins = _inputs.per_class(margin, inputs, "margin")
     return _inputs.margin_cross_entropy(inputs, margins, scale)
 
 

@@ -31,7 +31,7 @@ WRONG = {
     "ratio 0": (["--imbalance_ratio=0"], "`imbalance_ratio` must be"),
     "ratio below 1": (["--imbalance_ratio=0.5"], "`imbalance_ratio` must be"),
     "ratio that is no number": (["--imbalance_ratio=nan"], "`imbalance_ratio` must be"),
-    "ratio that empties a class": (["--imbalance_ratio=500"], "`ratio` must"),
+    "ratio that empties a class": (["--imbalance_ratio=500"], "`imbalance_ratio` must"),
     "beta below 0": (["--beta=-1"], "`beta` must be"),
     "delta below 0": (["--delta=-0.1"], "`delta` must be"),
     "scale 0": (["--scale=0"], "`scale` must be"),
@@ -45,6 +45,9 @@ WRONG = {
     "unknown network": (["--model=resnet33"], "should be one of"),
     "unknown backend": (["--backend=mxnet"], "should be one of"),
     "missing flagfile": (["--flagfile=experiments/none.flags"], "none.flags"),
+    "empty flagfile": (["--flagfile="], "`flagfile` cannot be read"),
+    "output folder of a long name": (["--output_dir=" + 300 * "x"], "`output_dir`"),
+    "output folder /": (["--output_dir=/"], "`output_dir` must be"),
     "a word that is no flag": (["mm_drw"], "Only flags are expected"),
 }
 

@@ -4,7 +4,7 @@ import pathlib
 import pytest
 from flag_parsing import parse
 
-from mm_tf.experiments.config import RunConfig
+from mm_tf.experiments.config import RunConfig, flagfiles_first
 
 FLAGFILE = pathlib.Path(__file__).parents[2] / "experiments" / "cifar10_lt100.flags"
 
@@ -75,6 +75,7 @@ def test_every_field_is_a_flag_and_its_flagfile_repeats_it(tmp_path):
         first_drop_epoch=20,
         second_drop_epoch=25,
         reweight_epoch=22,
+        pretraining_epochs=7,
         batch_size=64,
         learning_rate=0.05,
         momentum=0.8,
@@ -85,7 +86,7 @@ def test_every_field_is_a_flag_and_its_flagfile_repeats_it(tmp_path):
         data_dir="some/where",
     )
     for field in dataclasses.fields(config):
-        if field.name not in ("output_dir", "overwrite"):
+        if field.name not in ("output_dir", "pretrained_dir", "overwrite"):
             assert getattr(config, field.name) != field.default, field.name
     flagfile = tmp_path / "flags.txt"
     flagfile.write_text(config.to_flagfile())
@@ -103,7 +104,7 @@ def test_a_flag_behind_the_flagfile_beats_it():
         (dict(method="sgd"), "`method` must be one of erm, .*Received: method='sgd'"),
         (dict(dataset="imagenet"), "`dataset` must be one of"),
         (dict(imbalance_ratio=0), "`imbalance_ratio` must be.*Received"),
-        (dict(imbalance_ratio=1000.0), "ratio.*124"),
+        (dict(imbalance_ratio=1000.0), "`imbalance_ratio` must be at most 124"),
         (dict(beta=-1.0), "`beta` must be.*Received: beta=-1.0"),
         (dict(epochs=0), "`epochs` must be an integer >= 1"),
         (dict(epochs=2.5), "`epochs` must be an integer >= 1"),
@@ -120,3 +121,25 @@ def test_a_flag_behind_the_flagfile_beats_it():
 def test_wrong_values(arguments, message):
     with pytest.raises(ValueError, match=message):
         RunConfig(**arguments)
+
+
+@pytest.mark.parametrize("form", [["--flagfile={}"], ["--flagfile", "{}"]])
+def test_a_flag_before_the_flagfile_beats_it_too(form):
+    flagfile = [part.format(FLAGFILE) for part in form]
+    arguments = flagfiles_first(["run", "--epochs=10", *flagfile, "--beta=2"])
+    config = parse(*arguments[1:])
+    assert (config.dataset, config.epochs, config.beta) == ("cifar10", 10, 2.0)
+
+
+def test_flagfiles_that_cannot_be_read(tmp_path):
+    binary = tmp_path / "model.keras"
+    binary.write_bytes(b"PK\xff\xfe\x00")
+    for path in ("", str(tmp_path / "none.flags"), str(tmp_path), str(binary)):
+        with pytest.raises(ValueError, match="`flagfile` cannot be read.*Received"):
+            flagfiles_first(["run", f"--flagfile={path}"])
+    with pytest.raises(ValueError, match="Received: flagfile=''"):
+        flagfiles_first(["run", "--flagfile"])
+
+
+def test_nearly_the_papers_ratio_is_another_setting():
+    assert RunConfig(imbalance_ratio=100.00001).setting == "digits_lt100.00001"

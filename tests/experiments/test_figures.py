@@ -1,41 +1,15 @@
 import dataclasses
 import json
+import pathlib
 import subprocess
 import sys
 
 import pytest
+from made_up import RESULT
 
 from mm_tf.experiments.figures import per_class_error_figure
 from mm_tf.experiments.results import RunResult
 
-RESULT = RunResult(
-    method="mm_drw",
-    setting="digits_lt10",
-    dataset="digits",
-    imbalance="long_tailed",
-    imbalance_ratio=10.0,
-    seed=0,
-    subset_seed=0,
-    epochs=5,
-    hyperparameters={"beta": 1.5},
-    class_names=["zero", "one", "two"],
-    class_counts=[100, 30, 10],
-    top1_error=20.0,
-    best_top1_error=20.0,
-    best_epoch=4,
-    balanced_error=20.0,
-    per_class_error=[10.0, None, 30.0],
-    many_shot_error=None,
-    medium_shot_error=10.0,
-    few_shot_error=30.0,
-    published_top1_error=None,
-    protocol_differences=[],
-    images_per_second=100.0,
-    training_seconds=5.0,
-    backend="tensorflow",
-    device="CPU",
-    versions={},
-)
 OTHER = dataclasses.replace(RESULT, method="erm", per_class_error=[0.0, 50.0, 90.0])
 
 
@@ -84,7 +58,8 @@ def test_a_file_that_is_no_result(tmp_path, text):
 def test_command(tmp_path):
     path, picture = tmp_path / "result.json", tmp_path / "errors.png"
     path.write_text(RESULT.to_json())
-    command = [sys.executable, "benchmarks/per_class_error.py", f"--output={picture}"]
+    script = pathlib.Path(__file__).parents[2] / "benchmarks" / "per_class_error.py"
+    command = [sys.executable, script, f"--output={picture}"]
     done = subprocess.run([*command, path], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert picture.read_bytes().startswith(b"\x89PNG")

@@ -39,6 +39,10 @@ def test_best_beta_and_delta_are_the_papers(shared):
     )
 
 
+def test_every_row_of_table1_is_a_method_in_its_order():
+    assert list(METHODS) == list(paper.TABLE1)
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_titles_are_table1s(method):
     assert method in paper.TABLE1
@@ -62,7 +66,7 @@ def test_papers_own_protocol_has_no_differences():
         (dict(beta=2.0), "beta 2 (paper: 1.5)"),
         (dict(scale=30.0), "scale 30 (paper: 10)"),
         (dict(model="resnet20"), "model resnet20 (paper: resnet32)"),
-        (dict(reweight_epoch=100), "re-weighting from 100 (paper: 160)"),
+        (dict(reweight_epoch=100), "balancing from epoch 100 (paper: 160)"),
         (
             dict(first_drop_epoch=100),
             "drops at epochs 100 and 180 (paper: 160 and 180)",

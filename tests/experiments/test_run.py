@@ -1,15 +1,17 @@
 """Runs on real digits: each method, what is kept, what it repeats."""
 
 import csv
+import dataclasses
 import json
 
 import keras
 import numpy as np
 import pytest
+from flag_parsing import parse
 
-from mm_tf import losses
+from mm_tf import class_weights, losses
 from mm_tf.data import DATASETS, imbalanced, load
-from mm_tf.experiments import training
+from mm_tf.experiments import pretrained, training
 from mm_tf.experiments.methods import METHODS
 from mm_tf.experiments.results import RunResult
 from mm_tf.experiments.run import RunConfig, run
@@ -18,7 +20,8 @@ TINY = dict(model="resnet8", imbalance_ratio=20.0, batch_size=64)
 
 
 def tiny(folder, **arguments):
-    return RunConfig(**{**TINY, "output_dir": str(folder), "epochs": 2, **arguments})
+    places = dict(output_dir=str(folder), pretrained_dir=str(folder) + "-pretrained")
+    return RunConfig(**{**TINY, **places, "epochs": 2, **arguments})
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +63,6 @@ def test_result_agrees_with_what_was_predicted(finished):
     }.items():
         error = getattr(result, f"{group}_shot_error")
         assert error == pytest.approx(np.mean(np.array(by_class)[classes]))
-    assert result.best_top1_error <= result.top1_error
     assert result.images_per_second > 0
     assert result.backend == keras.backend.backend()
 
@@ -69,7 +71,14 @@ def test_history_and_per_class_errors_have_a_row_an_epoch(finished):
     config, result = finished
     with (config.run_folder / "history.csv").open() as file:
         history = list(csv.DictReader(file))
-    assert [float(row["test_top1_error"]) for row in history][-1] == result.top1_error
+    errors = [float(row["test_top1_error"]) for row in history]
+    assert errors[-1] == result.top1_error
+    assert result.best_top1_error == min(errors)
+    assert errors[result.best_epoch] == min(errors)
+    seconds = [417 / float(row["images_per_second"]) for row in history]
+    assert result.training_seconds == pytest.approx(sum(seconds))
+    rates = [float(row["learning_rate"]) for row in history]
+    np.testing.assert_allclose(rates, [0.1, 0.1])
     assert [row["epoch"] for row in history] == ["0", "1"]
     with (config.run_folder / "per_class_error.csv").open() as file:
         rows = list(csv.reader(file))
@@ -97,6 +106,42 @@ def test_same_flags_are_not_run_again_and_other_flags_are_refused(finished):
     with pytest.raises(ValueError, match="another run.*--method=mm_ldam_drw"):
         run(other)
     assert RunResult.read(config.run_folder) == result
+
+
+def test_the_same_run_with_numbers_of_other_types_is_the_same(finished):
+    config, result = finished
+    other = dataclasses.replace(
+        config, imbalance_ratio=20, seed=np.int64(0), epochs=np.int32(2)
+    )
+    assert other == config
+    assert run(other) == result
+
+
+def test_flags_name_the_backend_and_repeat_the_run(finished):
+    config, result = finished
+    backend = f"--backend={keras.backend.backend()}"
+    assert backend in (config.run_folder / "flags.txt").read_text().splitlines()
+    repeated = parse(
+        f"--flagfile={config.run_folder / 'flags.txt'}",
+        f"--output_dir={config.run_folder}",
+    )
+    assert run(repeated) == result
+
+
+@pytest.mark.parametrize("name", ["run", "run.incomplete"])
+def test_overwrite_never_takes_a_users_files(tmp_path, name):
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "thesis.txt").write_text("mine")
+    with pytest.raises(ValueError, match="holds other files"):
+        run(tiny(tmp_path / "run", overwrite=True))
+    assert (tmp_path / name / "thesis.txt").read_text() == "mine"
+
+
+def test_an_unfinished_run_is_begun_anew(tmp_path):
+    (tmp_path / "run.incomplete").mkdir()
+    (tmp_path / "run.incomplete" / "flags.txt").write_text("--method=erm\n")
+    assert run(tiny(tmp_path / "run", epochs=1)).method == "mm_ldam_drw"
+    assert not (tmp_path / "run.incomplete").exists()
 
 
 def test_overwrite_replaces_a_run(tmp_path):
@@ -144,6 +189,11 @@ LOSSES = {
     "focal": losses.Focal,
     "ldam": losses.LDAM,
     "mm": losses.MaximumMargin,
+    "cb_rs": keras.losses.SparseCategoricalCrossentropy,
+    "hg_drs": losses.Hinge,
+    "ldam_hg_drs": losses.Hinge,
+    "m_drw": losses.UniformMargin,
+    "ldam_drw_ssp": losses.LDAM,
     "cb_rw": keras.losses.SparseCategoricalCrossentropy,
     "cb_focal": losses.Focal,
     "ldam_drw": losses.LDAM,
@@ -158,7 +208,7 @@ def test_rows_of_the_table(name):
     model = training.build_model(config, DATASETS["digits"])
     loss = model.loss
     is_weighted = isinstance(loss, losses.ClassWeighted)
-    assert is_weighted == ("drw" in name or name.startswith("cb_"))
+    assert is_weighted == ("drw" in name or name in ("cb_rw", "cb_focal"))
     if is_weighted:
         expected = np.ones(10)
         if name.startswith("cb_"):
@@ -166,15 +216,102 @@ def test_rows_of_the_table(name):
         np.testing.assert_allclose(loss.class_weights, expected, rtol=1e-6)
         loss = loss.loss
     assert type(loss) is LOSSES[name]
-    margin_loss = "mm" in name or "ldam" in name
+    margin_loss = any(part in name for part in ("mm", "ldam", "hg", "m_drw"))
     outputs = model.predict(np.full((2, 8, 8, 1), 200, "uint8"), verbose=0)
     head = type(model.get_layer("head")).__name__
     assert head == ("NormalizedDense" if margin_loss else "Dense")
     assert outputs.shape == (2, 10)
+    if isinstance(loss, losses.Hinge):
+        counts = list(config.class_counts) if name == "ldam_hg_drs" else None
+        assert loss.class_counts == counts
     if "mm" in name:
         assert (loss.delta, loss.beta, loss.scale) == (0.7, 1.2, 12.0)
         counts = list(config.class_counts) if name == "mm_ldam_drw" else None
         assert loss.class_counts == counts
+
+
+def test_model_and_optimizer_are_the_configs():
+    config = RunConfig(**TINY, learning_rate=0.07, momentum=0.8, l2=0.003, method="mm")
+    info = DATASETS["cifar10"]
+    model = training.build_model(config, info)
+    optimizer = model.optimizer
+    assert float(optimizer.learning_rate) == pytest.approx(0.07)
+    assert (optimizer.momentum, optimizer.l2) == (0.8, 0.003)
+    assert model.get_layer("crop").padding == info.crop_padding
+    assert model.get_layer("flip").mode == "horizontal"
+    pixels = keras.ops.convert_to_tensor([[[[0.0, 0.0, 0.0], [255.0, 255.0, 255.0]]]])
+    black, white = np.asarray(model.get_layer("rescale")(pixels))[0, 0]
+    np.testing.assert_allclose(black, -np.array(info.mean) / info.std, rtol=1e-5)
+    np.testing.assert_allclose(white, (1 - np.array(info.mean)) / info.std, rtol=1e-5)
+    still = training.build_model(dataclasses.replace(config, augment=False), info)
+    assert still.get_layer("crop").padding == 0
+    assert "flip" not in [layer.name for layer in still.layers]
+    digits = training.build_model(config, DATASETS["digits"])
+    assert "flip" not in [layer.name for layer in digits.layers]
+
+
+@pytest.mark.parametrize("weighting", ["effective_number", "inverse_frequency"])
+def test_class_weights_are_the_configs(weighting):
+    config = RunConfig(**TINY, class_weighting=weighting, effective_number_beta=0.99)
+    counts = config.class_counts
+    expected = {
+        "effective_number": class_weights.effective_number(counts, beta=0.99),
+        "inverse_frequency": class_weights.inverse_frequency(counts),
+    }[weighting]
+    np.testing.assert_allclose(training.weights_of_classes(config), expected)
+
+
+def test_schedule_is_the_configs():
+    config = RunConfig(
+        **TINY, epochs=20, learning_rate=0.4, warmup_epochs=2, method="ldam_drw"
+    )
+    rate, reweighting = training.schedule(config)
+    rates = [rate.schedule(epoch) for epoch in range(20)]
+    np.testing.assert_allclose(rates[:3], [0.2, 0.4, 0.4])
+    np.testing.assert_allclose(rates[15:19], [0.4, 0.004, 0.004, 0.00004])
+    assert reweighting.start_epoch == 16
+    np.testing.assert_allclose(
+        reweighting.class_weights, training.weights_of_classes(config)
+    )
+    for method in ("ldam", "cb_rw", "cb_rs"):
+        other = dataclasses.replace(config, method=method)
+        assert len(training.schedule(other)) == 1
+
+
+def test_order_is_the_seeds():
+    labels = np.arange(10).repeat(20)
+    orders = [
+        training.build_order(RunConfig(**TINY, seed=seed), labels).order(0)
+        for seed in (1, 1, 2)
+    ]
+    np.testing.assert_array_equal(orders[0], orders[1])
+    assert not np.array_equal(orders[0], orders[2])
+
+
+@pytest.mark.parametrize(("is_terminal", "expected"), [(True, 1), (False, 2)])
+def test_progress_bars_at_a_terminal_alone(monkeypatch, is_terminal, expected):
+    monkeypatch.setattr(training.sys.stdout, "isatty", lambda: is_terminal)
+    assert training.verbosity() == expected
+
+
+def test_subset_seed_draws_another_subset(monkeypatch, tmp_path):
+    drawn = []
+
+    class Enough(Exception):
+        pass
+
+    def remember(config, data, folder):
+        drawn.append(data.train_images)
+        raise Enough
+
+    monkeypatch.setattr(training, "train", remember)
+    for subset_seed in (0, 0, 1):
+        with pytest.raises(Enough):
+            run(tiny(tmp_path / "run", subset_seed=subset_seed))
+    np.testing.assert_array_equal(drawn[0], drawn[1])
+    assert not np.array_equal(drawn[0], drawn[2])
+    expected = imbalanced(load("digits"), tiny(tmp_path).class_counts, seed=1)
+    np.testing.assert_array_equal(drawn[2], expected.train_images)
 
 
 def test_subset_is_the_same_for_all_seeds():
@@ -182,3 +319,94 @@ def test_subset_is_the_same_for_all_seeds():
     counts = RunConfig(**TINY).class_counts
     subset = imbalanced(data, counts, seed=0)
     np.testing.assert_array_equal(np.bincount(subset.train_labels), counts)
+
+
+@pytest.mark.parametrize(
+    ("name", "first"), [("cb_rs", 0), ("hg_drs", 3), ("ldam_hg_drs", 3)]
+)
+def test_resampling_changes_what_is_drawn_from_its_epoch_on(name, first):
+    config = RunConfig(**TINY, method=name, epochs=5, reweight_epoch=3)
+    labels = np.repeat(np.arange(10), config.class_counts)
+    order = training.build_order(config, labels)
+    rarest = config.class_counts.min()
+    for epoch in range(5):
+        drawn = np.bincount(labels[order.order(epoch)], minlength=10)
+        if epoch < first:
+            np.testing.assert_array_equal(drawn, config.class_counts)
+        else:
+            # Effective numbers of so few images are nearly the inverse frequency.
+            assert drawn.min() > 3 * rarest
+            assert drawn.sum() == len(labels)
+
+
+def test_other_methods_never_resample():
+    for name in set(METHODS) - {"cb_rs", "hg_drs", "ldam_hg_drs"}:
+        config = RunConfig(**TINY, method=name, epochs=2, reweight_epoch=0)
+        order = training.build_order(config, np.repeat(np.arange(10), 5))
+        assert order.resample_from is None
+
+
+class TestPretraining:
+    @pytest.fixture
+    def config(self, tmp_path):
+        return tiny(
+            tmp_path / "run",
+            method="ldam_drw_ssp",
+            epochs=1,
+            pretraining_epochs=2,
+            learning_rate=1e-9,
+            l2=0.0,
+        )
+
+    def test_backbone_starts_the_run_and_is_trained_once(self, config, monkeypatch):
+        trained = []
+        pretrain = pretrained.pretrain_rotation
+
+        def counted(backbone, images, **arguments):
+            trained.append(arguments["epochs"])
+            return pretrain(backbone, images, **{**arguments, "learning_rate": 0.05})
+
+        monkeypatch.setattr(pretrained, "pretrain_rotation", counted)
+        run(config)
+        path, _ = pretrained.weights_path(config)
+        assert trained == [2]
+        assert [each.name for each in path.parent.iterdir()] == [path.name]
+        # The rate of the second run is next to 0: it ends where it began.
+        started = keras.saving.load_model(config.run_folder / "model.keras")
+        fresh = training.build_model(config, DATASETS["digits"])
+        pretrained_backbone = keras.Model(
+            fresh.input, fresh.get_layer("features").output
+        )
+        kernel = fresh.get_layer("layer3_0_conv2").kernel
+        before = keras.ops.convert_to_numpy(kernel).copy()
+        pretrained_backbone.load_weights(path)
+        after = keras.ops.convert_to_numpy(kernel)
+        assert np.abs(after - before).max() > 1e-4
+        np.testing.assert_allclose(
+            keras.ops.convert_to_numpy(started.get_layer("layer3_0_conv2").kernel),
+            after,
+            atol=1e-6,
+        )
+        again = dataclasses.replace(config, max_class_margin=0.3, overwrite=True)
+        run(again)
+        assert trained == [2]
+
+    def test_key_changes_with_what_it_depends_on_alone(self, config):
+        path, _ = pretrained.weights_path(config)
+        for same in (
+            dict(max_class_margin=0.2),
+            dict(epochs=9),
+            dict(reweight_epoch=0),
+        ):
+            other = dataclasses.replace(config, **same)
+            assert pretrained.weights_path(other)[0] == path
+        for changed in (
+            dict(seed=5),
+            dict(subset_seed=1),
+            dict(pretraining_epochs=3),
+            dict(imbalance_ratio=10.0),
+            dict(model="resnet20"),
+            dict(augment=False),
+        ):
+            other = dataclasses.replace(config, **changed)
+            assert pretrained.weights_path(other)[0] != path

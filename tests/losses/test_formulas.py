@@ -162,3 +162,18 @@ def test_focal_has_a_finite_gradient_where_the_answer_is_certain(gamma):
     assert value == pytest.approx(200.0)
     np.testing.assert_allclose(gradient[0], 0.0, atol=1e-6)
     np.testing.assert_allclose(gradient[1], [-1.0, 1.0], rtol=1e-5)
+
+
+@pytest.mark.parametrize("class_counts", [None, COUNTS])
+def test_hinge_is_its_equation(cosines, labels, class_counts):
+    margins = np.full(4, 0.5)
+    if class_counts:
+        margins = losses.label_distribution_margins(COUNTS, 0.5)
+        assert len(set(margins)) == 4
+    expected = []
+    for label, row in zip(labels, cosines, strict=True):
+        rival = max(value for j, value in enumerate(row) if j != label)
+        expected.append(7 * max(rival - row[label] + margins[label], 0))
+    loss = losses.Hinge(0.5, class_counts=class_counts, scale=7.0, reduction="none")
+    assert min(expected) == 0 < max(expected)
+    assert_close(loss(labels, cosines), expected)

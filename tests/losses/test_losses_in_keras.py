@@ -5,6 +5,7 @@ import json
 import keras
 import numpy as np
 import pytest
+from gradients import value_and_gradient
 
 from mm_tf import layers, losses
 
@@ -14,6 +15,8 @@ MAKERS = {
     "mm_ldam": lambda **kw: losses.MaximumMargin(class_counts=COUNTS, **kw),
     "ldam": lambda **kw: losses.LDAM(COUNTS, max_margin=0.4, **kw),
     "uniform_margin": lambda **kw: losses.UniformMargin(margin=0.4, **kw),
+    "hinge": lambda **kw: losses.Hinge(margin=0.4, **kw),
+    "ldam_hinge": lambda **kw: losses.Hinge(0.4, class_counts=COUNTS, **kw),
     "focal": lambda **kw: losses.Focal(gamma=2.0, scale=10.0, **kw),
     "class_weighted": lambda **kw: losses.ClassWeighted(
         losses.MaximumMargin(), 4, class_weights=[0.1, 0.5, 1.0, 2.4], **kw
@@ -213,10 +216,50 @@ def test_labels_that_are_no_numbers():
         losses.maximum_margin(["a", "b"], np.zeros((2, 4), "float32"))
 
 
-@pytest.mark.parametrize("name", ["mm_ldam", "ldam", "class_weighted"])
+@pytest.mark.parametrize("name", ["mm_ldam", "ldam", "ldam_hinge", "class_weighted"])
 def test_counts_of_another_length_than_the_outputs(name):
     with pytest.raises(ValueError, match="4.*classes|classes.*4|5 classes"):
         MAKERS[name]()([0, 1], np.zeros((2, 5), "float32"))
+
+
+FUNCTIONS = {
+    "maximum_margin": losses.maximum_margin,
+    "uniform_margin": losses.uniform_margin,
+    "focal": losses.focal,
+}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_functions_alone_survive_saving(name, features, labels, tmp_path):
+    model = keras.Sequential([keras.Input([8]), layers.NormalizedDense(4)])
+    model.compile("sgd", FUNCTIONS[name])
+    expected = model.evaluate(features, labels, verbose=0)
+    model.save(tmp_path / "model.keras")
+    copy = keras.saving.load_model(tmp_path / "model.keras")
+    assert copy.evaluate(features, labels, verbose=0) == pytest.approx(expected)
+
+
+def test_gradients_of_logits_of_ten_thousand_are_finite(make, labels):
+    for size in (1e4, -1e4):
+        outputs = np.zeros((12, 4), "float32")
+        outputs[np.arange(12), labels] = size
+        loss = make()
+        _, gradient = value_and_gradient(lambda z, loss=loss: loss(labels, z), outputs)
+        assert np.all(np.isfinite(gradient))
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+def test_fit_under_half_precision_policies(features, labels, policy):
+    keras.config.set_dtype_policy(policy)
+    try:
+        model = build(MAKERS)
+        history = model.fit(
+            features, for_each_head(labels), epochs=5, verbose=0
+        ).history
+    finally:
+        keras.config.set_dtype_policy("float32")
+    for name in MAKERS:
+        assert history[f"{name}_loss"][-1] < history[f"{name}_loss"][0], name
 
 
 @pytest.mark.parametrize(
@@ -240,8 +283,17 @@ def test_counts_of_another_length_than_the_outputs(name):
         (lambda: losses.LDAM([5, 5], max_margin=-1), "max_margin"),
         (lambda: losses.UniformMargin(margin=-1), "margin"),
         (lambda: losses.UniformMargin(scale=float("inf")), "scale"),
+        (lambda: losses.Hinge(margin=-1), "margin"),
+        (lambda: losses.Hinge(scale=0), "scale"),
+        (lambda: losses.Hinge(class_counts=[5, 0]), "class_counts"),
         (lambda: losses.Focal(gamma=-1), "gamma"),
         (lambda: losses.Focal(scale=0), "scale"),
+        (lambda: losses.maximum_margin([0], [[0.1, 0.2]], scale=-10.0), "scale"),
+        (lambda: losses.maximum_margin([0], [[0.1, 0.2]], beta=-1.0), "beta"),
+        (lambda: losses.ldam([0], [[0.1, 0.2]], [0.1, 0.2], scale=0), "scale"),
+        (lambda: losses.uniform_margin([0], [[0.1, 0.2]], margin=None), "margin"),
+        (lambda: losses.hinge([0], [[0.1, 0.2]], 0.1, scale=-1), "scale"),
+        (lambda: losses.focal([0], [[0.1, 0.2]], gamma=None), "gamma"),
         (lambda: losses.ClassWeighted("focal", 2), "loss"),
         (lambda: losses.ClassWeighted(losses.Focal(), 1), "num_classes"),
         (lambda: losses.ClassWeighted(losses.Focal(), 2, [1, 2, 3]), "class_weights"),

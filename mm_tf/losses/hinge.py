@@ -1,0 +1,114 @@
+"""The hinge loss on cosines, with one margin or with LDAM's margins."""
+
+import keras
+from keras import ops
+
+from mm_tf import _checks
+from mm_tf.losses import _inputs
+from mm_tf.losses.base import PerExampleLoss
+from mm_tf.losses.label_distribution import label_distribution_margins
+
+
+@keras.saving.register_keras_serializable("mm_tf")
+def hinge(y_true, y_pred, class_margins, scale=30.0):
+    r"""Computes the multi-class hinge loss of each example.
+
+    $$ L = s \, \max(\max_{j \ne y} z_j - z_y + \gamma_y, \; 0) $$
+
+    Args:
+        y_true: Integer labels, [N] or [N, 1], each in [0, K).
+        y_pred: Cosines, [N, K], each in [-1, 1], as `NormalizedDense` gives them.
+        class_margins: The gamma of each class, [K], in cosines, or one for all.
+        scale: The s by which cosines become logits, > 0.
+
+    Returns:
+        Losses [N], float32 (float64 where `y_pred` is). The loss of a label
+        outside [0, K) is NaN where only the running graph can see it.
+
+    Raises:
+        ValueError: A shape does not fit, an argument is outside its range, or a
+            label that can be seen (outside a traced function) is no whole number
+            in [0, K).
+
+    Example:
+
+    >>> import mm_tf
+    >>> losses = mm_tf.losses.hinge([0, 1], [[0.9, 0.1]] * 2, [0.1, 0.5], scale=10)
+    >>> [round(float(loss), 3) for loss in losses]
+    [0.0, 13.0]
+
+    Source: Cao et al. 2019, Eq. 8 (there without a scale).
+    """
+    scale = _checks.check_number("scale", scale, low=0.0, low_allowed=False)
+    inputs = _inputs.prepare(y_true, y_pred)
+    margins = _inputs.per_class(class_margins, inputs, "class_margins")
+    target, rival = _inputs.target_and_rival(inputs)
+    losses = scale * ops.relu(rival - target + margins)
+    return _inputs.nan_where_invalid(inputs, losses)
+
+
+@keras.saving.register_keras_serializable("mm_tf")
+class Hinge(PerExampleLoss):
+    """Hinge loss on cosines (HG), and with `class_counts` LDAM-HG.
+
+    See `hinge` for the formula. It has a gradient only where the margin is not
+    kept, and that gradient is the scale whatever the distance.
+
+    Args:
+        margin: The margin of all classes; with `class_counts` the margin of the
+            rarest. >= 0, in cosines.
+        class_counts: Training images of each class, K whole numbers >= 1, for
+            margins that grow as classes get rarer (`label_distribution_margins`);
+            None for the same margin in all classes.
+        scale: The s by which cosines become logits, > 0.
+        reduction: As in Keras; `"none"` gives losses [N].
+        name: The loss's name.
+        dtype: The dtype to compute in; half precision is raised to float32.
+
+    Raises:
+        ValueError: An argument is outside its range. Called: a shape does not
+            fit, or a label that can be seen is no whole number in [0, K). In
+            `model.fit`, where labels cannot be seen, such a label makes the
+            loss NaN.
+
+    Example:
+
+    >>> import mm_tf
+    >>> loss = mm_tf.losses.Hinge(margin=0.5, scale=10)
+    >>> round(float(loss([0, 1], [[0.9, 0.1], [0.9, 0.1]])), 3)
+    6.5
+
+    Source: Cao et al., "Learning Imbalanced Datasets with
+    Label-Distribution-Aware Margin Loss", 2019, section 3.2.
+    """
+
+    def __init__(
+        self,
+        margin=0.5,
+        class_counts=None,
+        scale=30.0,
+        reduction="sum_over_batch_size",
+        name="hinge",
+        dtype=None,
+    ):
+        super().__init__(reduction=reduction, name=name, dtype=dtype)
+        self.margin = _checks.check_number("margin", margin, low=0.0)
+        self.scale = _checks.check_number("scale", scale, low=0.0, low_allowed=False)
+        self.class_counts = None
+        self.class_margins = None
+        if class_counts is not None:
+            counts = _checks.check_class_counts(class_counts)
+            self.class_counts = [int(count) for count in counts]
+            self.class_margins = label_distribution_margins(counts, self.margin)
+
+    def call(self, y_true, y_pred):
+        margins = self.margin if self.class_margins is None else self.class_margins
+        return hinge(y_true, y_pred, margins, scale=self.scale)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "margin": self.margin,
+            "class_counts": self.class_counts,
+            "scale": self.scale,
+        }

@@ -1,0 +1,78 @@
+"""What a run prints, from results that are made up."""
+
+import dataclasses
+import io
+
+import pytest
+from made_up import RESULT
+from rich.console import Console
+
+from mm_tf.experiments import summary
+from mm_tf.experiments.config import RunConfig
+
+
+def printed(function, *arguments, width=80):
+    file = io.StringIO()
+    function(*arguments, console=Console(file=file, width=width))
+    return " ".join(file.getvalue().split())
+
+
+def test_a_setting_outside_the_paper():
+    text = printed(summary.print_result, RESULT, "here")
+    assert "The paper has no number for this setting and method." in text
+    assert "published, top-1 (Table 1) -" in text
+    assert "many-shot classes (> 100 images) -" in text
+    assert "few-shot classes (< 20) 30.00" in text
+    assert "zero 100 10.0" in text and "one 30 -" in text
+    assert "Kept in here" in text
+
+
+def test_the_papers_protocol():
+    result = dataclasses.replace(RESULT, published_top1_error=21.98)
+    text = printed(summary.print_result, result, "here")
+    assert "published, top-1 (Table 1) 21.98" in text
+    assert "The paper's protocol. The paper's draw of the images" in text
+
+
+def test_another_protocol():
+    result = dataclasses.replace(
+        RESULT,
+        published_top1_error=21.98,
+        protocol_differences=["epochs 10 (paper: 200)"],
+    )
+    text = printed(summary.print_result, result, "here")
+    assert "not to be compared with its number: epochs 10 (paper: 200)." in text
+
+
+@pytest.mark.parametrize("width", [40, 80, 200])
+def test_all_of_a_hundred_classes_are_legible(width):
+    result = dataclasses.replace(
+        RESULT,
+        class_names=[f"class_number_{number}" for number in range(100)],
+        class_counts=list(range(500, 400, -1)),
+        per_class_error=[number + 0.5 for number in range(100)],
+    )
+    text = printed(summary.print_result, result, "here", width=width)
+    for number in range(100):
+        assert f"class_number_{number} {500 - number} {number}.5" in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (dict(method="mm_drw", epochs=10), "re-weighted from epoch 8"),
+        (dict(method="mm_drw", epochs=1), "never re-weighted: that begins at epoch 1"),
+        (dict(method="cb_rw"), "re-weighted from epoch 0"),
+        (dict(method="hg_drs"), "re-sampled from epoch 160"),
+        (dict(method="cb_rs"), "re-sampled from epoch 0"),
+        (dict(method="erm"), "1,000 training images, 124 to 57 a class"),
+    ],
+)
+def test_plan(arguments, expected):
+    if arguments["method"] == "erm":
+        counts = RunConfig().class_counts
+        expected = (
+            f"{counts.sum():,} training images, {counts.max()} to {counts.min()} a"
+        )
+    text = printed(summary.print_plan, RunConfig(**arguments))
+    assert expected in text
