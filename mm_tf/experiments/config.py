@@ -28,7 +28,7 @@ MODEL_DEPTHS = {f"resnet{depth}": depth for depth in (8, 20, 32, 44, 56, 110)}
 BACKENDS = ("tensorflow", "jax", "torch")
 CLASS_WEIGHTINGS = ("effective_number", "inverse_frequency")
 
-_SHORT_IMBALANCE = {"long_tailed": "lt", "step": "step"}
+SHORT_IMBALANCE = {"long_tailed": "lt", "step": "step"}
 
 
 def _flag(default, help, choices=None, **limits):
@@ -188,7 +188,7 @@ class RunConfig:
         """The setting's name, as in the flagfiles: `cifar10_lt100`."""
         if self.imbalance == "none":
             return f"{self.dataset}_balanced"
-        short = _SHORT_IMBALANCE[self.imbalance]
+        short = SHORT_IMBALANCE[self.imbalance]
         return f"{self.dataset}_{short}{self.imbalance_ratio:.15g}"
 
     @property

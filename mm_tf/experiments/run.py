@@ -97,7 +97,7 @@ def main(argv):
     try:
         config = config_module.from_flags()
         if config.backend is not None:
-            _check_installed(config.backend)
+            check_installed(config.backend)
             os.environ["KERAS_BACKEND"] = config.backend
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         result = run(config)
@@ -108,7 +108,8 @@ def main(argv):
     summary.print_result(result, config.run_folder)
 
 
-def _check_installed(backend):
+def check_installed(backend):
+    """Raises a ValueError if the package of a Keras backend is not there."""
     if importlib.util.find_spec(backend) is None:
         raise ValueError(
             "`backend` must be installed: in a checkout of mm_tf, "

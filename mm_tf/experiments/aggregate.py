@@ -1,0 +1,423 @@
+"""From the results of single runs to a table: means, spreads, paired differences.
+
+    from mm_tf.experiments.aggregate import summarize
+    from mm_tf.experiments.results import RunResult
+
+    table = summarize([RunResult.read(folder) for folder in folders])
+    print(table.to_markdown())
+
+Nothing here trains or reads a file, and Keras is not imported.
+"""
+
+import dataclasses
+import math
+
+import pandas as pd
+from scipy import stats
+
+from mm_tf.experiments import paper
+from mm_tf.experiments.methods import METHODS
+
+CONFIDENCE = 0.95
+
+_CELL = ["setting", "method"]
+COLUMNS = (
+    *_CELL,
+    "n",
+    "seeds",
+    "mean",
+    "sd",
+    "best_mean",
+    "best_sd",
+    "published",
+    "difference",
+    "comparable",
+    "protocol_differences",
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Style:
+    """How a cell and its parts are written; each is a format string."""
+
+    mean: str = "{mean:.2f}"
+    sd: str = " ± {sd:.2f}"
+    n: str = " (n = {n})"
+    mark: str = " [{mark}]"
+    published: str = " ({published:.2f}, {difference:+.2f})"
+    cell: str = "{}"
+
+
+PLAIN = Style()
+# Two lines, for a terminal.
+NARROW = Style(published="\n{published:.2f} ({difference:+.2f})")
+# All of it is mathematics, so that a minus is not set as a hyphen.
+LATEX = Style(
+    sd=r" \pm {sd:.2f}",
+    n=r"\ (n = {n})",
+    mark="^{{[{mark}]}}",
+    published=r"\ ({published:.2f},\ {difference:+.2f})",
+    cell="${}$",
+)
+
+MISSING = "-"
+
+# The captions' signs that LaTeX reads otherwise; cells are escaped by pandas.
+_LATEX_SIGNS = str.maketrans({"%": r"\%", "±": r"$\pm$"})
+
+
+@dataclasses.dataclass(frozen=True)
+class PairedDifference:
+    """The error of one method minus that of another, over the same seeds.
+
+    Attributes:
+        setting: The setting.
+        method, other: The methods; a mean below 0 says that `method` errs less.
+        seeds: The seeds that both were run with.
+        mean: The mean difference of the top-1 errors, last epoch, in percentage
+            points; None without a common seed.
+        sd: Their sample standard deviation; None with fewer than two seeds.
+        low, high: The ends of the 95 % confidence interval of the mean, by
+            Student's t; None with fewer than two seeds.
+    """
+
+    setting: str
+    method: str
+    other: str
+    seeds: tuple[int, ...]
+    mean: float | None = None
+    sd: float | None = None
+    low: float | None = None
+    high: float | None = None
+
+
+def paired_difference(results, method, other, setting):
+    """Compares two methods on one setting, seed by seed.
+
+    Args:
+        results: `RunResult`s; those of other methods and settings are passed over.
+        method: The method whose error counts positive.
+        other: The method whose error is subtracted.
+        setting: The setting's name.
+
+    Returns:
+        A `PairedDifference`.
+    """
+    errors: dict[str, dict[int, float]] = {method: {}, other: {}}
+    for result in results:
+        if result.setting == setting and result.method in errors:
+            errors[result.method][result.seed] = result.top1_error
+    seeds = tuple(sorted(errors[method].keys() & errors[other].keys()))
+    if not seeds:
+        return PairedDifference(setting, method, other, seeds)
+    differences = pd.Series(
+        [errors[method][seed] - errors[other][seed] for seed in seeds]
+    )
+    mean, n = float(differences.mean()), len(seeds)
+    if n == 1:
+        return PairedDifference(setting, method, other, seeds, mean)
+    sd = float(differences.std())
+    quantile = float(stats.t.ppf((1 + CONFIDENCE) / 2, n - 1))
+    half = quantile * sd / math.sqrt(n)
+    return PairedDifference(
+        setting, method, other, seeds, mean, sd, mean - half, mean + half
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """Errors over seeds, methods by settings, beside the published numbers.
+
+    Attributes:
+        frame: A `pandas.DataFrame`, one row a setting and method, with the columns
+            `COLUMNS`: number of runs and their seeds; mean and sample standard
+            deviation (`sd`) of the top-1 error in % after the last epoch, and of
+            the best epoch (`best_mean`, `best_sd`), which is chosen on the test
+            images, so it flatters; the published number, the difference `mean -
+            published`, whether the two are of one protocol, and in what they
+            differ. What is missing is NaN.
+        methods, settings: The rows and the columns, in their order.
+        best_epoch: Whether texts hold the table of best epochs as well.
+        pairs: The `PairedDifference`s that texts hold.
+    """
+
+    frame: pd.DataFrame
+    methods: tuple[str, ...]
+    settings: tuple[str, ...]
+    best_epoch: bool = False
+    pairs: tuple[PairedDifference, ...] = ()
+
+    @property
+    def n(self):
+        """The runs of a cell, where the cell does not say another number."""
+        return int(self.frame["n"].max()) if len(self.frame) else 0
+
+    @property
+    def marks(self):
+        """{how runs differ from the paper's protocol: the mark of such cells}."""
+        texts = self.frame["protocol_differences"]
+        distinct = dict.fromkeys(text for text in texts if text)
+        return {text: number for number, text in enumerate(distinct, start=1)}
+
+    @property
+    def notes(self):
+        """Pairs (mark or "", text): what is said below the table."""
+        notes = [
+            (f"[{mark}]", f"Not the paper's protocol: {differences}.")
+            for differences, mark in self.marks.items()
+        ]
+        strange = [name for name in self.settings if name not in paper.SETTINGS]
+        if strange:
+            notes.append(("", f"Not in the paper: {', '.join(strange)}."))
+        if self.frame["comparable"].any():
+            notes.append(("", paper.ALWAYS_DIFFERENT))
+        notes.append(
+            (
+                "",
+                "The seeds vary initial weights, order, crops and flips, not which "
+                "images are drawn.",
+            )
+        )
+        return notes
+
+    def cells(self, best=False, style=PLAIN):
+        """Returns what the table shows: titles by settings, a DataFrame of texts.
+
+        Args:
+            best: Whether to show the best epoch's error, not the last one's.
+            style: A `Style`.
+        """
+        texts = [self._cell(row, best, style) for _, row in self.frame.iterrows()]
+        column = pd.Series(texts, index=pd.MultiIndex.from_frame(self.frame[_CELL]))
+        wide = column.unstack("setting").reindex(
+            index=list(self.methods), columns=list(self.settings)
+        )
+        wide.index = pd.Index([_title(method) for method in self.methods])
+        return wide.rename_axis(index=None, columns=None)
+
+    def pair_cells(self):
+        """Returns the paired differences as a DataFrame of texts."""
+        return pd.DataFrame([_pair_texts(pair) for pair in self.pairs])
+
+    def caption(self, best=False):
+        """Returns what the numbers are, in a few sentences."""
+        ran = self.frame[self.frame["n"] > 0]
+        epoch = "best epoch (chosen on test: flatters)" if best else "last epoch"
+        number = f"n = {self.n}"
+        if (ran["n"] < self.n).any():
+            number += " unless the cell says otherwise"
+        sentences = [
+            f"Top-1 error on the test images in %, {epoch}: mean ± sample standard "
+            f"deviation over seeds ({number})."
+        ]
+        if ran["published"].notna().any():
+            sentences.append(
+                "In parentheses: the published number, and measured - published."
+            )
+        if len(ran) < len(self.frame):
+            sentences.append(f"{MISSING}: not run.")
+        return " ".join(sentences)
+
+    @property
+    def pairs_caption(self):
+        """What the paired differences are, in a sentence."""
+        return (
+            "Differences of top-1 error, last epoch, in percentage points, paired over "
+            f"the same n seeds: mean and {CONFIDENCE:.0%} confidence interval "
+            "(Student's t). Below 0: the first method errs less."
+        )
+
+    def to_markdown(self):
+        """Returns the table, its notes and what was asked for beside it."""
+        parts = ["# Top-1 errors beside the paper's Table 1", self.caption()]
+        parts.append(_markdown(self.cells()))
+        notes = (" ".join(filter(None, ("-", *note))) for note in self.notes)
+        parts.append("\n".join(notes))
+        if self.best_epoch:
+            parts += ["## Best epoch, chosen on the test images"]
+            parts += [self.caption(best=True), _markdown(self.cells(best=True))]
+        if self.pairs:
+            parts += ["## Paired differences", self.pairs_caption]
+            parts.append(_markdown(self.pair_cells(), index=False))
+        return "\n\n".join(parts) + "\n"
+
+    def to_csv(self):
+        """Returns `frame` as CSV text; what is missing is empty."""
+        return self.frame.to_csv(index=False, float_format="%.4f", lineterminator="\n")
+
+    def to_latex(self):
+        """Returns the table as LaTeX, with the package booktabs."""
+        notes = pd.DataFrame(self.notes)
+        parts = [
+            _latex_float(
+                self.caption(),
+                _latex(self.cells(style=LATEX)),
+                _latex(notes, "latex", False, False, r"lp{0.9\linewidth}"),
+            )
+        ]
+        if self.best_epoch:
+            cells = self.cells(best=True, style=LATEX)
+            parts.append(_latex_float(self.caption(best=True), _latex(cells)))
+        if self.pairs:
+            pairs = _latex(self.pair_cells(), "latex", index=False)
+            parts.append(_latex_float(self.pairs_caption, pairs))
+        return "% Needs \\usepackage{booktabs}.\n" + "\n".join(parts)
+
+    def _cell(self, row, best, style):
+        if not row["n"]:
+            return MISSING
+        mean, sd = ("best_mean", "best_sd") if best else ("mean", "sd")
+        mark = self.marks.get(row["protocol_differences"])
+        is_there = {
+            "mean": True,
+            "sd": not math.isnan(row[sd]),
+            "mark": mark is not None,
+            "n": row["n"] != self.n,
+            "published": not math.isnan(row["published"]),
+        }
+        values = {
+            "mean": row[mean],
+            "sd": row[sd],
+            "mark": mark,
+            "n": row["n"],
+            "published": row["published"],
+            "difference": row[mean] - row["published"],
+        }
+        parts = [getattr(style, part) for part, shown in is_there.items() if shown]
+        return style.cell.format("".join(parts).format(**values))
+
+
+def summarize(results, methods=None, settings=None, best_epoch=False, compare=()):
+    """Puts results into a table; a pure function.
+
+    Args:
+        results: `RunResult`s of any methods, settings and seeds.
+        methods: The rows; by default the methods of the results. Rows come in the
+            paper's order, whatever the order here.
+        settings: The columns; by default the settings of the results. The paper's
+            come first, in its order.
+        best_epoch: Whether texts of the table hold the best epochs' errors too.
+        compare: Pairs of methods whose differences the texts hold.
+
+    Returns:
+        A `Table`.
+
+    Raises:
+        ValueError: Two results are of the same setting, method and seed.
+    """
+    results = list(results)
+    methods = _in_order(
+        methods or [result.method for result in results], [*paper.TABLE1, *METHODS]
+    )
+    settings = _in_order(
+        settings or [result.setting for result in results], paper.SETTINGS
+    )
+    runs = pd.DataFrame(
+        [
+            (r.setting, r.method, r.seed, r.top1_error, r.best_top1_error)
+            for r in results
+        ],
+        columns=[*_CELL, "seed", "last", "best"],
+    )
+    twice = runs[runs.duplicated([*_CELL, "seed"])]
+    if len(twice):
+        setting, method, seed = twice.iloc[0][[*_CELL, "seed"]]
+        raise ValueError(
+            "`results` must hold one result for each setting, method and seed. "
+            f"Received: several for {setting}, {method}, seed {seed}"
+        )
+    frame = (
+        runs.sort_values("seed")
+        .groupby(_CELL)
+        .agg(
+            n=("seed", "size"),
+            seeds=("seed", lambda seeds: " ".join(map(str, seeds))),
+            mean=("last", "mean"),
+            sd=("last", "std"),
+            best_mean=("best", "mean"),
+            best_sd=("best", "std"),
+        )
+        .reindex(pd.MultiIndex.from_product([settings, methods], names=_CELL))
+        .reset_index()
+    )
+    frame["n"] = frame["n"].fillna(0).astype(int)
+    frame["seeds"] = frame["seeds"].fillna("")
+    cells = list(frame[_CELL].itertuples(index=False, name=None))
+    published = [paper.published_error(setting, method) for setting, method in cells]
+    frame["published"] = pd.Series(published, dtype=float)
+    frame["difference"] = frame["mean"] - frame["published"]
+    frame["protocol_differences"] = [
+        "; ".join(
+            _protocol_differences([r for r in results if (r.setting, r.method) == cell])
+        )
+        for cell in cells
+    ]
+    frame["comparable"] = frame["difference"].notna() & (
+        frame["protocol_differences"] == ""
+    )
+    pairs = tuple(
+        paired_difference(results, method, other, setting)
+        for method, other in compare
+        for setting in settings
+    )
+    return Table(frame[list(COLUMNS)], methods, settings, best_epoch, pairs)
+
+
+def _protocol_differences(results):
+    """How the runs of a cell differ from the paper's protocol, and in themselves."""
+    every = dict.fromkeys(d for r in results for d in r.protocol_differences)
+    for difference in every:
+        seeds = [r.seed for r in results if difference in r.protocol_differences]
+        if len(seeds) == len(results):
+            yield difference
+        else:
+            yield f"{difference}, seed {' and '.join(map(str, sorted(seeds)))} only"
+    # Of settings that are not the paper's, the differences above do not say all.
+    for name in ("epochs", "subset_seed", "hyperparameters", "class_counts"):
+        if len({str(getattr(result, name)) for result in results}) > 1:
+            yield f"its seeds are runs of different {name}"
+
+
+def _in_order(names, order):
+    """The names without repeats: those of `order` first, then the others."""
+    known = [name for name in dict.fromkeys(order) if name in names]
+    return tuple(dict.fromkeys([*known, *names]))
+
+
+def _title(method):
+    return METHODS[method].title if method in METHODS else method
+
+
+def _pair_texts(pair):
+    interval = MISSING if pair.low is None else f"[{pair.low:+.2f}, {pair.high:+.2f}]"
+    return {
+        "setting": pair.setting,
+        "difference": f"{_title(pair.method)} - {_title(pair.other)}",
+        "n": str(len(pair.seeds)),
+        "mean": MISSING if pair.mean is None else f"{pair.mean:+.2f}",
+        f"{CONFIDENCE:.0%} interval": interval,
+    }
+
+
+def _markdown(frame, index=True):
+    # Texts that look like numbers stay as they are written.
+    return frame.to_markdown(index=index, disable_numparse=True)
+
+
+def _latex(frame, escape="latex-math", index=True, header=True, column_format=None):
+    styler = frame.style.format(escape=escape)
+    for axis, shown in {"index": index, "columns": header}.items():
+        if shown:
+            styler = styler.format_index(escape="latex", axis=axis)
+        else:
+            styler = styler.hide(axis=axis)
+    return styler.to_latex(column_format=column_format, hrules=header)
+
+
+def _latex_float(caption, *tabulars):
+    caption = caption.translate(_LATEX_SIGNS)
+    body = "\n\\par\\smallskip\n".join(tabular.strip() for tabular in tabulars)
+    return (
+        "\\begin{table*}\n\\centering\\small\n"
+        f"\\caption{{{caption}}}\n{body}\n\\end{{table*}}\n"
+    )

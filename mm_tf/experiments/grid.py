@@ -1,0 +1,538 @@
+"""A grid of runs: methods x settings x seeds, each trained once and kept.
+
+    from mm_tf.experiments import grid
+
+    configs = grid.grid(["erm", "mm_drw"], ["digits_lt20"], [0, 1, 2], epochs=50)
+    results, failures = grid.run_grid(configs)
+
+As a command it is the process that trains: its tasks come in by standard input.
+"""
+
+import contextlib
+import dataclasses
+import datetime
+import difflib
+import json
+import os
+import pathlib
+import re
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Callable
+from typing import Any
+
+from mm_tf.data import DATASETS, DatasetUnavailableError, load
+from mm_tf.experiments import config as config_module
+from mm_tf.experiments import paper
+from mm_tf.experiments.config import RunConfig
+from mm_tf.experiments.methods import METHODS
+from mm_tf.experiments.results import RunFolder, RunResult
+from mm_tf.experiments.run import run
+
+ROOT = "saved_models"
+
+_IMBALANCES = {short: name for name, short in config_module.SHORT_IMBALANCE.items()}
+_SETTING = re.compile(
+    rf"(?P<dataset>{'|'.join(map(re.escape, DATASETS))})_"
+    rf"(?:(?P<short>{'|'.join(_IMBALANCES)})(?P<ratio>\d+(?:\.\d+)?)|balanced)"
+)
+_SEEDS = re.compile(r"(?P<first>\d+)(?:-(?P<last>\d+))?")
+# A range beyond this is a slip of the hand.
+_MOST_SEEDS = 1000
+
+_LONGEST_REASON = 400
+
+# TensorFlow keeps the graphs of every run (17 MB of ResNet-8, more of deeper
+# networks), whatever is cleared and collected: a long grid would fill the memory.
+# A process for each run would begin with TensorFlow's start-up, longer than a run
+# on digits. So a process trains this many, then a new one follows.
+_RUNS_OF_A_PROCESS = 10
+# Begins the line that ends a task; nothing else prints this character.
+_ANSWER = "\x1e"
+_SECONDS_TO_STOP = 10
+
+
+def parse_methods(names):
+    """Returns the methods of a list of names.
+
+    Raises:
+        ValueError: There are none, one is unknown, or one is there twice.
+    """
+    _check_list("methods", names)
+    for name in names:
+        _check_method("methods", name)
+    return tuple(names)
+
+
+def parse_settings(names):
+    """Returns {setting: its arguments of `RunConfig`} of a list of names.
+
+    Raises:
+        ValueError: There are none, one is unknown, or one is there twice.
+
+    Example:
+
+    >>> from mm_tf.experiments.grid import parse_settings
+    >>> parse_settings(["digits_step20"])["digits_step20"]
+    {'dataset': 'digits', 'imbalance': 'step', 'imbalance_ratio': 20.0}
+    """
+    _check_list("settings", names)
+    return {name: _parse_setting(name) for name in names}
+
+
+def parse_seeds(parts):
+    """Returns the seeds of a list of numbers and ranges.
+
+    Raises:
+        ValueError: There are none, one is no number, or one is there twice.
+
+    Example:
+
+    >>> from mm_tf.experiments.grid import parse_seeds
+    >>> parse_seeds(["0-2", "7"])
+    (0, 1, 2, 7)
+    """
+    seeds: list[int] = []
+    for part in parts:
+        match = _SEEDS.fullmatch(part)
+        first, last = (int(match[1]), int(match[2] or match[1])) if match else (0, -1)
+        if not first <= last < first + _MOST_SEEDS:
+            raise ValueError(
+                "`seeds` must be numbers or ranges of at most "
+                f"{_MOST_SEEDS}, as 0,1,2 or 0-2. Received: seeds={part!r}"
+            )
+        seeds += range(first, last + 1)
+    _check_list("seeds", seeds)
+    return tuple(seeds)
+
+
+def parse_pairs(texts, methods):
+    """Returns the pairs (method, method) of texts such as `"mm_drw,erm"`.
+
+    Raises:
+        ValueError: A text is not two different methods, or one of them is not
+            among `methods`.
+    """
+    pairs = [tuple(name.strip() for name in text.split(",")) for text in texts]
+    for text, pair in zip(texts, pairs, strict=True):
+        if len(pair) != 2 or pair[0] == pair[1]:
+            raise ValueError(
+                "`compare` must be two different methods, as mm_drw,erm (repeat the "
+                f"flag for more pairs). Received: compare={text!r}"
+            )
+        for name in pair:
+            _check_method("compare", name)
+            if name not in methods:
+                raise ValueError(
+                    f"`compare` must be of the methods of the table "
+                    f"({', '.join(methods)}). Received: compare={text!r}"
+                )
+    return tuple(dict.fromkeys(pairs))
+
+
+def _check_list(name, values):
+    twice = {value for value in values if list(values).count(value) > 1}
+    if not values or twice:
+        received = ",".join(map(str, values))
+        raise ValueError(
+            f"`{name}` must be a list without repeats, and not empty. "
+            f"Received: {name}={received!r}"
+        )
+
+
+def _check_method(flag, name):
+    if name not in METHODS:
+        near = difflib.get_close_matches(name, METHODS, n=1)
+        hint = f" Did you mean {near[0]}?" if near else ""
+        raise ValueError(
+            f"`{flag}` must be of {', '.join(METHODS)}.{hint} Received: {flag}={name!r}"
+        )
+
+
+def _parse_setting(name):
+    match = _SETTING.fullmatch(name)
+    if match is None:
+        kinds = " or ".join(f"{short}RATIO" for short in _IMBALANCES)
+        raise ValueError(
+            f"`settings` must be a data set ({', '.join(DATASETS)}), `_`, and {kinds} "
+            f"or balanced, as cifar10_lt100. Received: settings={name!r}"
+        )
+    arguments: dict[str, Any] = {"dataset": match["dataset"], "imbalance": "none"}
+    if match["short"]:
+        arguments["imbalance"] = _IMBALANCES[match["short"]]
+        arguments["imbalance_ratio"] = float(match["ratio"])
+    try:
+        expected = RunConfig(**arguments).setting
+    except ValueError as error:
+        raise ValueError(f"`settings`: {name} cannot be. {error}") from None
+    if name != expected:
+        # Two names for one folder would be two columns of the same runs.
+        raise ValueError(
+            f"`settings` must be written {expected}. Received: settings={name!r}"
+        )
+    return arguments
+
+
+def grid(methods, settings, seeds, output_dir=ROOT, **arguments):
+    """Returns the runs of all methods on all settings with all seeds.
+
+    Args:
+        methods: Names of methods.
+        settings: Names of settings, as `"cifar10_lt100"`.
+        seeds: Numbers.
+        output_dir: The folder under which each run has its own.
+        **arguments: More arguments of `RunConfig`, for all runs. Without `beta` and
+            `delta`, the paper's best pair of the setting is taken, where it has
+            one.
+
+    Returns:
+        A list of `RunConfig`s, seed by seed: a grid that is stopped has whole
+        tables of the first seeds.
+
+    Raises:
+        ValueError: A value is not one that `RunConfig` takes.
+    """
+    parsed = parse_settings(settings)
+    root = pathlib.Path(output_dir).expanduser()
+    configs = []
+    for seed in seeds:
+        for setting, of_setting in parsed.items():
+            pair = paper.BEST_BETA_DELTA.get(setting, ())
+            best = dict(zip(("beta", "delta"), pair, strict=False))
+            for method in methods:
+                folder = root / setting / method / f"seed{seed}"
+                configs.append(
+                    RunConfig(
+                        **{**best, **arguments, **of_setting},
+                        method=method,
+                        seed=seed,
+                        output_dir=str(folder),
+                    )
+                )
+    return configs
+
+
+@dataclasses.dataclass(frozen=True)
+class Failure:
+    """A run of the grid that has no result.
+
+    Attributes:
+        config: Its `RunConfig`.
+        reason: Why, in one line.
+    """
+
+    config: RunConfig
+    reason: str
+
+    def __str__(self):
+        return f"{_name(self.config)}: {self.reason}"
+
+
+def run_grid(configs, console=None, worker=None):
+    """Trains the runs that are not there yet, and tells how far it is.
+
+    A run that fails is told and does not stop the others. A folder that holds
+    another run is left alone and told, unless its config says `overwrite`. Runs
+    of the same flags are never trained again.
+
+    Args:
+        configs: `RunConfig`s, as of `grid`.
+        console: A `rich.console.Console`; standard output by default.
+        worker: What trains, with the methods of `Worker`; by default a `Worker`.
+
+    Returns:
+        (the `RunResult`s, old and new; the `Failure`s).
+
+    Raises:
+        DatasetUnavailableError: A data set that is needed is not there and cannot
+            be downloaded.
+    """
+    results, failures, left = _look(configs)
+    with worker or Worker() as worker, _Progress(len(configs), left, console) as to:
+        to.tell(f"{len(configs)} runs: {len(results)} there, {len(left)} to train")
+        for failure in failures:
+            to.tell(f"Failed: {failure}")
+        # All data first: that some are missing must not be found out after days.
+        for name, folder in dict.fromkeys((c.dataset, c.data_dir) for c in left):
+            to.begin(name)
+            worker.load(name, folder)
+        for config in left:
+            to.begin(_name(config))
+            try:
+                result = worker.run(config, to.show)
+            except RunFailedError as error:
+                failures.append(Failure(config, str(error)))
+                to.finish(f"failed: {error}")
+            else:
+                results.append(result)
+                to.finish(f"{result.top1_error:.2f} %")
+    return results, failures
+
+
+class RunFailedError(Exception):
+    """A run has no result; the message says why, in one line."""
+
+
+class Worker:
+    """A process that trains runs, one at a time, and is renewed now and then.
+
+    A process of its own also keeps the grid going where a run is killed, as for
+    want of memory. Use it in a `with`, at whose end the process is stopped.
+    """
+
+    def __init__(self):
+        self._process: Any = None
+        self._runs = 0
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, *_):
+        if kind is not None and self._process is not None:
+            # As by Ctrl-C: a run that has just begun takes its folder away.
+            self._process.send_signal(signal.SIGINT)
+        self._stop()
+
+    def load(self, name, data_dir):
+        """Makes sure that a data set is there.
+
+        Raises:
+            DatasetUnavailableError: It is not, or the folder does not exist.
+        """
+        try:
+            self._do("load", {"name": name, "data_dir": data_dir})
+        except RunFailedError as error:
+            raise DatasetUnavailableError(str(error)) from None
+
+    def run(self, config, show=lambda line: None):
+        """Trains a run.
+
+        Args:
+            config: Its `RunConfig`.
+            show: Called with each line that the run prints.
+
+        Returns:
+            Its `RunResult`.
+
+        Raises:
+            RunFailedError: It failed.
+        """
+        if self._runs == _RUNS_OF_A_PROCESS:
+            self._stop()
+        self._runs += 1
+        self._do("run", dataclasses.asdict(config), show)
+        return RunResult.read(config.run_folder)
+
+    def _do(self, task, arguments, show=lambda line: None):
+        if self._process is None:
+            self._start()
+        # A process that is gone is found by its answer, which does not come.
+        with contextlib.suppress(BrokenPipeError):
+            print(json.dumps([task, arguments]), file=self._process.stdin, flush=True)
+        for line in self._process.stdout:
+            if line.startswith(_ANSWER):
+                reason = json.loads(line.removeprefix(_ANSWER))
+                if reason is not None:
+                    raise RunFailedError(reason)
+                return
+            if line.strip():
+                show(line.strip())
+        status = self._process.wait()
+        self._process, self._runs = None, 0
+        ended = f"signal {-status}" if status < 0 else f"exit status {status}"
+        raise RunFailedError(f"its process ended by itself ({ended})")
+
+    def _start(self):
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", __name__],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            encoding="utf-8",
+            errors="replace",
+            env={**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8"},
+        )
+
+    def _stop(self):
+        process, self._process, self._runs = self._process, None, 0
+        if process is None:
+            return
+        try:
+            process.communicate(timeout=_SECONDS_TO_STOP)
+        except subprocess.TimeoutExpired:
+            pass
+        finally:  # A second Ctrl-C waits no longer.
+            process.kill()
+            process.wait()
+
+
+def _load(name, data_dir):
+    load(name, data_dir)
+
+
+def _run(**arguments):
+    run(RunConfig(**arguments))
+
+
+_TASKS: dict[str, Callable[..., None]] = {"load": _load, "run": _run}
+
+
+def serve(lines):
+    """Does the tasks of lines of JSON: what a `Worker`'s process does.
+
+    Args:
+        lines: Each holds a task's name and its arguments.
+    """
+    for line in lines:
+        task, arguments = json.loads(line)
+        try:
+            _TASKS[task](**arguments)
+            reason = None
+        except Exception as error:  # A run may fail in any way there is.
+            reason = _reason(error)
+        print(f"\n{_ANSWER}{json.dumps(reason)}", flush=True)
+        if "keras" in sys.modules:
+            sys.modules["keras"].backend.clear_session()
+
+
+def _look(configs):
+    """What is there: (results, failures, the configs that are left to train)."""
+    results, failures, left = [], [], []
+    for config in configs:
+        try:
+            kept = dataclasses.replace(config, overwrite=False)
+            result = RunFolder(kept).finished_result()
+        except ValueError as error:
+            if config.overwrite:
+                left.append(config)
+            else:
+                failures.append(Failure(config, _reason(error)))
+        else:
+            if result is None:
+                left.append(config)
+            else:
+                results.append(result)
+    return results, failures, left
+
+
+def _name(config):
+    return f"{METHODS[config.method].title}, {config.setting}, seed {config.seed}"
+
+
+def _reason(error):
+    lines = str(error).strip().splitlines() or [""]
+    is_ours = isinstance(error, ValueError | DatasetUnavailableError)
+    kind = "" if is_ours else f"{type(error).__name__}: "
+    return textwrap.shorten(f"{kind}{lines[0]}", _LONGEST_REASON, placeholder=" ...")
+
+
+class _Progress:
+    """A line for each finished run and, at a terminal, a bar below them."""
+
+    def __init__(self, total, left, console=None):
+        from rich import progress
+        from rich.console import Console
+        from rich.table import Column
+
+        self._console = console or Console(highlight=False)
+        self._bar = progress.Progress(
+            progress.BarColumn(bar_width=20),
+            progress.MofNCompleteColumn(),
+            progress.TextColumn(
+                "{task.description}",
+                markup=False,
+                table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis"),
+            ),
+            console=self._console,
+            expand=True,
+            disable=not self._console.is_terminal,
+        )
+        self._total = total
+        self._left = [_images(config) for config in left]
+        self._done = 0
+        self._seconds = 0.0
+        self._time_left = ""
+        self._task = self._bar.add_task("", total=total, completed=total - len(left))
+
+    def __enter__(self):
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_):
+        self._bar.stop()
+
+    def tell(self, line):
+        """Prints a line above the bar."""
+        self._console.print(line, markup=False, soft_wrap=True)
+
+    def begin(self, name):
+        """Something begins."""
+        self._name = name
+        self._began = time.monotonic()
+        self.show("begins")
+
+    def show(self, state):
+        """Says in the bar what it is at."""
+        description = f"{self._time_left}  {self._name}: {state}".strip()
+        self._bar.update(self._task, description=description)
+
+    def finish(self, outcome):
+        """The run is over."""
+        seconds = time.monotonic() - self._began
+        self._done += self._left.pop(0)
+        self._seconds += seconds
+        self._bar.advance(self._task)
+        number = self._total - len(self._left)
+        self._time_left = time_left_text(self._seconds, self._done, sum(self._left))
+        self.tell(
+            f"[{number:{len(str(self._total))}}/{self._total}] {self._name}: {outcome} "
+            f"({_duration(seconds)}) {self._time_left}".rstrip()
+        )
+
+
+def time_left_text(seconds, done, left):
+    """Returns an estimate of the time left, in words.
+
+    Args:
+        seconds: What the runs so far took.
+        done: Training images that they saw.
+        left: Training images that the other runs will see.
+    """
+    return f"about {_duration(seconds * left / done)} left" if left else ""
+
+
+def _images(config):
+    """How much work a run is: training images times epochs."""
+    pretraining = config.hyperparameters.get("pretraining_epochs", 0)
+    return int(config.class_counts.sum()) * (config.epochs + pretraining)
+
+
+def _duration(seconds):
+    return str(datetime.timedelta(seconds=round(seconds)))
+
+
+def read_results(configs):
+    """Returns the `RunResult`s that are in the folders of `RunConfig`s.
+
+    Whatever other flags they were run with; folders without a result are passed
+    over.
+    """
+    results = []
+    for config in configs:
+        with contextlib.suppress(ValueError):
+            results.append(RunResult.read(config.run_folder))
+    return results
+
+
+def _interrupt_once(*_):
+    # Ctrl-C comes from the terminal and again from the grid's process.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, _interrupt_once)
+    with contextlib.suppress(KeyboardInterrupt):
+        serve(sys.stdin)

@@ -1,0 +1,299 @@
+"""Fills the paper's Table 1: methods x settings x seeds, each cell a run.
+
+    python -m mm_tf.experiments.table --methods=ldam_drw,mm_drw --seeds=0-4
+    python -m mm_tf.experiments.table --settings=digits_lt20 --epochs=50
+
+All flags of `mm_tf.experiments.run` hold for every run, except those that the
+grid sets itself. The runs are kept under <output_dir>/<setting>/<method>/, and
+what is there already is not run again: stop it as you like, and go on with the
+same line. The same from Python:
+
+    from mm_tf.experiments import aggregate, grid
+    results, failures = grid.run_grid(
+        grid.grid(["erm", "mm_drw"], ["digits_lt20"], [0, 1, 2], epochs=50)
+    )
+    print(aggregate.summarize(results).to_markdown())
+"""
+
+import dataclasses
+import os
+import pathlib
+import shlex
+import sys
+import tempfile
+
+from absl import app, flags
+
+from mm_tf.data import DatasetUnavailableError
+from mm_tf.experiments import config as config_module
+from mm_tf.experiments import grid, paper
+from mm_tf.experiments import run as run_module
+from mm_tf.experiments.config import RunConfig
+from mm_tf.experiments.methods import METHODS
+
+# The flags of a run that the grid sets, and the flag that says them here.
+_SET_BY_GRID = {
+    "dataset": "settings",
+    "imbalance": "settings",
+    "imbalance_ratio": "settings",
+    "method": "methods",
+    "seed": "seeds",
+}
+
+
+def print_table(table, console=None):
+    """Prints an `aggregate.Table`, as many settings side by side as there is room.
+
+    Args:
+        table: The `Table`.
+        console: A `rich.console.Console`; standard output by default.
+    """
+    from rich.console import Console
+
+    console = console or Console(highlight=False)
+    for best in (False, True) if table.best_epoch else (False,):
+        console.print(f"\n{table.caption(best)}", markup=False)
+        _print_cells(table, best, console)
+    for note in table.notes:
+        console.print(" ".join(filter(None, note)), markup=False)
+    if table.pairs:
+        console.print(f"\n{table.pairs_caption}", markup=False)
+        cells = table.pair_cells()
+        console.print(_rich_table(cells.columns, cells.itertuples(index=False)))
+
+
+def _print_cells(table, best, console):
+    from mm_tf.experiments.aggregate import NARROW
+
+    cells = table.cells(best, NARROW)
+    lines = [line for text in cells.to_numpy().ravel() for line in text.split("\n")]
+    padding = 2
+    column = padding + max(map(len, [*lines, *cells.columns]))
+    room = console.width - padding - max(map(len, cells.index))
+    side_by_side = max(1, room // column)
+    for first in range(0, len(cells.columns), side_by_side):
+        part = cells.iloc[:, first : first + side_by_side]
+        console.print(_rich_table(["", *part.columns], part.itertuples()))
+
+
+def _rich_table(columns, rows):
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1))
+    for number, column in enumerate(columns):
+        table.add_column(Text(column), justify="right" if number else "left")
+    for row in rows:
+        table.add_row(*map(Text, row))
+    return table
+
+
+def write_table(table, prefix):
+    """Writes `<prefix>.md`, `.csv` and `.tex`.
+
+    Args:
+        table: An `aggregate.Table`.
+        prefix: The files' path without its ending.
+
+    Returns:
+        The paths.
+    """
+    prefix = pathlib.Path(prefix)
+    texts = {
+        ".md": table.to_markdown,
+        ".csv": table.to_csv,
+        ".tex": table.to_latex,
+    }
+    paths = []
+    for ending, text in texts.items():
+        path = prefix.with_name(prefix.name + ending)
+        unfinished = path.with_name(path.name + ".incomplete")
+        unfinished.write_text(text(), encoding="utf-8")
+        os.replace(unfinished, path)
+        paths.append(path)
+    return paths
+
+
+@dataclasses.dataclass(frozen=True)
+class _Call:
+    """What the flags say, checked."""
+
+    configs: list[RunConfig]
+    methods: tuple[str, ...]
+    settings: tuple[str, ...]
+    pairs: tuple[tuple[str, ...], ...]
+    root: pathlib.Path
+    report: pathlib.Path
+
+
+def define_flags(values=flags.FLAGS):
+    """Defines the command's flags, those of a run among them."""
+    config_module.define_flags(values)
+    for name, instead in _SET_BY_GRID.items():
+        values[name].help = f"Not to be given here: --{instead} says it."
+    values.set_default("output_dir", grid.ROOT)
+    values[
+        "output_dir"
+    ].help = "The folder of all runs: each has <setting>/<method>/seed<seed> in it."
+    values["overwrite"].help = (
+        "Replace runs of other flags by those of these flags. Runs of the same flags "
+        "are not run again."
+    )
+    for name in ("beta", "delta"):
+        values[name].help += " By default the paper's best of each setting."
+    flags.DEFINE_list(
+        "methods", list(METHODS), "The methods, with commas.", flag_values=values
+    )
+    flags.DEFINE_list(
+        "settings",
+        list(paper.SETTINGS),
+        "The settings, with commas: a data set, _lt (long-tailed) or _step, and the "
+        "imbalance ratio; digits_lt20 needs no download.",
+        flag_values=values,
+    )
+    flags.DEFINE_list("seeds", ["0-2"], "The seeds: 0,1,2 or 0-2.", flag_values=values)
+    flags.DEFINE_boolean(
+        "best_epoch",
+        False,
+        "Show the best epoch's error as well. It is chosen on the test images.",
+        flag_values=values,
+    )
+    flags.DEFINE_multi_string(
+        "compare",
+        [],
+        "METHOD_A,METHOD_B: the difference of their errors over the same seeds, with "
+        "a confidence interval. May be given several times.",
+        flag_values=values,
+    )
+    flags.DEFINE_boolean(
+        "report_only",
+        False,
+        "Train nothing: the table of the runs that are there, whatever other flags "
+        "they were run with.",
+        flag_values=values,
+    )
+    flags.DEFINE_string(
+        "report",
+        None,
+        "Where the table is written: PATH, for PATH.md, PATH.csv and PATH.tex; "
+        "default <output_dir>/table.",
+        flag_values=values,
+    )
+
+
+def main(argv, values=flags.FLAGS):
+    """The command."""
+    try:
+        call = _check(argv, values)
+        if values.backend is not None:
+            run_module.check_installed(values.backend)
+            os.environ["KERAS_BACKEND"] = values.backend
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+        failures: list[grid.Failure] = []
+        if values.report_only:
+            results = _results_there(call)
+            _check_writable("report", call.report.parent)
+        else:
+            _check_writable("output_dir", call.root)
+            _check_writable("report", call.report.parent)
+            results, failures = grid.run_grid(call.configs)
+        _report(results, call, values.best_epoch)
+    except (ValueError, DatasetUnavailableError) as error:
+        _fail(error)
+    except KeyboardInterrupt:
+        line = shlex.join(["python", "-m", "mm_tf.experiments.table", *sys.argv[1:]])
+        print(
+            "\nmm_tf: Stopped. The runs that are finished stay; to go on:\n" + line,
+            file=sys.stderr,
+        )
+        sys.exit(130)
+    if failures:
+        lines = "".join(f"\n  {failure}" for failure in failures)
+        print(
+            f"mm_tf: {len(failures)} of {len(call.configs)} runs failed:{lines}",
+            file=sys.stderr,
+        )
+        sys.exit(1)
+
+
+def _check(argv, values):
+    if len(argv) > 1:
+        raise ValueError(
+            f"Only flags are expected, as --methods=mm. Received: {argv[1]!r}"
+        )
+    for name, instead in _SET_BY_GRID.items():
+        if values[name].present:
+            raise ValueError(
+                f"`{name}` is not to be given here: --{instead} says it. "
+                f"Received: {name}={values[name].value!r}"
+            )
+    methods = grid.parse_methods(values.methods)
+    settings = tuple(grid.parse_settings(values.settings))
+    seeds = grid.parse_seeds(values.seeds)
+    pairs = grid.parse_pairs(values.compare, methods)
+    for name in ("output_dir", "report"):
+        path = values[name].value
+        if path is not None and not path.strip():
+            raise ValueError(f"`{name}` must be a path. Received: {name}={path!r}")
+    # Those that were not given have `RunConfig`'s defaults, or the paper's.
+    given = {
+        field.name: values[field.name].value
+        for field in dataclasses.fields(RunConfig)
+        if values[field.name].present and field.name != "output_dir"
+    }
+    root = pathlib.Path(values.output_dir).expanduser()
+    report = pathlib.Path(values.report or root / "table").expanduser()
+    configs = grid.grid(methods, settings, seeds, root, **given)
+    return _Call(configs, methods, settings, pairs, root, report)
+
+
+def _results_there(call):
+    results = grid.read_results(call.configs)
+    if not results:
+        raise ValueError(
+            "`output_dir` holds no result of these methods, settings and seeds. "
+            f"Received: output_dir={str(call.root)!r}"
+        )
+    return results
+
+
+def _check_writable(flag, folder):
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise ValueError(
+            f"`{flag}` cannot be written ({error.strerror}). Received: {flag}={folder}"
+        ) from None
+
+
+def _report(results, call, best_epoch):
+    # pandas and SciPy take a second to import, which a wrong flag need not wait for.
+    from mm_tf.experiments import aggregate
+
+    table = aggregate.summarize(
+        results, call.methods, call.settings, best_epoch, call.pairs
+    )
+    print_table(table)
+    paths = write_table(table, call.report)
+    print(f"Written: {', '.join(map(str, paths))}")
+
+
+def _fail(message):
+    print(f"mm_tf: {message}", file=sys.stderr)
+    sys.exit(2)
+
+
+def _parse_flags(argv):
+    try:
+        return flags.FLAGS(config_module.flagfiles_first(argv))
+    except (flags.Error, ValueError) as error:
+        _fail(error)
+
+
+if __name__ == "__main__":
+    define_flags()
+    flags.adopt_module_key_flags(config_module)
+    app.run(main, flags_parser=_parse_flags)
