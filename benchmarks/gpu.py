@@ -21,7 +21,7 @@ import keras
 import numpy as np
 import packed_images
 
-from mm_tf.experiments import environment, paper, training
+from mm_tf.experiments import environment, grid, training
 from mm_tf.experiments.config import MODEL_DEPTHS, RunConfig
 from mm_tf.experiments.methods import METHODS
 from mm_tf.experiments.results import MODEL, RunFolder
@@ -33,7 +33,7 @@ METHOD_ORDER = ("mm_ldam_drw", "mm_drw", "ldam_drw", "erm", "mm", "ldam")
 SAFETY = 1.15
 
 
-def cells(arguments, info):
+def cells(arguments):
     """Yields the configs of the cells, the paper's own rows first."""
     methods = arguments.methods or [
         *METHOD_ORDER,
@@ -41,32 +41,23 @@ def cells(arguments, info):
     ]
     for seed in arguments.seeds:
         for method in methods:
-            for imbalance, ratio in arguments.settings:
-                named = RunConfig(
-                    dataset=info.name, imbalance=imbalance, imbalance_ratio=ratio
-                )
-                beta, delta = paper.BEST_BETA_DELTA.get(named.setting, (1.5, 0.6))
-                place = pathlib.Path(arguments.output, named.setting, method)
-                yield RunConfig(
-                    dataset=info.name,
-                    imbalance=imbalance,
-                    imbalance_ratio=ratio,
-                    method=method,
-                    beta=beta,
-                    delta=delta,
-                    seed=seed,
-                    epochs=arguments.epochs,
-                    warmup_epochs=arguments.warmup_epochs,
-                    model=arguments.model,
-                    batch_size=arguments.batch_size,
-                    output_dir=str(place / f"seed{seed}"),
-                )
+            yield from grid.grid(
+                [method],
+                arguments.settings,
+                [seed],
+                arguments.output,
+                epochs=arguments.epochs,
+                warmup_epochs=arguments.warmup_epochs,
+                model=arguments.model,
+                batch_size=arguments.batch_size,
+                pretrained_dir=str(pathlib.Path(arguments.output, "pretrained")),
+            )
 
 
 def fill_cells(arguments, unpacked, deadline):
     """Runs cells until the time is up; returns how many were run."""
     longest, done = 0.0, 0
-    for config in cells(arguments, unpacked[0].info):
+    for config in cells(arguments):
         folder = RunFolder(config)
         if folder.finished_result() is not None:
             continue
@@ -188,21 +179,18 @@ def measure_speed(arguments, info):
     }
 
 
-def setting(text):
-    """Parses `lt100` or `step10`."""
-    for short, imbalance in (("lt", "long_tailed"), ("step", "step")):
-        if text.startswith(short):
-            return imbalance, float(text[len(short) :])
-    raise ValueError(text)
-
-
 def parse(argv):
     """Returns the command's arguments."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--images", required=True, help="what packed_images.py wrote")
     parser.add_argument("--output", required=True, help="the folder of the results")
     parser.add_argument("--minutes", type=float, default=9.0, help="when to end")
-    parser.add_argument("--settings", nargs="+", type=setting, default=["lt100"])
+    parser.add_argument(
+        "--settings",
+        nargs="+",
+        default=["cifar10_lt100"],
+        help="of the file's data set",
+    )
     parser.add_argument("--methods", nargs="+", choices=tuple(METHODS))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--epochs", type=int, default=200)
@@ -219,9 +207,10 @@ def parse(argv):
     )
     parser.add_argument("--keep_models", action="store_true")
     arguments = parser.parse_args(argv)
-    arguments.settings = [
-        setting(each) if isinstance(each, str) else each for each in arguments.settings
-    ]
+    try:
+        list(cells(arguments))
+    except ValueError as error:
+        parser.error(str(error))
     return arguments
 
 

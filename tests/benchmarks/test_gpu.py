@@ -55,7 +55,7 @@ def test_measures_speed_and_fills_cells(packed, tmp_path, capsys):
     arguments = [
         f"--images={packed}",
         f"--output={tmp_path}/results",
-        "--settings=lt10",
+        "--settings=digits_lt10",
         "--methods=mm_ldam_drw",
         "--epochs=1",
         "--model=resnet8",
@@ -75,6 +75,15 @@ def test_measures_speed_and_fills_cells(packed, tmp_path, capsys):
     capsys.readouterr()
     gpu.main([*arguments, "--minutes=0"])
     assert "0 cells" in capsys.readouterr().out
+
+
+def test_an_unknown_setting_is_told(packed, tmp_path, capsys):
+    import gpu
+
+    with pytest.raises(SystemExit) as stopped:
+        gpu.main([f"--images={packed}", f"--output={tmp_path}", "--settings=lt10"])
+    assert stopped.value.code == 2
+    assert "`settings` must be a data set" in capsys.readouterr().err
 
 
 def test_torch_network_is_the_same_network():
