@@ -138,9 +138,8 @@ class RunFolder:
         differences = self._differences(there)
         if differences:
             raise ValueError(
-                "`output_dir` holds another run (its flags that differ: "
-                f"{', '.join(differences)}). Give another --output_dir, or "
-                f"--overwrite. Received: output_dir={self.path}"
+                f"`output_dir` holds another run ({differences}). Give another "
+                f"--output_dir, or --overwrite. Received: output_dir={self.path}"
             )
         return RunResult.read(self.path)
 
@@ -160,16 +159,17 @@ class RunFolder:
             )
 
     def _differences(self, there):
-        """The flags of another run that this one has not, but for places."""
+        """Says how the flags of another run differ, but for places."""
         here = self._config.to_flagfile().splitlines()
         # A run that leaves the choice to Keras is the same on whichever backend.
         left_open = () if self._config.backend else ("--backend=",)
         ignored = ("--data_dir=", *left_open)
         there = [line for line in there.splitlines() if not line.startswith(ignored)]
         here = [line for line in here if not line.startswith(ignored)]
-        if set(here) - set(there) and not set(there) - set(here):
-            return ["fewer flags"]
-        return sorted(set(there) - set(here))
+        sides = (set(there) - set(here), "there"), (set(here) - set(there), "here")
+        return "; ".join(
+            f"{' '.join(sorted(lines))} {side}" for lines, side in sides if lines
+        )
 
     def _cannot(self, what, error):
         return ValueError(

@@ -103,6 +103,9 @@ def main(argv):
         result = run(config)
     except (ValueError, DatasetUnavailableError) as error:
         _fail(error)
+    except KeyboardInterrupt:
+        print("mm_tf: stopped; the run has no result.", file=sys.stderr)
+        sys.exit(130)
     from mm_tf.experiments import summary
 
     summary.print_result(result, config.run_folder)

@@ -277,6 +277,10 @@ def _report(results, call, best_epoch):
         results, call.methods, call.settings, best_epoch, call.pairs
     )
     print_table(table)
+    if not results:
+        # A table of nothing must not take the place of one that is there.
+        print("No run has a result: no table written.")
+        return
     paths = write_table(table, call.report)
     print(f"Written: {', '.join(map(str, paths))}")
 

@@ -103,7 +103,9 @@ def test_same_flags_are_not_run_again_and_other_flags_are_refused(finished):
     config, result = finished
     assert run(config) == result
     other = tiny(config.run_folder, method="erm")
-    with pytest.raises(ValueError, match="another run.*--method=mm_ldam_drw"):
+    with pytest.raises(
+        ValueError, match="--method=mm_ldam_drw.* there; --method=erm.* here"
+    ):
         run(other)
     assert RunResult.read(config.run_folder) == result
 

@@ -232,12 +232,22 @@ def test_a_folder_with_another_run_is_told_and_kept(tmp_path, capsys, worker):
     assert stopped.value.code == 1
     assert worker.trained == [("erm", 1), ("mm_drw", 1)]
     out, err = capsys.readouterr()
-    assert out.count("its flags that differ: --batch_size=128") == 2
+    assert out.count("--batch_size=128 there") == 2
     assert "2 of 4 runs failed" in err
     # With --overwrite those alone are trained again.
     worker.trained = []
     call(*other, "--overwrite")
     assert worker.trained == [("erm", 0), ("mm_drw", 0)]
+
+
+def test_a_table_is_not_replaced_by_one_of_nothing(tmp_path, capsys, worker):
+    call(*TINY, f"--output_dir={tmp_path}")
+    before = (tmp_path / "table.md").read_text()
+    with pytest.raises(SystemExit) as stopped:
+        call(*TINY, "--batch_size=64", f"--output_dir={tmp_path}")
+    assert stopped.value.code == 1
+    assert "no table written" in capsys.readouterr().out
+    assert (tmp_path / "table.md").read_text() == before
 
 
 def test_report_only_trains_nothing(tmp_path, capsys, worker):
