@@ -6,6 +6,12 @@ Kang, Vu, Yoo, "Learning Imbalanced Datasets with Maximum Margin Loss", 2021.
 import dataclasses
 from types import MappingProxyType
 
+from mm_tf.experiments.config import (
+    PAPER_EPOCHS,
+    PAPER_FIRST_DROP,
+    PAPER_REWEIGHTING,
+    PAPER_SECOND_DROP,
+)
 from mm_tf.experiments.methods import METHODS
 
 SETTINGS = (
@@ -58,7 +64,7 @@ BEST_BETA_DELTA = MappingProxyType(
 _PROTOCOL = MappingProxyType(
     {
         "model": "resnet32",
-        "epochs": 200,
+        "epochs": PAPER_EPOCHS,
         "warmup_epochs": 5,
         "batch_size": 128,
         "learning_rate": 0.1,
@@ -67,8 +73,6 @@ _PROTOCOL = MappingProxyType(
         "augment": True,
     }
 )
-_DROPS = ((160, 1e-2), (180, 1e-4))
-_REWEIGHTING = 160
 _HYPERPARAMETERS = MappingProxyType(
     {
         "scale": 10.0,
@@ -173,11 +177,12 @@ def compare(config):
 
 
 def _schedule_differences(config):
-    if config.drops != _DROPS:
+    epochs_of_paper = (PAPER_FIRST_DROP, PAPER_SECOND_DROP)
+    if tuple(epoch for epoch, _ in config.drops) != epochs_of_paper:
         epochs = " and ".join(str(epoch) for epoch, _ in config.drops)
         yield f"drops at epochs {epochs} (paper: 160 and 180)"
     is_deferred = METHODS[config.method].is_deferred
-    if is_deferred and config.first_reweighted_epoch != _REWEIGHTING:
+    if is_deferred and config.first_reweighted_epoch != PAPER_REWEIGHTING:
         yield f"balancing from epoch {config.first_reweighted_epoch} (paper: 160)"
 
 

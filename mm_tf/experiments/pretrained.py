@@ -4,7 +4,6 @@ import hashlib
 import json
 import os
 import pathlib
-import sys
 
 import keras
 
@@ -49,13 +48,14 @@ def weights_path(config):
     return pathlib.Path(config.pretrained_dir).expanduser() / name, facts
 
 
-def start_from_pretrained(config, images, model):
+def start_from_pretrained(config, images, model, verbose):
     """Puts pre-trained weights into a model's backbone, trained now if need be.
 
     Args:
         config: A `RunConfig` of a method with pre-training.
         images: The config's training images.
         model: Its model, with a layer named `features`.
+        verbose: As for `fit`.
 
     Raises:
         ValueError: The folder of the weights cannot be written.
@@ -84,7 +84,7 @@ def start_from_pretrained(config, images, model):
             warmup_epochs=config.warmup_epochs,
             drops=facts["drops"],
             seed=config.seed,
-            verbose=1 if sys.stdout.isatty() else 2,
+            verbose=verbose,
         )
         unfinished = path.with_name(f"{os.getpid()}-{path.name}")
         backbone.save_weights(unfinished)

@@ -93,7 +93,7 @@ def _check_backend(config):
 def main(argv):
     """The command."""
     if len(argv) > 1:
-        _fail(f"Only flags are expected, as --method=mm. Received: {argv[1]!r}")
+        fail(f"Only flags are expected, as --method=mm. Received: {argv[1]!r}")
     try:
         config = config_module.from_flags()
         if config.backend is not None:
@@ -102,7 +102,7 @@ def main(argv):
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         result = run(config)
     except (ValueError, DatasetUnavailableError) as error:
-        _fail(error)
+        fail(error)
     except KeyboardInterrupt:
         print("mm_tf: stopped; the run has no result.", file=sys.stderr)
         sys.exit(130)
@@ -120,7 +120,8 @@ def check_installed(backend):
         )
 
 
-def _fail(message):
+def fail(message):
+    """Ends a command with one message on standard error and exit status 2."""
     print(f"mm_tf: {message}", file=sys.stderr)
     sys.exit(2)
 
@@ -131,5 +132,5 @@ if __name__ == "__main__":
     try:
         arguments = config_module.flagfiles_first(sys.argv)
     except ValueError as error:
-        _fail(error)
+        fail(error)
     app.run(main, arguments)

@@ -200,7 +200,7 @@ def main(argv, values=flags.FLAGS):
             results, failures = grid.run_grid(call.configs)
         _report(results, call, values.best_epoch)
     except (ValueError, DatasetUnavailableError) as error:
-        _fail(error)
+        run_module.fail(error)
     except KeyboardInterrupt:
         line = shlex.join(["python", "-m", "mm_tf.experiments.table", *sys.argv[1:]])
         print(
@@ -285,16 +285,11 @@ def _report(results, call, best_epoch):
     print(f"Written: {', '.join(map(str, paths))}")
 
 
-def _fail(message):
-    print(f"mm_tf: {message}", file=sys.stderr)
-    sys.exit(2)
-
-
 def _parse_flags(argv):
     try:
         return flags.FLAGS(config_module.flagfiles_first(argv))
     except (flags.Error, ValueError) as error:
-        _fail(error)
+        run_module.fail(error)
 
 
 if __name__ == "__main__":

@@ -111,7 +111,7 @@ def train(config, data, folder):
     """
     model = build_model(config, data.info)
     if METHODS[config.method].pretraining == "rotation":
-        start_from_pretrained(config, data.train_images, model)
+        start_from_pretrained(config, data.train_images, model, verbosity())
     throughput = callbacks.Throughput(len(data.train_labels))
     test = callbacks.TestError(data.test_images, data.test_labels, config.class_counts)
     log = keras.callbacks.CSVLogger(str(folder / HISTORY))
