@@ -1,7 +1,7 @@
 """Batches for `model.fit`, in the order that an `EpochOrder` gives.
 
 Both kinds of batches are functions of the step, counted from 0 over the whole
-training, so a run can start at any epoch. Both are one stream over all epochs,
+training, so a run can start at any epoch and step. Both are one stream over all epochs,
 which `fit` cuts by `steps_per_epoch`: given that, Keras keeps one iterator for
 all epochs (`EpochIterator` in `keras/src/trainers/epoch_iterator.py`). What it
 takes from the data to build the model is not lost: it starts a new iterator
@@ -27,6 +27,7 @@ def training_pipeline(
     order: EpochOrder,
     epochs: int,
     first_epoch: int = 0,
+    first_step: int = 0,
 ) -> "tf.data.Dataset":
     """Batches of the epochs from `first_epoch` to `epochs - 1` as a `tf.data.Dataset`.
 
@@ -54,10 +55,13 @@ def training_pipeline(
         order: The order of the `N` examples.
         epochs: Epoch after the last one, as in `fit`.
         first_epoch: First epoch, counted from 0; below `epochs`. Defaults to 0.
+        first_step: First step of that epoch, counted from 0: the steps before it
+            are left out. Defaults to 0.
 
     Returns:
-        A `tf.data.Dataset` of `(epochs - first_epoch) * order.steps_per_epoch`
-        pairs (images [B, ...], labels [B]) of the dtypes that were given.
+        A `tf.data.Dataset` of `(epochs - first_epoch) * order.steps_per_epoch
+        - first_step` pairs (images [B, ...], labels [B]) of the dtypes that were
+        given.
 
     Raises:
         ValueError: If the arguments do not fit together.
@@ -77,6 +81,7 @@ def training_pipeline(
     """
     images, labels = _check_examples(images, labels, order)
     epochs, first_epoch = _check_epochs(epochs, first_epoch)
+    first_step = _check_first_step(first_step, order)
 
     import tensorflow as tf
 
@@ -93,9 +98,10 @@ def training_pipeline(
             chosen = indices[start : start + order.batch_size]
             return tf.gather(all_images, chosen), tf.gather(all_labels, chosen)
 
-        return tf.data.Dataset.range(order.steps_per_epoch).map(batch)
+        first = tf.where(epoch == first_epoch, tf.constant(first_step, tf.int64), 0)
+        return tf.data.Dataset.range(first, order.steps_per_epoch).map(batch)
 
-    steps = (epochs - first_epoch) * order.steps_per_epoch
+    steps = (epochs - first_epoch) * order.steps_per_epoch - first_step
     dataset = tf.data.Dataset.range(first_epoch, epochs).flat_map(batches_of_epoch)
     dataset = dataset.apply(tf.data.experimental.assert_cardinality(steps))
     gpus = tf.config.list_logical_devices("GPU")
@@ -108,8 +114,8 @@ def training_pipeline(
 class ArrayBatches(keras.utils.PyDataset):
     """Batches of the epochs from `first_epoch` to `epochs - 1` without TensorFlow.
 
-    Item `i` is the batch of step `first_epoch * order.steps_per_epoch + i`: the
-    same batches as of `training_pipeline`, for every backend.
+    Item `i` is the batch of step `first_epoch * order.steps_per_epoch + first_step
+    + i`: the same batches as of `training_pipeline`, for every backend.
 
     Train with
 
@@ -133,6 +139,8 @@ class ArrayBatches(keras.utils.PyDataset):
         order: The order of the `N` examples.
         epochs: Epoch after the last one, as in `fit`.
         first_epoch: First epoch, counted from 0; below `epochs`. Defaults to 0.
+        first_step: First step of that epoch, counted from 0: the steps before it
+            are left out. Defaults to 0.
 
     Raises:
         ValueError: If the arguments do not fit together.
@@ -156,12 +164,14 @@ class ArrayBatches(keras.utils.PyDataset):
         order: EpochOrder,
         epochs: int,
         first_epoch: int = 0,
+        first_step: int = 0,
     ):
         # One worker, hence no queue of Keras's, which would shuffle as well.
         super().__init__(workers=1, use_multiprocessing=False)
         self._images, self._labels = _check_examples(images, labels, order)
         self._order = order
         self._epochs, self._first_epoch = _check_epochs(epochs, first_epoch)
+        self._first_step = _check_first_step(first_step, order)
 
     @property
     def num_batches(self) -> None:
@@ -178,8 +188,8 @@ class ArrayBatches(keras.utils.PyDataset):
                 f"steps_per_epoch={self._order.steps_per_epoch}? "
                 f"Received: index={index}"
             )
-        first_step = self._first_epoch * self._order.steps_per_epoch
-        chosen = self._order.batch(first_step + index)
+        first = self._first_epoch * self._order.steps_per_epoch + self._first_step
+        chosen = self._order.batch(first + index)
         return self._images[chosen], self._labels[chosen]
 
     def __iter__(self):
@@ -188,7 +198,8 @@ class ArrayBatches(keras.utils.PyDataset):
 
     @property
     def _num_steps(self) -> int:
-        return (self._epochs - self._first_epoch) * self._order.steps_per_epoch
+        epochs = self._epochs - self._first_epoch
+        return epochs * self._order.steps_per_epoch - self._first_step
 
 
 def fit_data(
@@ -197,6 +208,7 @@ def fit_data(
     order: EpochOrder,
     epochs: int,
     first_epoch: int = 0,
+    first_step: int = 0,
 ) -> "tf.data.Dataset | ArrayBatches":
     """Batches for `fit` on the Keras backend in use.
 
@@ -206,6 +218,8 @@ def fit_data(
         order: The order of the `N` examples.
         epochs: Epoch after the last one, as in `fit`.
         first_epoch: First epoch, counted from 0; below `epochs`. Defaults to 0.
+        first_step: First step of that epoch, counted from 0: the steps before it
+            are left out. Defaults to 0.
 
     Returns:
         What `training_pipeline` returns on the TensorFlow backend, and an
@@ -235,7 +249,7 @@ def fit_data(
     """
     on_tensorflow = keras.config.backend() == "tensorflow"
     make = training_pipeline if on_tensorflow else ArrayBatches
-    return make(images, labels, order, epochs, first_epoch)
+    return make(images, labels, order, epochs, first_epoch, first_step)
 
 
 def _prefetch_to_device(dataset: "tf.data.Dataset", device: str) -> "tf.data.Dataset":
@@ -267,3 +281,13 @@ def _check_epochs(epochs: Any, first_epoch: Any) -> tuple[int, int]:
             f"Received: epochs={epochs}"
         )
     return epochs, first_epoch
+
+
+def _check_first_step(first_step: Any, order: EpochOrder) -> int:
+    first_step = check_integer("first_step", first_step, low=0)
+    if first_step >= order.steps_per_epoch:
+        raise ValueError(
+            f"`first_step` must be below the {order.steps_per_epoch} steps of an "
+            f"epoch. Received: first_step={first_step}"
+        )
+    return first_step

@@ -42,13 +42,13 @@ def numbers_of(images):
 
 @needs_tensorflow
 @pytest.mark.parametrize("make", [training_pipeline, ArrayBatches])
-@pytest.mark.parametrize("first_epoch", [0, 2])
-def test_batches_are_those_of_the_order(make, first_epoch, examples, order):
+@pytest.mark.parametrize("first_epoch, first_step", [(0, 0), (2, 0), (0, 3), (1, 4)])
+def test_batches_are_those_of_the_order(make, first_epoch, first_step, examples, order):
     images, labels = examples
-    batches = list(make(images, labels, order, epochs=4, first_epoch=first_epoch))
-    first_step = first_epoch * order.steps_per_epoch
-    assert len(batches) == 4 * order.steps_per_epoch - first_step
-    for step, (x, y) in enumerate(batches, start=first_step):
+    batches = list(make(images, labels, order, 4, first_epoch, first_step))
+    first = first_epoch * order.steps_per_epoch + first_step
+    assert len(batches) == 4 * order.steps_per_epoch - first
+    for step, (x, y) in enumerate(batches, start=first):
         x, y = np.asarray(x), np.asarray(y)
         assert numbers_of(x) == order.batch(step).tolist()
         assert y.tolist() == labels[order.batch(step)].tolist()
@@ -92,6 +92,8 @@ def test_array_batches_serve_one_epoch_of_look_ahead_and_then_end(examples, orde
         ({"epochs": 2, "first_epoch": 2}, "first_epoch=2.*Received: epochs=2$"),
         ({"first_epoch": -1}, "`first_epoch`.*Received: first_epoch=-1$"),
         ({"first_epoch": True}, "`first_epoch`.*Received: first_epoch=True$"),
+        ({"first_step": -1}, "`first_step`.*Received: first_step=-1$"),
+        ({"first_step": 5}, "below the 5 steps.*Received: first_step=5$"),
     ],
 )
 @pytest.mark.parametrize("make", [training_pipeline, ArrayBatches, fit_data])
