@@ -136,7 +136,7 @@ def test_one_run_with_all_its_numbers(run):
     page = Page(path)
     for number in (
         f"{result.top1_error:.2f}",
-        f"{result.best_top1_error:.2f} (epoch 3)",
+        f"{result.best_top1_error:.2f} (epoch\N{NO-BREAK SPACE}3)",
         f"{result.balanced_error:.2f}",
         "12.34",
         "45.67",
