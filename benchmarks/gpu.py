@@ -25,6 +25,7 @@ from mm_tf.experiments import environment, grid, training
 from mm_tf.experiments.config import MODEL_DEPTHS, RunConfig
 from mm_tf.experiments.methods import METHODS
 from mm_tf.experiments.results import MODEL, RunFolder
+from mm_tf.experiments.run import run
 
 # The paper's own rows first, then its closest rivals.
 METHOD_ORDER = ("mm_ldam_drw", "mm_drw", "ldam_drw", "erm", "mm", "ldam")
@@ -58,19 +59,16 @@ def fill_cells(arguments, unpacked, deadline):
     """Runs cells until the time is up; returns how many were run."""
     longest, done = 0.0, 0
     for config in cells(arguments):
-        folder = RunFolder(config)
-        if folder.finished_result() is not None:
+        if RunFolder(config).finished_result() is not None:
             continue
         if time.perf_counter() + SAFETY * longest > deadline:
             print(f"No time left for {config.run_folder}", flush=True)
             break
         began = time.perf_counter()
-        folder.prepare()
         data = packed_images.imbalanced(unpacked, config.class_counts)
-        result = training.train(config, data, folder.incomplete)
+        result = run(config, data)
         if not arguments.keep_models:
-            (folder.incomplete / MODEL).unlink()
-        folder.finish(result)
+            (config.run_folder / MODEL).unlink()
         took = time.perf_counter() - began
         longest, done = max(longest, took), done + 1
         published = (

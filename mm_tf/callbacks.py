@@ -1,13 +1,32 @@
-"""Callbacks: deferred re-weighting, the learning rate, test error, speed."""
+"""Callbacks: deferred re-weighting, the learning rate, test error, speed, a log.
 
+Those with a memory give it as `get_state()` and take it with `set_state(state)`, so
+that `mm_tf.checkpoints` can keep it: values that JSON can hold.
+"""
+
+import csv
+import io
+import pathlib
 import time
 
 import keras
 import numpy as np
 
-from mm_tf import _checks, metrics
+from mm_tf import _checks, _files, metrics
+from mm_tf.divergence import StopOnDivergence, warn_of_head
 from mm_tf.losses import ClassWeighted
 from mm_tf.losses.class_weighted import check_class_weights
+
+__all__ = [
+    "DeferredReweighting",
+    "EpochLog",
+    "PAPER_DROPS",
+    "StopOnDivergence",
+    "TestError",
+    "Throughput",
+    "WarmUpStepDecay",
+    "warm_up_step_decay",
+]
 
 PAPER_DROPS = ((160, 1e-2), (180, 1e-4))
 
@@ -55,6 +74,7 @@ class DeferredReweighting(keras.callbacks.Callback):
         self.start_epoch = _checks.check_integer("start_epoch", start_epoch, low=0)
 
     def on_train_begin(self, logs=None):
+        warn_of_head(self.model)
         losses = self._class_weighted_losses()
         if not losses:
             raise ValueError(
@@ -225,6 +245,20 @@ class TestError(keras.callbacks.Callback):
         self.per_class_errors = []
         self.predictions = np.empty(0, dtype=int)
 
+    def get_state(self):
+        """Returns the errors of the epochs so far and the last predictions."""
+        return {
+            "per_class_errors": [errors.tolist() for errors in self.per_class_errors],
+            "predictions": self.predictions.tolist(),
+        }
+
+    def set_state(self, state):
+        """Goes on from what `get_state` gave."""
+        self.per_class_errors = [
+            np.asarray(errors) for errors in state["per_class_errors"]
+        ]
+        self.predictions = np.asarray(state["predictions"], dtype=int)
+
     def on_train_begin(self, logs=None):
         self.per_class_errors = []
 
@@ -276,6 +310,8 @@ class Throughput(keras.callbacks.Callback):
         )
         self.seconds: list[float] = []
         self._began = 0.0
+        self._before = 0.0
+        self._is_on = False
 
     @property
     def images_per_second(self):
@@ -283,13 +319,78 @@ class Throughput(keras.callbacks.Callback):
         seconds = self.seconds[1:] or self.seconds
         return self.images_per_epoch / float(np.median(seconds)) if seconds else None
 
+    def get_state(self):
+        """Returns the seconds of the epochs so far, and of the one that is on."""
+        since = self._before + time.perf_counter() - self._began
+        return {"seconds": self.seconds, "since": since if self._is_on else 0.0}
+
+    def set_state(self, state):
+        """Goes on from what `get_state` gave."""
+        self.seconds = list(state["seconds"])
+        self._before = state["since"]
+
     def on_train_begin(self, logs=None):
-        self.seconds = []
+        self.seconds, self._before = [], 0.0
 
     def on_epoch_begin(self, epoch, logs=None):
-        self._began = time.perf_counter()
+        self._began, self._is_on = time.perf_counter(), True
 
     def on_epoch_end(self, epoch, logs=None):
-        self.seconds.append(time.perf_counter() - self._began)
+        self.seconds.append(self._before + time.perf_counter() - self._began)
+        self._before, self._is_on = 0.0, False
         if logs is not None:
             logs["images_per_second"] = self.images_per_epoch / self.seconds[-1]
+
+
+class EpochLog(keras.callbacks.Callback):
+    """Keeps the logs of every epoch, as rows and in a CSV file.
+
+    Unlike `keras.callbacks.CSVLogger` it goes on where a training was stopped, and
+    the file is whole at any moment. It must stand behind callbacks that add logs.
+
+    Args:
+        path: The CSV file, which is replaced; None for none.
+
+    Attributes:
+        rows: For each epoch {"epoch": its number from 0, name: value}.
+
+    Example:
+
+    >>> import mm_tf
+    >>> log = mm_tf.callbacks.EpochLog()
+    >>> log.on_epoch_end(0, {"loss": 0.5})
+    >>> log.rows
+    [{'epoch': 0, 'loss': 0.5}]
+    """
+
+    def __init__(self, path=None):
+        super().__init__()
+        self.path = None if path is None else pathlib.Path(path)
+        self.rows: list[dict[str, float]] = []
+
+    def get_state(self):
+        """Returns the rows so far."""
+        return {"rows": self.rows}
+
+    def set_state(self, state):
+        """Goes on from what `get_state` gave."""
+        self.rows = list(state["rows"])
+        self._write()
+
+    def on_train_begin(self, logs=None):
+        self.rows = []
+
+    def on_epoch_end(self, epoch, logs=None):
+        values = {name: float(value) for name, value in sorted((logs or {}).items())}
+        self.rows.append({"epoch": epoch, **values})
+        self._write()
+
+    def _write(self):
+        if self.path is None or not self.rows:
+            return
+        text = io.StringIO(newline="")
+        names = dict.fromkeys(name for row in self.rows for name in row)
+        writer = csv.DictWriter(text, names, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(self.rows)
+        _files.write_text(self.path, text.getvalue())

@@ -4,8 +4,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from mm_tf import _checks, callbacks, optimizers
-from mm_tf.data import EpochOrder, fit_data
+from mm_tf import _checks, callbacks, checkpoints, optimizers
+from mm_tf.data import EpochOrder
 
 TURNS = 4
 
@@ -72,6 +72,7 @@ def pretrain_rotation(
     drops=callbacks.PAPER_DROPS,
     seed=0,
     verbose="auto",
+    kept=None,
 ):
     """Trains a backbone to tell which of four rotations an image has.
 
@@ -93,12 +94,16 @@ def pretrain_rotation(
         drops: As for `WarmUpStepDecay`.
         seed: Of the order of the images and of the head's weights, >= 0.
         verbose: As for `fit`.
+        kept: A `mm_tf.checkpoints.Checkpoints`, so that a pre-training that was
+            stopped goes on, or None.
 
     Returns:
-        The history of `fit`: {"loss": [...], "accuracy": [...], ...}.
+        The history: {"loss": [...], "turn_accuracy": [...], ...}.
 
     Raises:
         ValueError: An argument is not as described, or images are not square.
+        DivergedError: A loss is not finite.
+        CheckpointError: As `mm_tf.checkpoints.Checkpoints`.
 
     Example:
 
@@ -143,14 +148,23 @@ def pretrain_rotation(
     )
     no_labels = np.zeros(len(images), dtype="int64")
     order = EpochOrder(no_labels, batch_size, seed)
-    return model.fit(
-        fit_data(images, no_labels, order, epochs),
-        epochs=epochs,
-        steps_per_epoch=order.steps_per_epoch,
-        callbacks=[callbacks.WarmUpStepDecay(learning_rate, warmup_epochs, drops)],
-        shuffle=False,
+    log = callbacks.EpochLog()
+    checkpoints.fit(
+        model,
+        images,
+        no_labels,
+        order,
+        epochs,
+        kept,
+        callbacks=[
+            callbacks.StopOnDivergence(),
+            callbacks.WarmUpStepDecay(learning_rate, warmup_epochs, drops),
+            log,
+        ],
         verbose=verbose,
-    ).history
+    )
+    names = log.rows[0].keys() - {"epoch"}
+    return {name: [row[name] for row in log.rows] for name in sorted(names)}
 
 
 @keras.saving.register_keras_serializable("mm_tf")

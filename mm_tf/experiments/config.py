@@ -37,9 +37,9 @@ def _flag(default, help, choices=None, **limits):
     return dataclasses.field(default=default, metadata=metadata)
 
 
-def _place(default, help):
-    """A field that says where a run lies, and is no part of what it is."""
-    metadata = {"help": help, "choices": None, "limits": {}, "place": True}
+def _place(default, help, **limits):
+    """A field that says where and how a run is kept, and is no part of what it is."""
+    metadata = {"help": help, "choices": None, "limits": limits, "place": True}
     return dataclasses.field(default=default, metadata=metadata)
 
 
@@ -133,6 +133,14 @@ class RunConfig:
     )
     momentum: float = _flag(0.9, "Momentum of SGD.", low=0.0, high=1.0)
     l2: float = _flag(2e-4, "Weight decay, as L2 in the gradient.", low=0.0)
+    jit: bool | None = _flag(
+        None, "Compile the training step with XLA; by default as Keras chooses."
+    )
+    deterministic: bool | None = _flag(
+        None,
+        "The same weights, bit for bit, from the same flags on one device; by default "
+        "on a CPU alone, as it slows a GPU down.",
+    )
     augment: bool = _flag(True, "Random crops, and flips where they make sense.")
     seed: int = _flag(
         0, "Initial weights, order of the images, crops and flips.", low=0
@@ -150,6 +158,13 @@ class RunConfig:
     pretrained_dir: str = _place(
         "saved_models/pretrained",
         "SSP: where pre-trained backbones are kept and found again.",
+    )
+    checkpoint_minutes: float | None = _place(
+        None,
+        "Minutes after which a checkpoint is written within an epoch; by default at "
+        "the end of each epoch alone.",
+        low=0.0,
+        low_allowed=False,
     )
     overwrite: bool = _place(
         False, "Replace a finished run in the output folder by this one."
@@ -233,7 +248,7 @@ class RunConfig:
         return values
 
     def identity(self):
-        """What the run is, without where it lies: {flag: value}."""
+        """What the run is, without where and how it is kept: {flag: value}."""
         return {
             field.name: getattr(self, field.name)
             for field in dataclasses.fields(self)

@@ -20,12 +20,20 @@ def versions():
     return found
 
 
+def has_accelerator():
+    """Returns whether Keras's backend computes on something else than a CPU."""
+    return _accelerator() is not None
+
+
 def device():
     """Returns the name of the device that Keras's backend computes on."""
+    return _accelerator() or f"CPU ({platform.machine()}, {os.cpu_count()} cores)"
+
+
+def _accelerator():
     import keras
 
-    gpu = _GPU_NAMES[keras.backend.backend()]()
-    return gpu or f"CPU ({platform.machine()}, {os.cpu_count()} cores)"
+    return _GPU_NAMES[keras.backend.backend()]()
 
 
 def _tensorflow_gpu():

@@ -1,12 +1,15 @@
 """Pre-trained backbones: trained once for a key, kept, and found again."""
 
+import contextlib
 import hashlib
 import json
-import os
 import pathlib
 
+import filelock
 import keras
 
+from mm_tf import _files
+from mm_tf.checkpoints import CheckpointFolder, Checkpoints
 from mm_tf.experiments.config import RunConfig
 from mm_tf.pretraining import pretrain_rotation
 
@@ -48,7 +51,7 @@ def weights_path(config):
     return pathlib.Path(config.pretrained_dir).expanduser() / name, facts
 
 
-def start_from_pretrained(config, images, model, verbose):
+def start_from_pretrained(config, images, model, verbose, stop=lambda: None):
     """Puts pre-trained weights into a model's backbone, trained now if need be.
 
     Args:
@@ -56,38 +59,75 @@ def start_from_pretrained(config, images, model, verbose):
         images: The config's training images.
         model: Its model, with a layer named `features`.
         verbose: As for `fit`.
+        stop: As for `mm_tf.checkpoints.Checkpoints`.
 
     Raises:
-        ValueError: The folder of the weights cannot be written.
+        ValueError: The folder of the weights cannot be written, or the weights in
+            it cannot be read.
     """
     path, facts = weights_path(config)
     backbone = keras.Model(model.input, model.get_layer("features").output)
-    if path.exists():
-        print(f"Pre-trained backbone found: {path}")
-    else:
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise ValueError(
-                f"`pretrained_dir` cannot be written ({error.strerror}). "
-                f"Received: pretrained_dir={config.pretrained_dir}"
-            ) from None
-        print(f"Pre-training on rotations, {facts['epochs']} epochs")
-        pretrain_rotation(
-            backbone,
-            images,
-            epochs=facts["epochs"],
-            batch_size=config.batch_size,
-            learning_rate=config.learning_rate,
-            momentum=config.momentum,
-            l2=config.l2,
-            warmup_epochs=config.warmup_epochs,
-            drops=facts["drops"],
-            seed=config.seed,
-            verbose=verbose,
-        )
-        unfinished = path.with_name(f"{os.getpid()}-{path.name}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with _waiting_for(path.with_name(path.name + ".lock")):
+            if path.exists():
+                print(f"Pre-trained backbone found: {path}")
+            else:
+                _pretrain(config, backbone, images, path, facts, verbose, stop)
+        # Read back in both cases, so that a run is the same whichever it was.
+        _read(backbone, path)
+    except OSError as error:
+        raise ValueError(
+            f"`pretrained_dir` cannot be written ({error.strerror or error}). "
+            f"Received: pretrained_dir={config.pretrained_dir}"
+        ) from None
+
+
+@contextlib.contextmanager
+def _waiting_for(path):
+    """Lets one process at a time train a backbone; the others wait, then find it."""
+    lock = filelock.FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        print("Another run pre-trains this backbone: waiting for it.", flush=True)
+        lock.acquire()
+    try:
+        yield
+        path.unlink(missing_ok=True)
+    finally:
+        lock.release()
+
+
+def _pretrain(config, backbone, images, path, facts, verbose, stop):
+    print(f"Pre-training on rotations, {facts['epochs']} epochs")
+    folder = CheckpointFolder(path.with_name(path.name + ".incomplete"), facts)
+    pretrain_rotation(
+        backbone,
+        images,
+        epochs=facts["epochs"],
+        batch_size=config.batch_size,
+        learning_rate=config.learning_rate,
+        momentum=config.momentum,
+        l2=config.l2,
+        warmup_epochs=config.warmup_epochs,
+        drops=facts["drops"],
+        seed=config.seed,
+        verbose=verbose,
+        kept=Checkpoints(folder, config.checkpoint_minutes, stop),
+    )
+    with _files.whole_file(path) as unfinished:
         backbone.save_weights(unfinished)
-        os.replace(unfinished, path)
-    # Read back in both cases, so that a run is the same whichever it was.
-    backbone.load_weights(path)
+    folder.clear()
+
+
+def _read(backbone, path):
+    try:
+        backbone.load_weights(path)
+    # Keras and HDF5 fail in many ways on a damaged file.
+    except Exception as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ValueError(
+            f"`pretrained_dir` holds a damaged backbone ({reason}). Remove it, to have "
+            f"it trained anew. Received: {path}"
+        ) from None

@@ -6,11 +6,16 @@ import json
 import os
 import pathlib
 import shutil
-import tempfile
 from typing import Any
 
+import filelock
+
+from mm_tf import _files
+
+CHECKPOINTS = "checkpoints"
 FLAGS = "flags.txt"
 HISTORY = "history.csv"
+LOCK = "lock"
 MODEL = "model.keras"
 PER_CLASS = "per_class_error.csv"
 PREDICTIONS = "predictions.npz"
@@ -41,6 +46,8 @@ class RunResult:
         images_per_second: Of training, in the median epoch.
         training_seconds: The time of the training steps of all epochs.
         backend, device, versions: What it ran on.
+        deterministic: Whether the same flags give the same numbers, bit for bit, on
+            that device; None in results of version 0.1.0 from before this was kept.
     """
 
     method: str
@@ -69,6 +76,7 @@ class RunResult:
     backend: str
     device: str
     versions: dict[str, str]
+    deterministic: bool | None = None
 
     def to_json(self):
         """Returns the result as JSON text."""
@@ -99,7 +107,8 @@ class RunFolder:
     """A run's folder: whole or not there.
 
     A run writes into `<folder>.incomplete` beside it, which takes the folder's
-    place when everything is written.
+    place when everything is written. One process alone writes there, and what it
+    leaves when it is stopped, the same run finds again.
 
     Args:
         config: The `RunConfig`.
@@ -113,6 +122,8 @@ class RunFolder:
                 f"Received: output_dir={self.path}"
             )
         self.incomplete = self.path.with_name(self.path.name + ".incomplete")
+        # What `overwrite` replaces, until the new one is in its place.
+        self._replaced = self.path.with_name(self.path.name + ".replaced")
         self._config = config
 
     def finished_result(self):
@@ -130,11 +141,12 @@ class RunFolder:
                 )
             self._check_is_ours(self.path, (FLAGS, RESULT))
             self._check_is_ours(self.incomplete, (FLAGS,))
+            self._check_is_ours(self._replaced, (FLAGS, RESULT))
             if self._config.overwrite or not (self.path / RESULT).exists():
                 return None
             there = (self.path / FLAGS).read_text()
         except OSError as error:
-            raise self._cannot("be read", error) from None
+            raise self.cannot_be("read", error) from None
         differences = self._differences(there)
         if differences:
             raise ValueError(
@@ -152,7 +164,8 @@ class RunFolder:
             raise ValueError(
                 f"`output_dir` must be a folder. Received: the file {path}"
             )
-        if any(path.iterdir()) and not all((path / name).exists() for name in files):
+        names = {each.name for each in path.iterdir()} - {LOCK}
+        if names and not names.issuperset(files):
             raise ValueError(
                 "`output_dir` must be a new or empty folder, and this one holds other "
                 f"files. Received: {path}"
@@ -171,25 +184,86 @@ class RunFolder:
             f"{' '.join(sorted(lines))} {side}" for lines, side in sides if lines
         )
 
-    def _cannot(self, what, error):
+    def cannot_be(self, what, error):
+        """Returns a ValueError that says why the folder cannot be read or written."""
+        reason = getattr(error, "strerror", None) or error
         return ValueError(
-            f"`output_dir` cannot {what} ({error.strerror}). "
+            f"`output_dir` cannot be {what} ({reason}). "
             f"Received: output_dir={self.path}"
         )
 
-    def prepare(self):
-        """Makes the folder to write into, with the run's flags.
+    @contextlib.contextmanager
+    def locked(self):
+        """Holds the folder to write into, against other processes.
 
         Raises:
-            ValueError: It cannot be written.
+            ValueError: It cannot be written, or another process holds it.
+        """
+        lock = self._acquire()
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def _acquire(self):
+        path = self.incomplete / LOCK
+        while True:
+            lock = filelock.FileLock(path, timeout=0)
+            try:
+                self.incomplete.mkdir(parents=True, exist_ok=True)
+                lock.acquire()
+            except filelock.Timeout:
+                raise ValueError(
+                    "`output_dir` is in use: another run is writing into it. "
+                    f"Received: output_dir={self.path}"
+                ) from None
+            except OSError as error:
+                raise self.cannot_be("written", error) from None
+            # Between the two, a run that ended may have moved the folder away.
+            if path.exists():
+                return lock
+            lock.release()
+
+    def prepare(self):
+        """Makes the folder ready to write into; `locked` must hold it.
+
+        Raises:
+            ValueError: It cannot be written, or what is there is of a run with other
+                flags.
         """
         try:
-            if self.incomplete.exists():
-                shutil.rmtree(self.incomplete)
-            self.incomplete.mkdir(parents=True)
-            (self.incomplete / FLAGS).write_text(self._config.to_flagfile())
+            flags = self.incomplete / FLAGS
+            if flags.exists():
+                differences = self._differences(flags.read_text())
+                if not differences:
+                    return
+                if not self._config.overwrite:
+                    raise ValueError(
+                        "`output_dir` has an unfinished run of other flags "
+                        f"({differences}). Give those flags to go on with it, another "
+                        "--output_dir, or --overwrite to discard it. "
+                        f"Received: output_dir={self.path}"
+                    )
+                self._empty()
+            _files.write_text(flags, self._config.to_flagfile())
         except OSError as error:
-            raise self._cannot("be written", error) from None
+            raise self.cannot_be("written", error) from None
+
+    def _empty(self):
+        for path in self.incomplete.iterdir():
+            if path.is_dir():
+                shutil.rmtree(path)
+            elif path.name != LOCK:
+                path.unlink()
+
+    def written_result(self):
+        """Returns the result of a run that was stopped just before its end, or None.
+
+        All its other files are written when its result is.
+        """
+        if not (self.incomplete / RESULT).exists():
+            return None
+        return RunResult.read(self.incomplete)
 
     def finish(self, result):
         """Writes the result, and puts the folder in its place.
@@ -198,17 +272,30 @@ class RunFolder:
             result: The `RunResult`.
         """
         config = dataclasses.replace(self._config, backend=result.backend)
-        (self.incomplete / FLAGS).write_text(config.to_flagfile())
-        (self.incomplete / RESULT).write_text(result.to_json())
+        _files.write_text(self.incomplete / FLAGS, config.to_flagfile())
+        _files.write_text(self.incomplete / RESULT, result.to_json())
         if self.path.exists():
-            with tempfile.TemporaryDirectory(dir=self.path.parent) as away:
-                os.replace(self.path, pathlib.Path(away) / self.path.name)
-                os.replace(self.incomplete, self.path)
-        else:
-            os.replace(self.incomplete, self.path)
+            if self._replaced.exists():
+                shutil.rmtree(self._replaced)
+            os.replace(self.path, self._replaced)
+        os.replace(self.incomplete, self.path)
+        _files.sync(self.path.parent)
+        self._remove_leftovers()
+
+    def _remove_leftovers(self):
+        """Removes what only an unfinished run needs."""
+        for path in (self.path / CHECKPOINTS, self._replaced):
+            if path.exists():
+                shutil.rmtree(path)
+        (self.path / LOCK).unlink(missing_ok=True)
+
+    @property
+    def has_checkpoint(self):
+        """Whether an unfinished run can go on from a checkpoint."""
+        return (self.incomplete / CHECKPOINTS).exists()
 
     def discard_if_empty(self):
-        """Takes away the folder of a run that failed before its first epoch."""
-        if not (self.incomplete / HISTORY).exists():
+        """Takes away the folder of a run that failed before its first checkpoint."""
+        if not self.has_checkpoint:
             with contextlib.suppress(OSError):
                 shutil.rmtree(self.incomplete)

@@ -19,27 +19,38 @@ from mm_tf.data import DatasetUnavailableError, imbalanced, load
 from mm_tf.experiments import config as config_module
 from mm_tf.experiments.config import RunConfig
 from mm_tf.experiments.results import RunFolder
+from mm_tf.experiments.stopping import Stop, leave
 
-__all__ = ["RunConfig", "run"]
+__all__ = ["RunConfig", "RunFailedError", "run"]
 
 
-def run(config):
+class RunFailedError(RuntimeError):
+    """A run ended without a result, and can go on from its last checkpoint."""
+
+
+def run(config, data=None):
     """Trains what the config says and keeps it in the config's folder.
 
     A run that is there already, with the same flags, is not trained again: its
-    result is returned.
+    result is returned. One that was stopped goes on from its last checkpoint.
+    Ctrl-C and SIGTERM end the step under way, write a checkpoint, and raise a
+    `KeyboardInterrupt`.
 
     Args:
         config: A `RunConfig`.
+        data: Its `ImageData`, with the config's class counts; read by default.
 
     Returns:
         The `RunResult`, which is also `result.json` in `config.run_folder`.
 
     Raises:
-        ValueError: The folder cannot be written or holds something else, or the
-            config wants another backend than the one Keras was imported with.
+        ValueError: The folder cannot be written, holds something else or is being
+            written by another process, or the config wants another backend than
+            the one Keras was imported with.
         DatasetUnavailableError: The data set is not there and cannot be
             downloaded.
+        RunFailedError: The training diverged, or a file could not be written or
+            read; the message says which, and what is kept.
 
     Example:
 
@@ -57,25 +68,50 @@ def run(config):
     result = folder.finished_result()
     if result is not None:
         return result
-    folder.prepare()
-    try:
-        result = _train(config, folder)
-    except BaseException:
-        folder.discard_if_empty()
-        raise
-    folder.finish(result)
+    with folder.locked():
+        # Another process may have finished it just now.
+        result = folder.finished_result()
+        if result is not None:
+            folder.discard_if_empty()
+            return result
+        folder.prepare()
+        try:
+            result = folder.written_result() or _train(config, data, folder)
+            folder.finish(result)
+        except OSError as error:
+            raise folder.cannot_be("written", error) from None
+        finally:
+            folder.discard_if_empty()
     return result
 
 
-def _train(config, folder):
+def _train(config, data, folder):
     _check_backend(config)
-    # Data come first: that they are missing is told before Keras is imported.
-    data = load(config.dataset, config.data_dir)
-    data = imbalanced(data, config.class_counts, config.subset_seed)
-    from mm_tf.experiments import summary, training
+    with Stop() as stop:
+        if data is None:
+            # Data come first: that they are missing is told before Keras is imported.
+            data = load(config.dataset, config.data_dir)
+            data = imbalanced(data, config.class_counts, config.subset_seed)
+        from mm_tf.checkpoints import CheckpointError
+        from mm_tf.divergence import DivergedError
+        from mm_tf.experiments import summary, training
 
-    summary.print_plan(config)
-    return training.train(config, data, folder.incomplete)
+        summary.print_plan(config)
+        try:
+            with stop.waiting():
+                return training.train(config, data, folder.incomplete, stop)
+        except (CheckpointError, DivergedError) as error:
+            raise RunFailedError(f"{error} {_what_is_kept(folder)}") from error
+
+
+def _what_is_kept(folder):
+    if not folder.has_checkpoint:
+        return "No checkpoint had been written."
+    return (
+        f"The last good checkpoint is kept in {folder.incomplete}: the same flags go "
+        "on from there. Other flags need another --output_dir, or --overwrite to "
+        "discard it."
+    )
 
 
 def _check_backend(config):
@@ -103,9 +139,12 @@ def main(argv):
         result = run(config)
     except (ValueError, DatasetUnavailableError) as error:
         fail(error)
-    except KeyboardInterrupt:
-        print("mm_tf: stopped; the run has no result.", file=sys.stderr)
-        sys.exit(130)
+    except RunFailedError as error:
+        fail(error, status=1)
+    except KeyboardInterrupt as stopped:
+        is_kept = RunFolder(config).has_checkpoint
+        what = "A checkpoint is kept." if is_kept else "Nothing is kept yet."
+        leave(stopped, "mm_tf.experiments.run", what)
     from mm_tf.experiments import summary
 
     summary.print_result(result, config.run_folder)
@@ -120,10 +159,10 @@ def check_installed(backend):
         )
 
 
-def fail(message):
-    """Ends a command with one message on standard error and exit status 2."""
+def fail(message, status=2):
+    """Ends a command with one message on standard error and an exit status."""
     print(f"mm_tf: {message}", file=sys.stderr)
-    sys.exit(2)
+    sys.exit(status)
 
 
 if __name__ == "__main__":

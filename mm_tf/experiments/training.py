@@ -5,13 +5,29 @@ import sys
 import keras
 import numpy as np
 
-from mm_tf import callbacks, class_weights, losses, metrics, models, optimizers
-from mm_tf.data import EpochOrder, fit_data
-from mm_tf.experiments import environment, paper
+from mm_tf import (
+    _files,
+    callbacks,
+    checkpoints,
+    class_weights,
+    losses,
+    metrics,
+    models,
+    optimizers,
+)
+from mm_tf.data import EpochOrder
+from mm_tf.experiments import determinism, environment, paper
 from mm_tf.experiments.config import MODEL_DEPTHS
 from mm_tf.experiments.methods import METHODS
 from mm_tf.experiments.pretrained import start_from_pretrained
-from mm_tf.experiments.results import HISTORY, MODEL, PER_CLASS, PREDICTIONS, RunResult
+from mm_tf.experiments.results import (
+    CHECKPOINTS,
+    HISTORY,
+    MODEL,
+    PER_CLASS,
+    PREDICTIONS,
+    RunResult,
+)
 
 
 def weights_of_classes(config):
@@ -56,6 +72,7 @@ def build_model(config, info):
         ),
         loss=loss,
         metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
+        jit_compile="auto" if config.jit is None else config.jit,
     )
     return model
 
@@ -98,53 +115,75 @@ def verbosity():
     return 1 if sys.stdout.isatty() else 2
 
 
-def train(config, data, folder):
+def train(config, data, folder, stop=lambda: None):
     """Trains the config's network and writes everything but the result.
+
+    A training of which `folder` holds checkpoints goes on where it stopped.
 
     Args:
         config: A `RunConfig`.
         data: `ImageData` whose training images have the config's class counts.
         folder: The `pathlib.Path` to write into.
+        stop: Called after every step: an exception it returns is raised when a
+            checkpoint is written.
 
     Returns:
         The `RunResult`.
     """
+    with determinism.computing(config.deterministic) as is_deterministic:
+        return _train(config, data, folder, stop, is_deterministic)
+
+
+def _train(config, data, folder, stop, is_deterministic):
     model = build_model(config, data.info)
-    if METHODS[config.method].pretraining == "rotation":
-        start_from_pretrained(config, data.train_images, model, verbosity())
+    kept = checkpoints.Checkpoints(
+        checkpoints.CheckpointFolder(folder / CHECKPOINTS, config.identity()),
+        config.checkpoint_minutes,
+        stop,
+    )
+    if METHODS[config.method].pretraining == "rotation" and not kept.folder.exists():
+        start_from_pretrained(config, data.train_images, model, verbosity(), stop)
     throughput = callbacks.Throughput(len(data.train_labels))
     test = callbacks.TestError(data.test_images, data.test_labels, config.class_counts)
-    log = keras.callbacks.CSVLogger(str(folder / HISTORY))
-    order = build_order(config, data.train_labels)
-    history = model.fit(
-        fit_data(data.train_images, data.train_labels, order, config.epochs),
-        epochs=config.epochs,
-        steps_per_epoch=order.steps_per_epoch,
-        callbacks=[throughput, *schedule(config), test, log],
-        shuffle=False,  # The order is the pipeline's.
+    log = callbacks.EpochLog(folder / HISTORY)
+    guard = callbacks.StopOnDivergence()
+    checkpoints.fit(
+        model,
+        data.train_images,
+        data.train_labels,
+        build_order(config, data.train_labels),
+        config.epochs,
+        kept,
+        callbacks=[guard, throughput, *schedule(config), test, log],
         verbose=verbosity(),
-    ).history
-    model.save(folder / MODEL)
-    _write_per_class_errors(folder / PER_CLASS, data.class_names, test)
-    np.savez_compressed(
-        folder / PREDICTIONS,
-        labels=data.test_labels.astype("uint16"),
-        predictions=test.predictions.astype("uint16"),
     )
-    return _result(config, data, history, test, throughput)
+    with _files.whole_file(folder / MODEL) as unfinished:
+        model.save(unfinished)
+    _write_per_class_errors(folder / PER_CLASS, data.class_names, test)
+    with _files.whole_file(folder / PREDICTIONS) as unfinished:
+        np.savez_compressed(
+            unfinished,
+            labels=data.test_labels.astype("uint16"),
+            predictions=test.predictions.astype("uint16"),
+        )
+    history = {name: [row[name] for row in log.rows] for name in log.rows[0]}
+    return _result(config, data, history, test, throughput, is_deterministic)
 
 
 def _write_per_class_errors(path, class_names, test):
     import csv
 
-    with path.open("w", newline="") as file:
+    with (
+        _files.whole_file(path) as unfinished,
+        unfinished.open("w", newline="") as file,
+    ):
         writer = csv.writer(file)
         writer.writerow(["epoch", *class_names])
         for epoch, errors in enumerate(test.per_class_errors):
             writer.writerow([epoch, *(f"{error:.4g}" for error in errors)])
 
 
-def _result(config, data, history, test, throughput):
+def _result(config, data, history, test, throughput, is_deterministic):
     errors = test.per_class_errors[-1]
     top1_errors = history["test_top1_error"]
     shot_errors = {
@@ -179,4 +218,5 @@ def _result(config, data, history, test, throughput):
         backend=keras.backend.backend(),
         device=environment.device(),
         versions=environment.versions(),
+        deterministic=is_deterministic,
     )

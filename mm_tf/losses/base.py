@@ -16,7 +16,13 @@ class PerExampleLoss(keras.losses.Loss):
         name: The loss's name.
         dtype: The dtype to compute in, `keras.config.floatx()` by default;
             half precision is raised to float32.
+
+    Attributes:
+        expects_cosines: Whether the loss is meant for outputs in [-1, 1], as of
+            `mm_tf.layers.NormalizedDense`.
     """
+
+    expects_cosines = False
 
     def __init__(self, reduction="sum_over_batch_size", name=None, dtype=None):
         super().__init__(name=name, reduction=reduction, dtype=dtype)

@@ -90,6 +90,7 @@ class ClassWeighted(PerExampleLoss):
             )
         super().__init__(reduction=reduction, name=name, dtype=dtype or loss.dtype)
         self.loss = loss
+        self.expects_cosines = getattr(loss, "expects_cosines", False)
         self.num_classes = _checks.check_integer("num_classes", num_classes, low=2)
         if class_weights is None:
             class_weights = np.ones(self.num_classes)

@@ -82,6 +82,8 @@ class Hinge(PerExampleLoss):
     Label-Distribution-Aware Margin Loss", 2019, section 3.2.
     """
 
+    expects_cosines = True
+
     def __init__(
         self,
         margin=0.5,

@@ -109,6 +109,8 @@ class LDAM(PerExampleLoss):
     Label-Distribution-Aware Margin Loss", 2019.
     """
 
+    expects_cosines = True
+
     def __init__(
         self,
         class_counts,

@@ -110,6 +110,8 @@ class MaximumMargin(PerExampleLoss):
     Loss", 2021, Eqs. 1 to 7.
     """
 
+    expects_cosines = True
+
     def __init__(
         self,
         delta=0.6,

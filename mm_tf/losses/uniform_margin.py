@@ -76,6 +76,8 @@ class UniformMargin(PerExampleLoss):
     Source: Wang et al., "Additive Margin Softmax for Face Verification", 2018.
     """
 
+    expects_cosines = True
+
     def __init__(
         self,
         margin=0.5,

@@ -139,13 +139,6 @@ def test_overwrite_never_takes_a_users_files(tmp_path, name):
     assert (tmp_path / name / "thesis.txt").read_text() == "mine"
 
 
-def test_an_unfinished_run_is_begun_anew(tmp_path):
-    (tmp_path / "run.incomplete").mkdir()
-    (tmp_path / "run.incomplete" / "flags.txt").write_text("--method=erm\n")
-    assert run(tiny(tmp_path / "run", epochs=1)).method == "mm_ldam_drw"
-    assert not (tmp_path / "run.incomplete").exists()
-
-
 def test_overwrite_replaces_a_run(tmp_path):
     config = tiny(tmp_path / "run", method="erm", epochs=1)
     run(config)
@@ -302,7 +295,7 @@ def test_subset_seed_draws_another_subset(monkeypatch, tmp_path):
     class Enough(Exception):
         pass
 
-    def remember(config, data, folder):
+    def remember(config, data, folder, stop):
         drawn.append(data.train_images)
         raise Enough
 

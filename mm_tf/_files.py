@@ -1,0 +1,126 @@
+"""Files that are whole or not there, and files of strangers read with care."""
+
+import contextlib
+import os
+import pathlib
+import zipfile
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+
+# Beyond the files of the largest networks, and far below what fills a memory by a
+# header that lies.
+MOST_BYTES_OF_ARRAYS = 8 * 2**30
+
+
+@contextlib.contextmanager
+def whole_file(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
+    """Gives a name to write to, whose file then takes the place of `path`.
+
+    What stood at `path` is there until the new file is on the disk. If writing
+    fails, it stays, and the new file is removed.
+
+    Args:
+        path: The file to write.
+
+    Yields:
+        The temporary name, in the same folder and with the same ending.
+    """
+    path = pathlib.Path(path)
+    unfinished = path.with_name(f".{os.getpid()}.incomplete.{path.name}")
+    try:
+        yield unfinished
+        sync(unfinished)
+        os.replace(unfinished, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            unfinished.unlink()
+        raise
+    sync(path.parent)
+
+
+def write_text(path: str | os.PathLike[str], text: str) -> None:
+    """Writes a text file, whole or not at all."""
+    with whole_file(path) as unfinished:
+        unfinished.write_text(text, encoding="utf-8")
+
+
+def sync(path: str | os.PathLike[str]) -> None:
+    """Waits until a file, or a folder's list of names, is on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_arrays(
+    path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray]
+) -> None:
+    """Writes an `.npz` file, whole or not at all, and reads it back.
+
+    Raises:
+        OSError: It cannot be written.
+        ValueError: What was read back is not what was written.
+    """
+    with whole_file(path) as unfinished:
+        with unfinished.open("wb") as file:
+            np.savez(file, allow_pickle=False, **arrays)
+        there = read_arrays(unfinished)
+        for name, array in arrays.items():
+            if there[name].tobytes() != np.asarray(array).tobytes():
+                raise ValueError(f"{path}: {name} was not written as it is.")
+
+
+def read_arrays(
+    path: str | os.PathLike[str], most_bytes: int = MOST_BYTES_OF_ARRAYS
+) -> dict[str, np.ndarray]:
+    """Reads all of an `.npz` file, as data alone.
+
+    Nothing in it is executed (no pickles), and no memory is set aside for more
+    than the file holds.
+
+    Args:
+        path: The file.
+        most_bytes: The most bytes that its arrays may have.
+
+    Raises:
+        OSError: It cannot be opened.
+        ValueError: It is no `.npz` file, damaged, or too large.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            size = sum(part.file_size for part in archive.infolist())
+            if size > most_bytes:
+                raise ValueError(f"its arrays have {size:,} bytes")
+            for part in archive.infolist():
+                _check_header(archive, part)
+        with np.load(path, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except OSError:
+        raise
+    # zipfile and NumPy fail in many ways on bytes that are no archive.
+    except Exception as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ValueError(f"{path} cannot be read as arrays: {reason}") from None
+
+
+def _check_header(archive: zipfile.ZipFile, part: zipfile.ZipInfo) -> None:
+    """Refuses an array that says it is larger than its bytes."""
+    with archive.open(part) as file:
+        version = np.lib.format.read_magic(file)
+        read = {
+            (1, 0): np.lib.format.read_array_header_1_0,
+            (2, 0): np.lib.format.read_array_header_2_0,
+        }[version]
+        shape, _, dtype = read(file)
+        expected = part.file_size - file.tell()
+    if dtype.hasobject:
+        raise ValueError(f"{part.filename} holds Python objects")
+    size = dtype.itemsize
+    for length in shape:
+        size *= length
+    if size != expected:
+        raise ValueError(
+            f"{part.filename} has {expected:,} bytes where its header says {size:,}"
+        )

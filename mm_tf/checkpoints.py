@@ -1,0 +1,459 @@
+"""Checkpoints of a training that can be killed at any moment and goes on.
+
+    kept = CheckpointFolder("training", identity={"seed": 0})
+    fit(model, images, labels, order, epochs, Checkpoints(kept, minutes=10))
+
+The same lines again go on where the training stopped, and end with the same
+weights, bit for bit, where the device computes repeatably.
+"""
+
+import json
+import pathlib
+import re
+import time
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from importlib import metadata
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from mm_tf import _checks, _files
+from mm_tf.data import fit_data
+from mm_tf.divergence import DivergedError
+
+_NAME = re.compile(r"epoch(\d+)-step(\d+)\.npz")
+_FACTS = "facts"
+# The newest, and the one before it should that be damaged.
+_KEPT = 2
+
+
+class CheckpointError(RuntimeError):
+    """A checkpoint cannot be written, or is of another training."""
+
+
+class CheckpointFolder:
+    """A folder of the two newest checkpoints of one training.
+
+    A checkpoint is written to a temporary name, synced, read back and renamed. The
+    one before it stays: should the newest be damaged, it is told and the other one
+    used. A file is an `.npz` of plain arrays; nothing in it is ever executed.
+
+    Args:
+        path: The folder. It is made when the first checkpoint is written.
+        identity: What makes the training what it is, {name: value}, as JSON can
+            hold it. Checkpoints of another identity are refused.
+
+    Example:
+
+    >>> import tempfile
+    >>> import numpy as np
+    >>> from mm_tf.checkpoints import CheckpointFolder
+    >>> kept = CheckpointFolder(tempfile.mkdtemp(), identity={"seed": 1})
+    >>> kept.write(3, 0, {"kernel": np.ones(2)}, {"loss": 0.5})
+    >>> arrays, facts = kept.newest()
+    >>> facts["epoch"], facts["loss"], arrays["kernel"].tolist()
+    (3, 0.5, [1.0, 1.0])
+    """
+
+    def __init__(self, path, identity=None):
+        self.path = pathlib.Path(path).expanduser()
+        # As it will be read back.
+        self.identity = json.loads(json.dumps(dict(identity or {})))
+
+    def write(
+        self,
+        epoch: int,
+        step: int,
+        arrays: Mapping[str, np.ndarray],
+        facts: Mapping[str, Any],
+    ) -> None:
+        """Writes a checkpoint, and removes those before the last but one.
+
+        Args:
+            epoch: The epoch that is to go on, from 0.
+            step: The next step in that epoch, from 0.
+            arrays: {name: array}.
+            facts: {name: value}, as JSON can hold it.
+
+        Raises:
+            CheckpointError: It cannot be written; those before it stay.
+        """
+        facts = {**facts, "epoch": epoch, "step": step, "identity": self.identity}
+        text = np.frombuffer(json.dumps(facts).encode(), dtype="uint8")
+        path = self.path / f"epoch{epoch:05d}-step{step:07d}.npz"
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            _files.write_arrays(path, {**arrays, _FACTS: text})
+            for old in [*self._paths()[_KEPT:], *self._unfinished()]:
+                old.unlink()
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise CheckpointError(
+                f"A checkpoint cannot be written ({reason}): {path}"
+            ) from None
+
+    def newest(self):
+        """Reads the newest checkpoint that is whole.
+
+        A damaged one is told with a warning.
+
+        Returns:
+            (arrays, facts), or None where there is no checkpoint.
+
+        Raises:
+            CheckpointError: There are checkpoints, but all are damaged or cannot
+                be read, or the newest whole one has another identity.
+        """
+        paths = self._paths()
+        for path in paths:
+            try:
+                arrays = _files.read_arrays(path)
+                facts = json.loads(arrays.pop(_FACTS).tobytes())
+                position = facts["epoch"], facts["step"], facts["identity"]
+            except (OSError, KeyError, TypeError, ValueError) as error:
+                warnings.warn(
+                    f"A checkpoint is damaged and passed over: {path} ({error})",
+                    stacklevel=2,
+                )
+                continue
+            self._check_identity(path, position[2])
+            return arrays, facts
+        if paths:
+            raise CheckpointError(
+                f"No checkpoint in {self.path} can be read. Remove that folder to "
+                "begin anew."
+            )
+        return None
+
+    def exists(self):
+        """Returns whether there is a checkpoint."""
+        return bool(self._paths())
+
+    def clear(self):
+        """Removes all checkpoints, what was left of one, and the folder."""
+        if self.path.is_dir():
+            for path in [*self._paths(), *self._unfinished()]:
+                path.unlink(missing_ok=True)
+            self.path.rmdir()
+
+    def _paths(self):
+        """The checkpoints, newest first."""
+        found = []
+        if self.path.is_dir():
+            for path in self.path.iterdir():
+                match = _NAME.fullmatch(path.name)
+                if match:
+                    found.append((int(match[1]), int(match[2]), path))
+        return [path for *_, path in sorted(found, reverse=True)]
+
+    def _unfinished(self):
+        """What was being written when a training was killed."""
+        return self.path.glob(".*.incomplete.epoch*.npz")
+
+    def _check_identity(self, path, there):
+        here = self.identity
+        differences = [
+            f"{name}={_value(there, name)} there, {name}={_value(here, name)} here"
+            for name in sorted({*there, *here})
+            if there.get(name) != here.get(name)
+        ]
+        if differences:
+            raise CheckpointError(
+                f"{path} is a checkpoint of another training "
+                f"({'; '.join(differences)}). Remove its folder to begin anew."
+            )
+
+
+def _value(identity, name):
+    return repr(identity[name]) if name in identity else "nothing"
+
+
+class Checkpoints(keras.callbacks.Callback):
+    """Writes checkpoints of a `fit` of this module, and restores the newest.
+
+    A checkpoint holds weights, batch normalization's statistics, the states of
+    random layers, the optimizer, the metrics, the epoch and step, and the state of
+    every other callback of that `fit` which has `get_state()` and `set_state(state)`
+    (values that JSON can hold).
+
+    Args:
+        folder: A `CheckpointFolder`, or the path of one.
+        minutes: Minutes, > 0, after which a checkpoint is written within an epoch.
+            None: at the end of every epoch alone.
+        stop: Called without arguments after every step. When it returns an
+            exception, a checkpoint is written and the exception raised.
+
+    Attributes:
+        epoch: The epoch that is to go on, from 0.
+        step: The next step in that epoch, from 0.
+
+    Raises:
+        ValueError: `minutes` is no number > 0.
+        CheckpointError: In `fit`: a checkpoint cannot be written, or the newest
+            one is of another training or backend.
+
+    Example:
+
+    >>> import tempfile
+    >>> import keras
+    >>> import numpy as np
+    >>> from mm_tf.checkpoints import Checkpoints, fit
+    >>> from mm_tf.data import EpochOrder
+    >>> folder = tempfile.mkdtemp()
+    >>> x, y = np.eye(4, dtype="float32"), np.arange(4)
+    >>> def train(epochs):
+    ...     keras.utils.set_random_seed(0)
+    ...     model = keras.Sequential([keras.Input([4]), keras.layers.Dense(4)])
+    ...     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    ...     model.compile("sgd", loss)
+    ...     checkpoints = Checkpoints(folder)
+    ...     fit(model, x, y, EpochOrder(y, 2, seed=0), epochs, checkpoints, verbose=0)
+    ...     return checkpoints.epoch
+    >>> train(epochs=2), train(epochs=5)  # The second one trains three more.
+    (2, 5)
+    """
+
+    def __init__(self, folder, minutes=None, stop=lambda: None):
+        super().__init__()
+        if not isinstance(folder, CheckpointFolder):
+            folder = CheckpointFolder(folder)
+        self.folder = folder
+        if minutes is not None:
+            minutes = _checks.check_number(
+                "minutes", minutes, low=0.0, low_allowed=False
+            )
+        self.minutes = minutes
+        self.stop: Callable[[], BaseException | None] = stop
+        self.epoch = self.step = 0
+        self._companions: dict[str, Any] = {}
+        self._steps_per_epoch = 0
+        self._first_step = 0
+        self._metrics: Mapping[str, np.ndarray] = {}
+        self._states: Mapping[str, Any] = {}
+        self._written_at = 0.0
+
+    def begin(self, model, steps_per_epoch, companions):
+        """Reads the newest checkpoint; `fit` of this module calls it.
+
+        Args:
+            model: The model, built and compiled.
+            steps_per_epoch: Steps of an epoch.
+            companions: The other callbacks.
+
+        Returns:
+            Whether there was a checkpoint.
+        """
+        self.set_model(model)
+        self._steps_per_epoch = steps_per_epoch
+        self._companions = {}
+        for callback in companions:
+            if hasattr(callback, "get_state"):
+                name = type(callback).__name__
+                self._companions[f"{name}{len(self._companions)}"] = callback
+        newest = self.folder.newest()
+        if newest is None:
+            return False
+        arrays, facts = newest
+        self._check_versions(facts["versions"])
+        variables = _variables(model)
+        self._check_shapes(variables, arrays)
+        for key, variable in variables.items():
+            variable.assign(arrays[key])
+        self.epoch, self.step = facts["epoch"], facts["step"]
+        self._metrics = {key: arrays[key] for key in variables if _is_metric(key)}
+        self._states = facts["states"]
+        self._restore_companions()
+        return True
+
+    def _restore_companions(self):
+        for name, state in self._states.items():
+            self._companions[name].set_state(state)
+
+    def on_train_begin(self, logs=None):
+        # Behind the other callbacks, which begin anew here.
+        self._restore_companions()
+        self._written_at = time.monotonic()
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.epoch = epoch
+        self._first_step = self.step
+        if self.step:
+            # The sums of the epoch so far, which `fit` has just set to 0.
+            variables = _variables(self.model)
+            for key, array in self._metrics.items():
+                variables[key].assign(array)
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.step = self._first_step + batch + 1
+        if self.step == self._steps_per_epoch:
+            return  # The end of the epoch follows at once.
+        stopped = self.stop()
+        if stopped is not None or self._is_due():
+            self._write()
+        if stopped is not None:
+            raise stopped
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.epoch, self.step = epoch + 1, 0
+        self._write()
+        stopped = self.stop()
+        if stopped is not None:
+            raise stopped
+
+    def _is_due(self):
+        if self.minutes is None:
+            return False
+        return time.monotonic() - self._written_at >= 60 * self.minutes
+
+    def _write(self):
+        arrays = {
+            key: ops.convert_to_numpy(variable)
+            for key, variable in _variables(self.model).items()
+        }
+        for array in arrays.values():
+            # Gradients overflow before the loss does: such weights are not worth
+            # the place of good ones.
+            if array.dtype.kind == "f" and not np.isfinite(array).all():
+                raise DivergedError(self.model, self.epoch, "a weight is not finite")
+        self._states = {
+            name: callback.get_state() for name, callback in self._companions.items()
+        }
+        facts = {"states": self._states, "versions": _versions()}
+        self.folder.write(self.epoch, self.step, arrays, facts)
+        self._written_at = time.monotonic()
+
+    def _check_versions(self, there):
+        here = _versions()
+        if there["backend"] != here["backend"]:
+            raise CheckpointError(
+                f"{self.folder.path} has a checkpoint of Keras's backend "
+                f"{there['backend']}; this is {here['backend']}."
+            )
+        if there != here:
+            warnings.warn(
+                f"The checkpoint was written with {there}, and the training goes on "
+                f"with {here}: the weights may differ from those of one in which "
+                "nothing changed.",
+                stacklevel=2,
+            )
+
+    def _check_shapes(self, variables, arrays):
+        here = {key: tuple(variable.shape) for key, variable in variables.items()}
+        there = {key: array.shape for key, array in arrays.items()}
+        for key in sorted({*here, *there}):
+            if here.get(key) != there.get(key):
+                raise CheckpointError(
+                    f"{self.folder.path} has a checkpoint of another network: {key} is "
+                    f"{there.get(key)} there, {here.get(key)} here."
+                )
+
+
+def fit(
+    model,
+    images,
+    labels,
+    order,
+    epochs,
+    checkpoints,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    verbose: int | str = "auto",
+):
+    """Trains to the last epoch, from where the newest checkpoint stands.
+
+    Args:
+        model: A compiled model whose layers are built; it gives one output.
+        images: Images [N, ...].
+        labels: Their classes, integers [N].
+        order: The `mm_tf.data.EpochOrder` of the N examples.
+        epochs: The epoch after the last one.
+        checkpoints: A `Checkpoints`, or None to keep none.
+        callbacks: More callbacks. One whose memory should outlast a stop has
+            `get_state` and `set_state`, as those of `mm_tf.callbacks`.
+        verbose: As for `keras.Model.fit`.
+
+    Raises:
+        CheckpointError: As `Checkpoints`.
+        ValueError: As `mm_tf.data.fit_data`.
+    """
+    _build_rest(model, labels)
+    callbacks = list(callbacks)
+    epoch = step = 0
+    if checkpoints is not None:
+        if checkpoints.begin(model, order.steps_per_epoch, callbacks) and verbose:
+            print(_goes_on(checkpoints, epochs))
+        callbacks.append(checkpoints)
+        epoch, step = checkpoints.epoch, checkpoints.step
+    while epoch < epochs:
+        # `fit` knows no first step: the rest of an epoch has a call of its own.
+        last = epoch + 1 if step else epochs
+        steps = order.steps_per_epoch - step
+        model.fit(
+            fit_data(images, labels, order, last, epoch, step),
+            initial_epoch=epoch,
+            epochs=last,
+            steps_per_epoch=steps,
+            callbacks=keras.callbacks.CallbackList(
+                # A list of its own counts to the last epoch of all.
+                callbacks,
+                add_history=True,
+                add_progbar=verbose != 0,
+                model=model,
+                verbose=verbose,
+                epochs=epochs,
+                steps=steps,
+            ),
+            shuffle=False,  # The order is the pipeline's.
+            verbose=verbose,
+        )
+        epoch, step = last, 0
+
+
+def _goes_on(checkpoints, epochs):
+    where = f"epoch {checkpoints.epoch}"
+    if checkpoints.step:
+        where += f", step {checkpoints.step}"
+    if checkpoints.epoch >= epochs:
+        where = "its end"
+    return f"Goes on from {where}, counted from 0: {checkpoints.folder.path}"
+
+
+def _build_rest(model, labels):
+    """Makes the variables of optimizer and metrics, which Keras makes in `fit`."""
+    if not model.optimizer.built:
+        model.optimizer.build(model.trainable_variables)
+    outputs = ops.zeros((1, *model.output_shape[1:]), "float32")
+    model.compute_metrics(None, ops.convert_to_tensor(labels[:1]), outputs)
+    model.reset_metrics()
+
+
+_METRICS = "metrics"
+
+
+def _variables(model):
+    """All that a training changes: {place: variable}."""
+    sections = {
+        "model": model.variables,
+        "optimizer": model.optimizer.variables,
+        _METRICS: model.metrics_variables,
+    }
+    return {
+        f"{section}/{index}": variable
+        for section, variables in sections.items()
+        for index, variable in enumerate(variables)
+    }
+
+
+def _is_metric(key):
+    return key.startswith(_METRICS)
+
+
+def _versions():
+    backend = keras.backend.backend()
+    return {
+        "backend": backend,
+        "keras": keras.__version__,
+        backend: metadata.version(backend),
+    }

@@ -1,0 +1,137 @@
+"""A training that diverges: told at its first step, with the likely cause."""
+
+import warnings
+
+import keras
+import numpy as np
+from keras import ops
+
+from mm_tf.layers import NormalizedDense
+
+
+class DivergedError(ArithmeticError):
+    """A training has a loss or a weight that is not finite.
+
+    Args:
+        model: The model.
+        epoch: The epoch, from 0.
+        what: What was found.
+    """
+
+    def __init__(self, model, epoch, what):
+        rate = float(ops.convert_to_numpy(model.optimizer.learning_rate))
+        super().__init__(
+            f"Training diverged in epoch {epoch} (counted from 0): {what}, at learning "
+            f"rate {rate:g}. {_likely_cause(model, epoch)}"
+        )
+
+
+class StopOnDivergence(keras.callbacks.Callback):
+    """Stops a `fit` at its first loss that is not finite, with the likely cause.
+
+    Before training it warns of a margin loss on a head whose outputs are no
+    cosines, the most common cause. The loss of a step is looked at while the next
+    one is computed, so that no device waits for it.
+
+    Raises:
+        DivergedError: In `fit`: a loss is NaN or infinite. The message says epoch,
+            step, learning rate and the likely cause.
+
+    Example:
+
+    >>> import keras
+    >>> import numpy as np
+    >>> import mm_tf
+    >>> model = keras.Sequential([keras.Input([2]), mm_tf.layers.NormalizedDense(2)])
+    >>> model.compile("sgd", mm_tf.losses.MaximumMargin())
+    >>> x, y = np.full((4, 2), np.inf), np.zeros(4)
+    >>> model.fit(x, y, callbacks=[mm_tf.callbacks.StopOnDivergence()], verbose=0)
+    Traceback (most recent call last):
+        ...
+    mm_tf.divergence.DivergedError: Training diverged in epoch 0 ...
+    """
+
+    def __init__(self):
+        super().__init__()
+        self._epoch = 0
+        self._last = None
+
+    def on_train_begin(self, logs=None):
+        self._last = None
+        warn_of_head(self.model)
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._epoch = epoch
+
+    def on_train_batch_end(self, batch, logs=None):
+        before, self._last = self._last, (batch, (logs or {}).get("loss"))
+        self._check(before)
+
+    def on_epoch_end(self, epoch, logs=None):
+        before, self._last = self._last, None
+        self._check(before)
+
+    def _check(self, step):
+        if step is None or step[1] is None:
+            return
+        batch, loss = step
+        loss = float(ops.convert_to_numpy(loss))
+        if not np.isfinite(loss):
+            raise DivergedError(
+                self.model, self._epoch, f"the loss is {loss} from step {batch} on"
+            )
+
+
+def warn_of_head(model):
+    """Warns of a margin loss on a model whose outputs are no cosines.
+
+    Args:
+        model: A compiled model. One whose last layer is not known is passed over.
+    """
+    if _lacks_cosines(model):
+        warnings.warn(_HEAD, stacklevel=3)
+
+
+_HEAD = (
+    "A margin loss is meant for cosines, and the last layer is a plain Dense: its "
+    "outputs have no bound, times the loss's scale they overflow, and the loss may "
+    "become NaN. Use mm_tf.layers.NormalizedDense(num_classes) as the last layer."
+)
+
+
+def _likely_cause(model, epoch):
+    if _lacks_cosines(model):
+        return f"The likely cause: {_HEAD[0].lower()}{_HEAD[1:]}"
+    if epoch == 0:
+        return (
+            "The likely cause: a label outside [0, number of classes), or images that "
+            "are not finite; or else a learning rate too large to begin with."
+        )
+    return "The likely cause: a learning rate too large. Try a smaller one."
+
+
+def _lacks_cosines(model):
+    losses = keras.tree.flatten(getattr(model, "loss", None))
+    if not any(getattr(loss, "expects_cosines", False) for loss in losses):
+        return False
+    head = _last_layer(model)
+    if not isinstance(head, keras.layers.Dense):
+        return False
+    # Unit columns, as by a constraint, with unit features before them are cosines.
+    return head.kernel_constraint is None or head.use_bias
+
+
+def _last_layer(model):
+    """The layer that makes a model's output, or None where it is not known."""
+    if not isinstance(model, keras.Sequential | keras.Model) or not model.built:
+        return None
+    outputs = getattr(model, "outputs", None)
+    if not outputs or len(outputs) != 1:
+        return None
+    for layer in reversed(model.layers):
+        if isinstance(layer, NormalizedDense):
+            return layer
+        if getattr(layer, "output", None) is outputs[0]:
+            is_model = isinstance(layer, keras.Model)
+            return _last_layer(layer) if is_model else layer
+    return None

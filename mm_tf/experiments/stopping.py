@@ -1,0 +1,103 @@
+"""Ctrl-C and SIGTERM: the step under way ends, a checkpoint is written, then stop."""
+
+import contextlib
+import shlex
+import signal
+import sys
+import threading
+import time
+from typing import Any
+
+# As a cluster sends it before it takes a machine away, and as Ctrl-C does.
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+# One Ctrl-C can come twice: from the terminal, and from the process that began this.
+_SECONDS_OF_ONE = 1.0
+
+
+class StoppedError(KeyboardInterrupt):
+    """A signal stopped the work.
+
+    Args:
+        number: The signal's number.
+    """
+
+    def __init__(self, number):
+        super().__init__(f"stopped by {signal.Signals(number).name}")
+        self.number = number
+
+    @property
+    def exit_status(self):
+        """As a shell tells it: 130 after Ctrl-C, 143 after SIGTERM."""
+        return 128 + self.number
+
+
+class Stop:
+    """What the signals of a process ask for; called, it gives the exception or None.
+
+    Use it in a `with`: inside, the first signal is kept while `can_wait` is true, and
+    otherwise raises `StoppedError` at once. A second signal raises it in any case.
+    Outside the main thread signals are left as they are.
+
+    Attributes:
+        can_wait: Whether someone looks now and then whether to stop.
+    """
+
+    def __init__(self):
+        self.can_wait = False
+        self._asked: int | None = None
+        self._asked_at = 0.0
+        self._before: dict[int, Any] = {}
+
+    def __call__(self):
+        return None if self._asked is None else StoppedError(self._asked)
+
+    def __enter__(self):
+        if threading.current_thread() is threading.main_thread():
+            for number in _SIGNALS:
+                before = signal.getsignal(number)
+                # `nohup` and shells in the background ignore one on purpose.
+                if before not in (None, signal.SIG_IGN):
+                    self._before[number] = before
+                    signal.signal(number, self._on_signal)
+        return self
+
+    def __exit__(self, *_):
+        for number, before in self._before.items():
+            signal.signal(number, before)
+        self._before = {}
+
+    @contextlib.contextmanager
+    def waiting(self):
+        """Inside, someone looks now and then whether to stop."""
+        self.can_wait = True
+        try:
+            yield
+        finally:
+            self.can_wait = False
+
+    def _on_signal(self, number, frame):
+        now = time.monotonic()
+        if self._asked == number and now - self._asked_at < _SECONDS_OF_ONE:
+            return
+        if self._asked is not None or not self.can_wait:
+            raise StoppedError(number)
+        self._asked, self._asked_at = number, now
+        print(
+            "\nmm_tf: stops after this step. Once more stops at once.",
+            file=sys.stderr,
+            flush=True,
+        )
+
+
+def leave(stopped, module, what):
+    """Ends a command that was stopped: the line to go on with, and the status.
+
+    Args:
+        stopped: The `KeyboardInterrupt`.
+        module: The command's module, as `mm_tf.experiments.run`.
+        what: What is kept.
+    """
+    line = shlex.join(["python", "-m", module, *sys.argv[1:]])
+    print(f"\nmm_tf: stopped. {what} To go on:\n{line}", file=sys.stderr, flush=True)
+    sys.exit(getattr(stopped, "exit_status", 130))

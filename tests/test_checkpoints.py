@@ -1,0 +1,279 @@
+"""A training that is stopped anywhere ends as one that was not."""
+
+import errno
+import os
+import pathlib
+
+import keras
+import numpy as np
+import pytest
+
+from mm_tf import _files, callbacks, checkpoints, layers, losses, optimizers
+from mm_tf.checkpoints import CheckpointError, CheckpointFolder, Checkpoints
+from mm_tf.data import EpochOrder
+from mm_tf.divergence import DivergedError
+
+EPOCHS = 4
+STEPS = 3
+LABELS = np.array([0, 0, 0, 0, 0, 1, 1, 2])
+IMAGES = np.random.default_rng(0).integers(0, 256, (8, 4, 4, 1)).astype("uint8")
+
+
+def build():
+    """A network with all that must come back: momentum, statistics, random layers."""
+    model = keras.Sequential(
+        [
+            keras.Input([4, 4, 1]),
+            layers.RandomPaddedCrop(1, seed=1),
+            keras.layers.Flatten(),
+            keras.layers.Rescaling(1 / 255),
+            keras.layers.Dense(8, kernel_initializer=_initializer(2)),
+            keras.layers.BatchNormalization(),
+            keras.layers.Dropout(0.3, seed=3),
+            layers.NormalizedDense(3, kernel_initializer=_initializer(4)),
+        ]
+    )
+    loss = losses.ClassWeighted(losses.MaximumMargin(), 3)
+    model.compile(optimizers.SGD(0.1), loss, metrics=["accuracy"])
+    return model
+
+
+def _initializer(seed):
+    return keras.initializers.GlorotUniform(seed=seed)
+
+
+def train(folder, stop=lambda: None, **arguments):
+    """Trains a new network; returns what a user sees of it."""
+    pathlib.Path(folder).mkdir(exist_ok=True)
+    model = build()
+    log = callbacks.EpochLog(pathlib.Path(folder) / "history.csv")
+    test = callbacks.TestError(IMAGES, LABELS, [5, 2, 1])
+    order = EpochOrder(LABELS, STEPS, 5, class_weights=[1, 2, 5], resample_from=2)
+    checkpoints.fit(
+        model,
+        IMAGES,
+        LABELS,
+        order,
+        EPOCHS,
+        Checkpoints(pathlib.Path(folder) / "kept", stop=stop, **arguments),
+        callbacks=[
+            callbacks.StopOnDivergence(),
+            callbacks.WarmUpStepDecay(0.1, 2, [(3, 0.1)]),
+            callbacks.DeferredReweighting([0.5, 1, 1.5], start_epoch=2),
+            test,
+            log,
+        ],
+        verbose=0,
+    )
+    weights = [keras.ops.convert_to_numpy(weight) for weight in model.weights]
+    return {
+        "weights": [array.tobytes() for array in weights],
+        "rows": log.rows,
+        "history": (pathlib.Path(folder) / "history.csv").read_text(),
+        "errors": [list(errors) for errors in test.per_class_errors],
+        "predictions": list(test.predictions),
+    }
+
+
+class Enough(Exception):
+    pass
+
+
+def after(steps):
+    """A `stop` that raises at a step, counted over this call of `fit`."""
+    calls = iter(range(10**9))
+    return lambda: Enough() if next(calls) + 1 == steps else None
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    return train(tmp_path_factory.mktemp("undisturbed"))
+
+
+@pytest.mark.parametrize("stops", [[1], [4, 1, 2], [12]])
+def test_stopped_anywhere_it_ends_the_same(tmp_path, stops, undisturbed):
+    for steps in stops:
+        with pytest.raises(Enough):
+            train(tmp_path, after(steps))
+    assert train(tmp_path) == undisturbed
+
+
+def test_a_finished_training_is_not_trained_on(tmp_path, undisturbed):
+    train(tmp_path)
+    assert train(tmp_path, after(1)) == undisturbed
+
+
+def test_without_checkpoints_it_is_the_same_training(undisturbed):
+    model = build()
+    order = EpochOrder(LABELS, STEPS, 5, class_weights=[1, 2, 5], resample_from=2)
+    schedule = [
+        callbacks.WarmUpStepDecay(0.1, 2, [(3, 0.1)]),
+        callbacks.DeferredReweighting([0.5, 1, 1.5], start_epoch=2),
+    ]
+    checkpoints.fit(model, IMAGES, LABELS, order, EPOCHS, None, schedule, verbose=0)
+    weights = [keras.ops.convert_to_numpy(each).tobytes() for each in model.weights]
+    assert weights == undisturbed["weights"]
+
+
+def test_minutes_write_within_an_epoch(tmp_path, monkeypatch):
+    written = []
+    write = CheckpointFolder.write
+
+    def remembered(self, epoch, step, arrays, facts):
+        written.append((epoch, step))
+        write(self, epoch, step, arrays, facts)
+
+    monkeypatch.setattr(CheckpointFolder, "write", remembered)
+    train(tmp_path / "a")
+    assert written == [(epoch, 0) for epoch in range(1, EPOCHS + 1)]
+    written.clear()
+    train(tmp_path / "b", minutes=1e-9)
+    assert written == [
+        position
+        for epoch in range(EPOCHS)
+        for position in [(epoch, 1), (epoch, 2), (epoch + 1, 0)]
+    ]
+    names = sorted(path.name for path in (tmp_path / "b" / "kept").iterdir())
+    assert names == ["epoch00003-step0000002.npz", "epoch00004-step0000000.npz"]
+
+
+@pytest.mark.parametrize("minutes", [0, -1, "2", float("nan"), True])
+def test_bad_minutes_are_named(tmp_path, minutes):
+    with pytest.raises(ValueError, match="`minutes` must.*Received: minutes="):
+        Checkpoints(tmp_path, minutes=minutes)
+
+
+def test_a_damaged_checkpoint_and_a_half_written_one_change_nothing(
+    tmp_path, undisturbed
+):
+    with pytest.raises(Enough):
+        train(tmp_path, after(8))
+    before, newest = sorted((tmp_path / "kept").iterdir())
+    newest.write_bytes(newest.read_bytes()[:-100])
+    (tmp_path / "kept" / ".7.incomplete.epoch00009-step0000000.npz").write_bytes(b"PK")
+    with pytest.warns(UserWarning, match="damaged and passed over.*epoch00003-step0"):
+        assert train(tmp_path) == undisturbed
+    assert not list((tmp_path / "kept").glob(".*"))
+
+
+DAMAGES = {
+    "cut": lambda data: data[: len(data) // 2],
+    "empty": lambda data: b"",
+    "a text": lambda data: b"not arrays",
+    "a changed byte": lambda data: data[:200] + bytes([data[200] ^ 1]) + data[201:],
+    "another archive": lambda data: b"PK\5\6" + 18 * b"\0",
+}
+
+
+@pytest.fixture
+def two(tmp_path):
+    kept = CheckpointFolder(tmp_path / "kept", {"seed": 1})
+    for epoch in (1, 2, 3):
+        kept.write(epoch, 0, {"kernel": np.full(40, float(epoch))}, {})
+    assert len(list(kept.path.iterdir())) == 2
+    return kept
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_checkpoint_is_told_and_the_one_before_used(two, damage):
+    newest = max(two.path.iterdir())
+    newest.write_bytes(DAMAGES[damage](newest.read_bytes()))
+    with pytest.warns(UserWarning, match="damaged and passed over.*epoch00003-step0"):
+        arrays, facts = two.newest()
+    assert facts["epoch"] == 2
+    np.testing.assert_array_equal(arrays["kernel"], np.full(40, 2.0))
+
+
+def test_all_damaged_is_an_error_and_nothing_is_removed(two):
+    for path in two.path.iterdir():
+        path.write_bytes(b"")
+    with (
+        pytest.warns(UserWarning, match="damaged"),
+        pytest.raises(CheckpointError, match="No checkpoint in .* can be read"),
+    ):
+        two.newest()
+    assert len(list(two.path.iterdir())) == 2
+
+
+def test_another_training_is_refused_with_the_difference(tmp_path):
+    kept = CheckpointFolder(tmp_path, {"seed": 1, "counts": (5, 2), "jit": None})
+    kept.write(1, 0, {}, {})
+    assert CheckpointFolder(tmp_path, kept.identity).newest() is not None
+    other = CheckpointFolder(tmp_path, {"seed": 2, "counts": (5, 2), "beta": 1.5})
+    with pytest.raises(
+        CheckpointError,
+        match="beta=nothing there, beta=1.5 here; seed=1 there, seed=2 here",
+    ):
+        other.newest()
+
+
+def test_another_network_is_refused(tmp_path):
+    train(tmp_path)
+    model = keras.Sequential([keras.Input([4, 4, 1]), keras.layers.Flatten()])
+    model.add(layers.NormalizedDense(3))
+    model.compile("sgd", losses.MaximumMargin())
+    order = EpochOrder(LABELS, STEPS, 5)
+    with pytest.raises(CheckpointError, match="a checkpoint of another network: "):
+        checkpoints.fit(
+            model, IMAGES, LABELS, order, 9, Checkpoints(tmp_path / "kept"), verbose=0
+        )
+
+
+def test_another_backend_is_refused_and_other_versions_are_told(tmp_path, monkeypatch):
+    with pytest.raises(Enough):
+        train(tmp_path, after(5))
+    here = checkpoints._versions()
+    monkeypatch.setattr(checkpoints, "_versions", lambda: {**here, "keras": "9.9"})
+    with pytest.warns(UserWarning, match="'9.9'.*weights may differ"):
+        train(tmp_path)
+    monkeypatch.setattr(checkpoints, "_versions", lambda: {**here, "backend": "mxnet"})
+    with pytest.raises(CheckpointError, match="Keras's backend .*this is mxnet"):
+        train(tmp_path)
+
+
+def test_a_full_disk_is_told_and_what_was_kept_stays(
+    tmp_path, monkeypatch, undisturbed
+):
+    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    with monkeypatch.context() as patch:
+        save, calls = np.savez, iter(range(9))
+
+        def save_until_full(file, **arrays):
+            if next(calls) == 2:
+                file.write(b"half")
+                raise full
+            save(file, **arrays)
+
+        patch.setattr(np, "savez", save_until_full)
+        with pytest.raises(CheckpointError, match="written .No space left on device"):
+            train(tmp_path)
+    assert len(list((tmp_path / "kept").iterdir())) == 2
+    assert train(tmp_path) == undisturbed
+
+
+def test_weights_that_are_not_finite_take_no_checkpoints_place(tmp_path):
+    class Spoil(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            if epoch == 1:
+                kernel = self.model.layers[-1].kernel
+                kernel.assign(np.full(kernel.shape, np.nan))
+
+    order = EpochOrder(LABELS, STEPS, 5)
+    kept = Checkpoints(tmp_path)
+    with pytest.raises(DivergedError, match="a weight is not finite, at learning rate"):
+        checkpoints.fit(
+            build(), IMAGES, LABELS, order, EPOCHS, kept, [Spoil()], verbose=0
+        )
+    assert [path.name for path in tmp_path.iterdir()] == ["epoch00001-step0000000.npz"]
+    assert all(
+        np.isfinite(array).all()
+        for array in _files.read_arrays(next(tmp_path.iterdir())).values()
+    )
+
+
+def test_clear_removes_what_is_its_own(tmp_path):
+    kept = CheckpointFolder(tmp_path / "kept")
+    kept.write(1, 0, {}, {})
+    assert kept.exists()
+    kept.clear()
+    assert not (tmp_path / "kept").exists() and not kept.exists()
