@@ -115,7 +115,7 @@ class CheckpointFolder:
                 position = facts["epoch"], facts["step"], facts["identity"]
             except (OSError, KeyError, TypeError, ValueError) as error:
                 warnings.warn(
-                    f"A checkpoint is damaged and passed over: {path} ({error})",
+                    f"A damaged checkpoint is passed over, {path.name}: {error}",
                     stacklevel=2,
                 )
                 continue

@@ -41,8 +41,8 @@ def test_stops_at_the_first_step_that_is_not_finite(bad):
     seen = Seen()
     with pytest.raises(
         DivergedError,
-        match=rf"in epoch 0 .*the loss is nan from step {bad} on, at learning rate 0.1. "
-        "The likely cause: a label outside .*, or images that are not finite",
+        match=rf"in epoch 0 .*the loss is nan from step {bad} on, at learning rate 0.1"
+        ". The likely cause: a label outside .*, or images that are not finite",
     ):
         fit(x=x, watchers=[seen])
     assert seen.steps <= bad + 2
@@ -61,7 +61,9 @@ def test_a_rate_that_is_too_large_is_the_cause_later_on():
             self.model.optimizer.learning_rate = 3e38 if epoch else 0.1
 
     plain = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    with pytest.raises(DivergedError, match="in epoch [12].*rate 3e.38.*rate too large"):
+    with pytest.raises(
+        DivergedError, match="in epoch [12].*rate 3e.38.*rate too large"
+    ):
         fit(keras.layers.Dense(2), plain, watchers=[Raise()], epochs=3)
 
 

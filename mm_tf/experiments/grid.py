@@ -30,7 +30,7 @@ from mm_tf.experiments import paper
 from mm_tf.experiments.config import RunConfig
 from mm_tf.experiments.methods import METHODS
 from mm_tf.experiments.results import RunFolder, RunResult
-from mm_tf.experiments.run import run
+from mm_tf.experiments.run import RunFailedError, run
 
 ROOT = "saved_models"
 
@@ -52,7 +52,8 @@ _LONGEST_REASON = 400
 _RUNS_OF_A_PROCESS = 10
 # Begins the line that ends a task; nothing else prints this character.
 _ANSWER = "\x1e"
-_SECONDS_TO_STOP = 10
+# A step, a checkpoint and, at an epoch's end, the test images.
+_SECONDS_TO_STOP = 60
 
 
 def parse_methods(names):
@@ -234,7 +235,8 @@ class Failure:
 def run_grid(configs, console=None, worker=None):
     """Trains the runs that are not there yet, and tells how far it is.
 
-    A run that fails is told and does not stop the others. A folder that holds
+    A run that fails is told and does not stop the others. One that was stopped goes
+    on from its last checkpoint. A folder that holds
     another run is left alone and told, unless its config says `overwrite`. Runs
     of the same flags are never trained again.
 
@@ -272,10 +274,6 @@ def run_grid(configs, console=None, worker=None):
     return results, failures
 
 
-class RunFailedError(Exception):
-    """A run has no result; the message says why, in one line."""
-
-
 class Worker:
     """A process that trains runs, one at a time, and is renewed now and then.
 
@@ -292,7 +290,8 @@ class Worker:
 
     def __exit__(self, kind, *_):
         if kind is not None and self._process is not None:
-            # As by Ctrl-C: a run that has just begun takes its folder away.
+            # As by Ctrl-C: a run writes a checkpoint, and takes its folder away if
+            # it has just begun.
             self._process.send_signal(signal.SIGINT)
         self._stop()
 
@@ -423,7 +422,7 @@ def _name(config):
 
 def _reason(error):
     lines = str(error).strip().splitlines() or [""]
-    is_ours = isinstance(error, ValueError | DatasetUnavailableError)
+    is_ours = isinstance(error, ValueError | DatasetUnavailableError | RunFailedError)
     kind = "" if is_ours else f"{type(error).__name__}: "
     return textwrap.shorten(f"{kind}{lines[0]}", _LONGEST_REASON, placeholder=" ...")
 

@@ -465,7 +465,8 @@ def _summary(runs):
         (
             "Top-1, best epoch (chosen on the test images, so it flatters)",
             [
-                f"{result.best_top1_error:.2f} (epoch\N{NO-BREAK SPACE}{result.best_epoch})"
+                f"{result.best_top1_error:.2f} "
+                f"(epoch\N{NO-BREAK SPACE}{result.best_epoch})"
                 for result in results
             ],
         ),

@@ -25,7 +25,7 @@ __all__ = ["RunConfig", "RunFailedError", "run"]
 
 
 class RunFailedError(RuntimeError):
-    """A run ended without a result, and can go on from its last checkpoint."""
+    """A run has no result; the message says why, and what of it is kept."""
 
 
 def run(config, data=None):

@@ -18,7 +18,6 @@ same line. The same from Python:
 import dataclasses
 import os
 import pathlib
-import shlex
 import sys
 import tempfile
 
@@ -26,7 +25,7 @@ from absl import app, flags
 
 from mm_tf.data import DatasetUnavailableError
 from mm_tf.experiments import config as config_module
-from mm_tf.experiments import grid, paper
+from mm_tf.experiments import grid, paper, stopping
 from mm_tf.experiments import run as run_module
 from mm_tf.experiments.config import RunConfig
 from mm_tf.experiments.methods import METHODS
@@ -197,17 +196,17 @@ def main(argv, values=flags.FLAGS):
         else:
             _check_writable("output_dir", call.root)
             _check_writable("report", call.report.parent)
-            results, failures = grid.run_grid(call.configs)
+            with stopping.Stop():
+                results, failures = grid.run_grid(call.configs)
         _report(results, call, values.best_epoch)
     except (ValueError, DatasetUnavailableError) as error:
         run_module.fail(error)
-    except KeyboardInterrupt:
-        line = shlex.join(["python", "-m", "mm_tf.experiments.table", *sys.argv[1:]])
-        print(
-            "\nmm_tf: Stopped. The runs that are finished stay; to go on:\n" + line,
-            file=sys.stderr,
+    except KeyboardInterrupt as stopped:
+        stopping.leave(
+            stopped,
+            "mm_tf.experiments.table",
+            "The runs that are finished stay, and the one under way has a checkpoint.",
         )
-        sys.exit(130)
     if failures:
         lines = "".join(f"\n  {failure}" for failure in failures)
         print(
