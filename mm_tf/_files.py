@@ -3,6 +3,7 @@
 import contextlib
 import os
 import pathlib
+import stat
 import zipfile
 from collections.abc import Iterator, Mapping
 
@@ -11,6 +12,9 @@ import numpy as np
 # Beyond the files of the largest networks, and far below what fills a memory by a
 # header that lies.
 MOST_BYTES_OF_ARRAYS = 8 * 2**30
+# Of a flagfile, and of a file that tells of a run, be it of 10,000 classes.
+MOST_BYTES_OF_FLAGS = 2**16
+MOST_BYTES_OF_TEXT = 2**26
 
 
 @contextlib.contextmanager
@@ -52,6 +56,27 @@ def sync(path: str | os.PathLike[str]) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def read_text(path: str | os.PathLike[str], most_bytes: int) -> str:
+    """Reads a text file of a bounded size.
+
+    Raises:
+        OSError: It cannot be opened.
+        ValueError: It is no regular file (a device may have no end), larger than
+            `most_bytes`, or no text in UTF-8.
+    """
+    path = pathlib.Path(path)
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise ValueError("it is no file")
+    with path.open("rb") as file:
+        data = file.read(most_bytes + 1)
+    if len(data) > most_bytes:
+        raise ValueError(f"it is larger than {most_bytes:,} bytes")
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError:
+        raise ValueError("it is no text") from None
 
 
 def write_arrays(

@@ -412,12 +412,11 @@ def fit(
 
 
 def _goes_on(checkpoints, epochs):
-    where = f"epoch {checkpoints.epoch}"
-    if checkpoints.step:
-        where += f", step {checkpoints.step}"
     if checkpoints.epoch >= epochs:
-        where = "its end"
-    return f"Goes on from {where}, counted from 0: {checkpoints.folder.path}"
+        return f"Trained to the last epoch before: {checkpoints.folder.path}"
+    step = f", step {checkpoints.step}" if checkpoints.step else ""
+    where = f"epoch {checkpoints.epoch}{step} (counted from 0)"
+    return f"Goes on from {where}: {checkpoints.folder.path}"
 
 
 def _build_rest(model, labels):

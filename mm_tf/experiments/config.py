@@ -12,7 +12,7 @@ import typing
 
 from absl import flags
 
-from mm_tf import _checks
+from mm_tf import _checks, _files
 from mm_tf.data.imbalance import IMBALANCES, class_counts
 from mm_tf.data.sources import DATASETS
 from mm_tf.experiments.methods import METHODS
@@ -363,9 +363,10 @@ def flagfiles_first(arguments):
         if not equals:
             path = rest.pop(0) if rest else ""
         try:
-            pathlib.Path(path).expanduser().read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            reason = getattr(error, "strerror", None) or "it is no text"
+            path_of_file = pathlib.Path(path).expanduser()
+            _files.read_text(path_of_file, _files.MOST_BYTES_OF_FLAGS)
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
             raise ValueError(
                 f"`flagfile` cannot be read ({reason}). Received: flagfile={path!r}"
             ) from None

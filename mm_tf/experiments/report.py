@@ -16,6 +16,7 @@ import base64
 import collections
 import csv
 import dataclasses
+import io
 import os
 import pathlib
 import re
@@ -26,6 +27,7 @@ from typing import Any
 import numpy as np
 from absl import flags
 
+from mm_tf import _files
 from mm_tf.data import DATASETS, DatasetUnavailableError, load
 from mm_tf.experiments import config as config_module
 from mm_tf.experiments import paper
@@ -168,45 +170,7 @@ def _check_result(folder):
         elif folder.is_dir():
             problem = f"and this folder has no {RESULT}:"
         raise ValueError(f"`runs` must be folders of finished runs, {problem} {folder}")
-    result = RunResult.read(folder / RESULT)
-    problem = _problem(result)
-    if problem:
-        raise ValueError(f"{folder / RESULT} holds no result of a run: {problem}")
-    return result
-
-
-def _problem(result):
-    """What is wrong with a result's values, or None: someone may have edited it."""
-    size = len(result.class_names) if isinstance(result.class_names, list) else 0
-    if size < 2 or not all(isinstance(name, str) for name in result.class_names):
-        return "class_names is no list of names"
-    for name, is_right in (
-        ("class_counts", lambda value: type(value) is int and value >= 1),
-        ("per_class_error", lambda value: value is None or _is_number(value)),
-    ):
-        values = getattr(result, name)
-        if not isinstance(values, list) or len(values) != size:
-            return f"{name} is no list of {size}"
-        if not all(map(is_right, values)):
-            return f"{name} holds something that is none"
-    for field in dataclasses.fields(RunResult):
-        value = getattr(result, field.name)
-        if field.type in (float, int) and not _is_number(value):
-            return f"{field.name} is no number"
-        if field.type == float | None and not (value is None or _is_number(value)):
-            return f"{field.name} is neither a number nor null"
-        if field.type is str and not isinstance(value, str):
-            return f"{field.name} is no text"
-    if not isinstance(result.protocol_differences, list):
-        return "protocol_differences is no list"
-    for name in ("hyperparameters", "versions"):
-        if not isinstance(getattr(result, name), dict):
-            return f"{name} is no object"
-    return None
-
-
-def _is_number(value):
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    return RunResult.read(folder / RESULT)
 
 
 def _check_output(output, folders):
@@ -307,7 +271,7 @@ def _read(folder, result):
 
 
 def _read_lines(path):
-    lines = path.read_text(encoding="utf-8").splitlines()
+    lines = _files.read_text(path, _files.MOST_BYTES_OF_FLAGS).splitlines()
     return [line.strip() for line in lines if line.strip()]
 
 
@@ -324,8 +288,8 @@ def _config_of(lines):
 
 
 def _read_history(path):
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
+    text = _files.read_text(path, _files.MOST_BYTES_OF_TEXT)
+    rows = list(csv.DictReader(io.StringIO(text, newline="")))
     if not rows:
         raise ValueError("it has no epochs")
     columns = {
@@ -346,14 +310,8 @@ def _number_or_nan(text):
 
 
 def _read_predictions(path, num_classes):
-    # Without pickles, NumPy's default: a file from elsewhere must not run code.
-    try:
-        with np.load(path) as arrays:
-            labels, predictions = arrays["labels"], arrays["predictions"]
-    except FileNotFoundError:
-        raise
-    except Exception as error:  # A damaged file fails in as many ways as zip has.
-        raise ValueError(error) from None
+    arrays = _files.read_arrays(path)
+    labels, predictions = arrays["labels"], arrays["predictions"]
     for values in (labels, predictions):
         if values.ndim != 1 or values.dtype.kind not in "iu" or not values.size:
             raise ValueError("its arrays are no lists of classes")

@@ -9,6 +9,7 @@ import shutil
 from typing import Any
 
 import filelock
+import pydantic
 
 from mm_tf import _files
 
@@ -78,6 +79,9 @@ class RunResult:
     versions: dict[str, str]
     deterministic: bool | None = None
 
+    # How `read` takes a file, which someone may have edited.
+    __pydantic_config__ = {"strict": True, "allow_inf_nan": False}
+
     def to_json(self):
         """Returns the result as JSON text."""
         return json.dumps(dataclasses.asdict(self), indent=2) + "\n"
@@ -96,11 +100,29 @@ class RunResult:
         if path.is_dir():
             path = path / RESULT
         try:
-            return cls(**json.loads(path.read_text()))
+            text = _files.read_text(path, _files.MOST_BYTES_OF_TEXT)
+            result = pydantic.TypeAdapter(cls).validate_json(text)
+            result._check_lists()
+            return result
         except FileNotFoundError:
             raise ValueError(f"There is no result of a run at {path}.") from None
-        except (OSError, TypeError, ValueError) as error:
-            raise ValueError(f"{path} holds no result of a run: {error}") from None
+        except pydantic.ValidationError as error:
+            first = error.errors()[0]
+            place = ".".join(map(str, first["loc"]))
+            reason = f"{place}: {first['msg']}" if place else first["msg"]
+        except (OSError, ValueError) as error:
+            reason = str(error)
+        raise ValueError(f"{path} holds no result of a run: {reason}")
+
+    def _check_lists(self):
+        size = len(self.class_names)
+        if size < 2:
+            raise ValueError("class_names has fewer than 2")
+        for name in ("class_counts", "per_class_error"):
+            if len(getattr(self, name)) != size:
+                raise ValueError(f"{name} is no list of {size}")
+        if min(self.class_counts) < 1:
+            raise ValueError("class_counts has one below 1")
 
 
 class RunFolder:
@@ -144,8 +166,8 @@ class RunFolder:
             self._check_is_ours(self._replaced, (FLAGS, RESULT))
             if self._config.overwrite or not (self.path / RESULT).exists():
                 return None
-            there = (self.path / FLAGS).read_text()
-        except OSError as error:
+            there = self._read_flags(self.path)
+        except (OSError, UnicodeError) as error:
             raise self.cannot_be("read", error) from None
         differences = self._differences(there)
         if differences:
@@ -154,6 +176,10 @@ class RunFolder:
                 f"--output_dir, or --overwrite. Received: output_dir={self.path}"
             )
         return RunResult.read(self.path)
+
+    @staticmethod
+    def _read_flags(folder):
+        return _files.read_text(folder / FLAGS, _files.MOST_BYTES_OF_FLAGS)
 
     @staticmethod
     def _check_is_ours(path, files):
@@ -234,7 +260,7 @@ class RunFolder:
         try:
             flags = self.incomplete / FLAGS
             if flags.exists():
-                differences = self._differences(flags.read_text())
+                differences = self._differences(self._read_flags(self.incomplete))
                 if not differences:
                     return
                 if not self._config.overwrite:

@@ -50,7 +50,7 @@ def run(config, data=None):
         DatasetUnavailableError: The data set is not there and cannot be
             downloaded.
         RunFailedError: The training diverged, or a file could not be written or
-            read; the message says which, and what is kept.
+            read on the way; the message says which, and what is kept.
 
     Example:
 
@@ -79,7 +79,8 @@ def run(config, data=None):
             result = folder.written_result() or _train(config, data, folder)
             folder.finish(result)
         except OSError as error:
-            raise folder.cannot_be("written", error) from None
+            reason = folder.cannot_be("written", error)
+            raise RunFailedError(f"{reason} {_what_is_kept(folder)}") from None
         finally:
             folder.discard_if_empty()
     return result
@@ -108,9 +109,8 @@ def _what_is_kept(folder):
     if not folder.has_checkpoint:
         return "No checkpoint had been written."
     return (
-        f"The last good checkpoint is kept in {folder.incomplete}: the same flags go "
-        "on from there. Other flags need another --output_dir, or --overwrite to "
-        "discard it."
+        f"The last good checkpoint is kept in {folder.incomplete}, from which the same "
+        "flags go on (other flags: another --output_dir, or --overwrite to discard it)."
     )
 
 

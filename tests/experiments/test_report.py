@@ -136,7 +136,7 @@ def test_one_run_with_all_its_numbers(run):
     page = Page(path)
     for number in (
         f"{result.top1_error:.2f}",
-        f"{result.best_top1_error:.2f} (epoch\N{NO-BREAK SPACE}3)",
+        f"{result.best_top1_error:.2f} (epoch 3)",
         f"{result.balanced_error:.2f}",
         "12.34",
         "45.67",
@@ -312,7 +312,10 @@ WRONG = {
     "no such folder": (["none"], "there is none at"),
     "a folder that is no run": (["empty"], "has no result.json"),
     "a run that has not finished": (["unfinished"], "has not finished"),
-    "a result that was edited": (["words"], "top1_error is no number"),
+    "a result that was edited": (
+        ["words"],
+        "top1_error: Input should be a valid number",
+    ),
     "lists of two lengths": (["names"], "class_counts is no list of 2"),
     "two settings": (["a", "other", "--output=x"], "digits_lt5"),
     "the same twice": (["a", "./a", "--output=x"], "twice"),

@@ -6,6 +6,7 @@ import json
 import os
 import pathlib
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -321,6 +322,47 @@ def test_a_run_that_diverges_keeps_its_last_good_checkpoint(tmp_path):
     ):
         run(config)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A folder on a disk of its own, and a function that changes the disk."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+
+    def mount(*options):
+        return subprocess.run(["mount", *options], capture_output=True).returncode
+
+    if not shutil.which("mount") or mount(
+        "-t", "tmpfs", "-o", "size=1500k", "tmpfs", folder
+    ):
+        pytest.skip("a disk of its own needs `mount`, and the right to use it")
+    yield folder, lambda options: mount("-o", f"remount,{options}", folder)
+    subprocess.run(["umount", folder])
+
+
+def test_a_full_disk_and_a_read_only_one_cost_nothing(small_disk, tmp_path):
+    folder, change = small_disk
+    arguments = dict(**TINY, epochs=4, method="mm")
+    config = RunConfig(**arguments, output_dir=str(folder / "run"))
+    with pytest.raises(
+        RunFailedError,
+        match="checkpoint cannot be written .No space left on device.*is kept in",
+    ):
+        run(config)
+    assert not change("ro")
+    with pytest.raises(ValueError, match="cannot be written .Read-only file system"):
+        run(config)
+    assert not change("rw,size=2000k")
+    (folder / "other").write_bytes(bytes(400_000))
+    # Room for the checkpoints, but not for the model beside them.
+    with pytest.raises(RunFailedError, match="written .No space left.*is kept in"):
+        run(config)
+    (folder / "other").unlink()
+    assert not change("size=9m")
+    run(config)
+    run(RunConfig(**arguments, output_dir=str(tmp_path / "run")))
+    assert seen(folder / "run") == seen(tmp_path / "run")
 
 
 def test_keras_is_as_before_a_run(tmp_path):

@@ -1,5 +1,6 @@
 """The command that fills the table: its flags, what it trains, what it leaves."""
 
+import dataclasses
 import json
 import os
 import pathlib
@@ -7,6 +8,7 @@ import subprocess
 import sys
 import time
 
+import made_up
 import pytest
 from absl import flags
 from flag_parsing import parse
@@ -57,10 +59,10 @@ class FakeWorker:
         if (config.method, config.seed) in self.failing:
             raise grid.RunFailedError("out of memory")
         folder = RunFolder(config)
-        folder.prepare()
-        fields = {name: None for name in RunResult.__dataclass_fields__}
-        found = RunResult(**{**fields, **_of(config)})
-        folder.finish(found)
+        found = dataclasses.replace(made_up.RESULT, **_of(config))
+        with folder.locked():
+            folder.prepare()
+            folder.finish(found)
         self.trained.append((config.method, config.seed))
         return found
 
