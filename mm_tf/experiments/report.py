@@ -248,7 +248,7 @@ def _read(folder, result):
             return read(folder / name)
         except FileNotFoundError:
             missing.append(f"{name} is missing")
-        except (OSError, ValueError, KeyError, flags.Error, EOFError) as error:
+        except (OSError, ValueError, KeyError, flags.Error, csv.Error) as error:
             reason = (str(error).splitlines() or [type(error).__name__])[0]
             missing.append(f"{name} cannot be read: {reason}")
         return None
