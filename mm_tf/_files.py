@@ -43,6 +43,17 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
     sync(path.parent)
 
 
+def remove_unfinished(folder: str | os.PathLike[str], name: str = "*") -> None:
+    """Removes what `whole_file` left of a process that was killed.
+
+    Args:
+        folder: A folder into which no other process writes files of that name.
+        name: The name of the file that was being written; `*` for any.
+    """
+    for path in pathlib.Path(folder).glob(f".*.incomplete.{name}"):
+        path.unlink(missing_ok=True)
+
+
 def write_text(path: str | os.PathLike[str], text: str) -> None:
     """Writes a text file, whole or not at all."""
     with whole_file(path) as unfinished:

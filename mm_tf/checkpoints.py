@@ -87,8 +87,9 @@ class CheckpointFolder:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             _files.write_arrays(path, {**arrays, _FACTS: text})
-            for old in [*self._paths()[_KEPT:], *self._unfinished()]:
+            for old in self._paths()[_KEPT:]:
                 old.unlink()
+            _files.remove_unfinished(self.path)
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or error
             raise CheckpointError(
@@ -135,7 +136,8 @@ class CheckpointFolder:
     def clear(self):
         """Removes all checkpoints, what was left of one, and the folder."""
         if self.path.is_dir():
-            for path in [*self._paths(), *self._unfinished()]:
+            _files.remove_unfinished(self.path)
+            for path in self._paths():
                 path.unlink(missing_ok=True)
             self.path.rmdir()
 
@@ -148,10 +150,6 @@ class CheckpointFolder:
                 if match:
                     found.append((int(match[1]), int(match[2]), path))
         return [path for *_, path in sorted(found, reverse=True)]
-
-    def _unfinished(self):
-        """What was being written when a training was killed."""
-        return self.path.glob(".*.incomplete.epoch*.npz")
 
     def _check_identity(self, path, there):
         here = self.identity

@@ -34,6 +34,20 @@ def test_what_stands_there_stays_if_writing_fails(tmp_path):
     assert path.read_text() == "new"
 
 
+def test_what_a_killed_process_left_is_removed_by_name(tmp_path):
+    left = [".7.incomplete.a.csv", ".8.incomplete.a.csv", ".7.incomplete.b.csv"]
+    for name in [*left, "a.csv", ".incomplete"]:
+        (tmp_path / name).write_text("half")
+    _files.remove_unfinished(tmp_path, "a.csv")
+    assert {path.name for path in tmp_path.iterdir()} == {
+        ".7.incomplete.b.csv",
+        "a.csv",
+        ".incomplete",
+    }
+    _files.remove_unfinished(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"a.csv", ".incomplete"}
+
+
 def test_arrays_come_back_as_they_were(tmp_path):
     _files.write_arrays(tmp_path / "a.npz", ARRAYS)
     there = _files.read_arrays(tmp_path / "a.npz")

@@ -27,6 +27,8 @@ _DEPENDS_ON = (
     "momentum",
     "l2",
     "augment",
+    "jit",
+    "deterministic",
     "seed",
 )
 
@@ -101,6 +103,7 @@ def _waiting_for(path):
 
 def _pretrain(config, backbone, images, path, facts, verbose, stop):
     print(f"Pre-training on rotations, {facts['epochs']} epochs")
+    _files.remove_unfinished(path.parent, path.name)
     folder = CheckpointFolder(path.with_name(path.name + ".incomplete"), facts)
     pretrain_rotation(
         backbone,

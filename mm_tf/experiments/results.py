@@ -258,6 +258,7 @@ class RunFolder:
                 flags.
         """
         try:
+            _files.remove_unfinished(self.incomplete)
             flags = self.incomplete / FLAGS
             if flags.exists():
                 differences = self._differences(self._read_flags(self.incomplete))

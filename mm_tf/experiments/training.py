@@ -131,6 +131,12 @@ def train(config, data, folder, stop=lambda: None):
         The `RunResult`.
     """
     with determinism.computing(config.deterministic) as is_deterministic:
+        if is_deterministic and config.jit and keras.backend.backend() == "tensorflow":
+            raise ValueError(
+                "`jit` must not be True where TensorFlow computes repeatably, as Keras "
+                "does not compile there: give --nodeterministic with it. "
+                f"Received: jit={config.jit}, deterministic={config.deterministic}"
+            )
         return _train(config, data, folder, stop, is_deterministic)
 
 
