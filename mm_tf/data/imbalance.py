@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from mm_tf._checks import check_integer, check_number
+from mm_tf._checks import check_choice, check_integer, check_number
 from mm_tf.data._checks import check_integers
 
 # Beyond it not every whole number is a float, and the formulas would lie.
@@ -156,11 +156,7 @@ def class_counts(
     >>> class_counts("step", 500, 4, ratio=10).tolist()
     [500, 500, 50, 50]
     """
-    if imbalance not in IMBALANCES:
-        raise ValueError(
-            f"`imbalance` must be one of {', '.join(map(repr, IMBALANCES))}. "
-            f"Received: imbalance={imbalance!r}"
-        )
+    check_choice("imbalance", imbalance, IMBALANCES)
     return IMBALANCES[imbalance](n_max, num_classes, ratio)
 
 
