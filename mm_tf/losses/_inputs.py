@@ -50,13 +50,7 @@ def prepare(y_true, y_pred):
         )
     num_classes = outputs.shape[-1]
     labels, is_valid = prepare_labels(y_true, num_classes)
-    if None not in (labels.shape[0], outputs.shape[0]) and (
-        labels.shape[0] != outputs.shape[0]
-    ):
-        raise ValueError(
-            "`y_true` and `y_pred` must have as many rows as each other. Received: "
-            f"y_true with {labels.shape[0]}, y_pred with {outputs.shape[0]}"
-        )
+    check_rows(labels, outputs)
     is_target = ops.one_hot(labels, num_classes, dtype="bool")
     return Inputs(labels, outputs, is_valid, is_target)
 
@@ -79,6 +73,16 @@ def to_tensor(name, values):
                 f"Received: {name}={values!r}"
             )
     return ops.convert_to_tensor(values)
+
+
+def check_rows(labels, outputs):
+    """Raises a ValueError unless there is a label for each row of the outputs."""
+    rows = (labels.shape[0], outputs.shape[0])
+    if None not in rows and rows[0] != rows[1]:
+        raise ValueError(
+            "`y_true` and `y_pred` must have as many rows as each other. "
+            f"Received: y_true with {rows[0]}, y_pred with {rows[1]}"
+        )
 
 
 def check_sample_weight(sample_weight, y_pred):
@@ -196,12 +200,12 @@ def _check_visible_labels(y_true, num_classes):
         bad = (labels < 0) | (labels >= num_classes) | (labels != np.floor(labels))
     except TypeError:
         raise ValueError(
-            f"`y_true` must be integer labels. Received: dtype={labels.dtype}"
+            f"`y_true` must be integer labels. Received: y_true of dtype {labels.dtype}"
         ) from None
     if bad.any():
         raise ValueError(
             f"`y_true` must be whole numbers in [0, {num_classes}), K being the last "
-            f"axis of `y_pred`. Received: {labels[bad].flat[0]}"
+            f"axis of `y_pred`. Received: y_true with {labels[bad].flat[0]} in it"
         )
 
 

@@ -128,7 +128,14 @@ class ClassWeighted(PerExampleLoss):
     def __call__(self, y_true, y_pred, sample_weight=None):
         y_true = _inputs.to_tensor("y_true", y_true)
         y_pred = _inputs.to_tensor("y_pred", y_pred)
+        if len(y_pred.shape) != 2 or y_pred.shape[-1] != self.num_classes:
+            raise ValueError(
+                "`y_pred` must have the shape [N, K], an output for each of the "
+                f"{self.num_classes} classes. "
+                f"Received: y_pred.shape={tuple(y_pred.shape)}"
+            )
         labels, is_valid = _inputs.prepare_labels(y_true, self.num_classes)
+        _inputs.check_rows(labels, y_pred)
         weights = ops.take(self._class_weights, labels, axis=0)
         weights = ops.where(is_valid, weights, float("nan"))
         if sample_weight is not None:
@@ -140,12 +147,6 @@ class ClassWeighted(PerExampleLoss):
         return super().__call__(y_true, y_pred, sample_weight=weights)
 
     def call(self, y_true, y_pred):
-        if len(y_pred.shape) != 2 or y_pred.shape[-1] != self.num_classes:
-            raise ValueError(
-                "`y_pred` must have the shape [N, K], an output for each of the "
-                f"{self.num_classes} classes. "
-                f"Received: y_pred.shape={tuple(y_pred.shape)}"
-            )
         return self.loss.call(y_true, y_pred)
 
     def get_config(self):
