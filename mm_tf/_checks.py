@@ -21,10 +21,8 @@ def check_number(name, value, *, low=-math.inf, high=math.inf, low_allowed=True)
         expected = "a finite number"
     if high != math.inf:
         expected += f" and <= {high:g}"
-    is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
     if (
-        not is_number
-        or not math.isfinite(value)
+        not _is_finite_number(value)
         or not low <= value <= high
         or (value == low and not low_allowed)
     ):
@@ -32,14 +30,53 @@ def check_number(name, value, *, low=-math.inf, high=math.inf, low_allowed=True)
     return float(value)
 
 
-def check_integer(name, value, *, low):
-    """Returns `value` as an int of at least `low`, or raises a ValueError."""
+def _is_finite_number(value):
+    if not isinstance(value, numbers.Real) or isinstance(value, bool):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # An integer that no float can hold.
+        return False
+
+
+def check_integer(name, value, *, low, high=None):
+    """Returns `value` as an int from `low` to `high`, or raises a ValueError."""
     is_integer = isinstance(value, numbers.Integral) and not isinstance(value, bool)
-    if not is_integer or value < low:
-        raise ValueError(
-            f"`{name}` must be an integer >= {low}. Received: {name}={value!r}"
-        )
+    if not is_integer or value < low or (high is not None and value > high):
+        expected = f"an integer >= {low}"
+        if high is not None:
+            expected += f" and <= {high}"
+        raise ValueError(f"`{name}` must be {expected}. Received: {name}={value!r}")
     return int(value)
+
+
+def check_bool(name, value):
+    """Returns `value` if it is True or False, or raises a ValueError."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise ValueError(f"`{name}` must be True or False. Received: {name}={value!r}")
+    return bool(value)
+
+
+def check_choice(name, value, choices):
+    """Returns `value` if it is one of the strings `choices`, or raises a ValueError."""
+    if not isinstance(value, str) or value not in choices:
+        raise ValueError(
+            f"`{name}` must be one of {', '.join(map(repr, choices))}. "
+            f"Received: {name}={value!r}"
+        )
+    return value
+
+
+def as_numbers(values):
+    """Returns `values` as a float64 array, or None where they are no numbers.
+
+    Strings, bools and complex numbers are none, though NumPy would convert them.
+    """
+    try:
+        array = np.asarray(values)
+    except Exception:  # Ragged lists, tensors of another device, ...
+        return None
+    return array.astype("float64") if array.dtype.kind in "iuf" else None
 
 
 def check_class_counts(class_counts, name="class_counts"):
@@ -52,12 +89,10 @@ def check_class_counts(class_counts, name="class_counts"):
     Raises:
         ValueError: `class_counts` is no list of at least two whole numbers >= 1.
     """
-    try:
-        counts = np.asarray(class_counts, dtype="float64")
-    except (TypeError, ValueError):
-        counts = np.empty(0)
+    counts = as_numbers(class_counts)
     if (
-        counts.ndim != 1
+        counts is None
+        or counts.ndim != 1
         or counts.size < 2
         or not np.all(np.isfinite(counts))
         or np.any(counts < 1)

@@ -37,10 +37,7 @@ def shot_group(class_counts, group):
     [False  True  True False]
     """
     counts = _checks.check_class_counts(class_counts)
-    if group not in SHOT_GROUPS:
-        raise ValueError(
-            f"`group` must be one of {tuple(SHOT_GROUPS)}. Received: group={group!r}"
-        )
+    _checks.check_choice("group", group, SHOT_GROUPS)
     low, high = SHOT_GROUPS[group]
     return (counts >= low) & (counts <= high)
 
@@ -51,10 +48,14 @@ def per_class_error(labels, predictions, num_classes):
     Args:
         labels: Integer labels, [N].
         predictions: Predicted classes, [N].
-        num_classes: The number of classes K.
+        num_classes: The number of classes K, >= 1.
 
     Returns:
         float64 array [K], in %; NaN for a class without images.
+
+    Raises:
+        ValueError: Labels or predictions are no whole numbers in [0, K), there are
+            none, or there are not as many of the ones as of the others.
 
     Example:
 
@@ -64,6 +65,14 @@ def per_class_error(labels, predictions, num_classes):
     """
     from sklearn.metrics import recall_score
 
+    num_classes = _checks.check_integer("num_classes", num_classes, low=1)
+    labels = _checked_classes("labels", labels, num_classes)
+    predictions = _checked_classes("predictions", predictions, num_classes)
+    if len(labels) != len(predictions):
+        raise ValueError(
+            f"`predictions` must hold a class for each of the {len(labels)} labels. "
+            f"Received: {len(predictions)} predictions"
+        )
     recall = recall_score(
         labels,
         predictions,
@@ -74,6 +83,21 @@ def per_class_error(labels, predictions, num_classes):
     return 100.0 * (1.0 - recall)
 
 
+def _checked_classes(name, classes, num_classes):
+    array = _checks.as_numbers(classes)
+    if array is None or array.ndim != 1 or not array.size:
+        raise ValueError(
+            f"`{name}` must be integers [N], N >= 1. Received: {name}={classes!r}"
+        )
+    wrong = (array < 0) | (array >= num_classes) | (array != np.floor(array))
+    if wrong.any():
+        raise ValueError(
+            f"`{name}` must be whole numbers in [0, {num_classes}). "
+            f"Received: {name} with {array[wrong][0]:g} in it"
+        )
+    return array.astype("int64")
+
+
 def mean_error(errors, classes=None):
     """Returns the mean of per-class errors over some classes, None over none.
 
@@ -81,14 +105,25 @@ def mean_error(errors, classes=None):
         errors: Per-class errors in %, [K]; NaN for a class without images.
         classes: bool [K], which classes count; all by default.
 
+    Raises:
+        ValueError: `errors` or `classes` is not as described.
+
     Example:
 
     >>> import mm_tf
     >>> mm_tf.metrics.mean_error([10.0, 30.0])
     20.0
     """
-    errors = np.asarray(errors, dtype="float64")
+    values = _checks.as_numbers(errors)
+    if values is None or values.ndim != 1:
+        raise ValueError(f"`errors` must be numbers [K]. Received: errors={errors!r}")
     if classes is not None:
-        errors = errors[classes]
-    errors = errors[~np.isnan(errors)]
-    return float(errors.mean()) if errors.size else None
+        chosen = np.asarray(classes)
+        if chosen.dtype != bool or chosen.shape != values.shape:
+            raise ValueError(
+                f"`classes` must be True or False for each of the {len(values)} "
+                f"errors. Received: classes={classes!r}"
+            )
+        values = values[chosen]
+    values = values[~np.isnan(values)]
+    return float(values.mean()) if values.size else None

@@ -8,6 +8,9 @@ from mm_tf import _checks
 # As in PyTorch's `normalize`: a vector shorter than this is not stretched to 1.
 _SMALLEST_NORM = 1e-12
 
+# Keras keeps seeds as uint32.
+_LARGEST_SEED = 2**32 - 1
+
 
 @keras.saving.register_keras_serializable("mm_tf")
 class NormalizedDense(keras.layers.Layer):
@@ -29,8 +32,8 @@ class NormalizedDense(keras.layers.Layer):
     vector of zeros has the cosine 0 with all classes.
 
     Raises:
-        ValueError: `units` is no integer >= 1, or the inputs' last axis has no
-            known size.
+        ValueError: `units` is no integer >= 1, `kernel_initializer` is none that
+            Keras knows, or the inputs' last axis has no known size.
 
     Example:
 
@@ -52,12 +55,18 @@ class NormalizedDense(keras.layers.Layer):
             kernel_initializer = keras.initializers.VarianceScaling(
                 scale=1.0, mode="fan_in", distribution="untruncated_normal"
             )
-        self.kernel_initializer = keras.initializers.get(kernel_initializer)
+        try:
+            self.kernel_initializer = keras.initializers.get(kernel_initializer)
+        except ValueError:
+            raise ValueError(
+                "`kernel_initializer` must be an initializer of Keras or its name. "
+                f"Received: kernel_initializer={kernel_initializer!r}"
+            ) from None
 
     def build(self, input_shape):
-        if input_shape[-1] is None:
+        if not input_shape or not input_shape[-1]:
             raise ValueError(
-                "The last axis of the inputs must have a known size. "
+                "The inputs must have a last axis of a known size >= 1. "
                 f"Received: input_shape={tuple(input_shape)}"
             )
         self.kernel = self.add_weight(
@@ -109,14 +118,15 @@ class RandomPaddedCrop(keras.layers.Layer):
 
     Args:
         padding: Pixels added on every side, >= 0.
-        seed: An integer, for the same crops in every run; None for others.
+        seed: An integer >= 0, for the same crops in every run; None for others.
         **kwargs: As for `keras.layers.Layer`.
 
     Input and output shape: [N, height, width, channels], the values unchanged in
     dtype and range.
 
     Raises:
-        ValueError: `padding` is no integer >= 0.
+        ValueError: `padding` or `seed` is no integer >= 0, or the inputs are no
+            images of a known size.
 
     Example:
 
@@ -134,8 +144,18 @@ class RandomPaddedCrop(keras.layers.Layer):
     def __init__(self, padding=4, seed=None, **kwargs):
         super().__init__(autocast=False, **kwargs)
         self.padding = _checks.check_integer("padding", padding, low=0)
+        if seed is not None:
+            seed = _checks.check_integer("seed", seed, low=0, high=_LARGEST_SEED)
         self.seed = seed
         self.seed_generator = keras.random.SeedGenerator(seed)
+        self.input_spec = keras.layers.InputSpec(ndim=4)
+
+    def build(self, input_shape):
+        if None in input_shape[1:]:
+            raise ValueError(
+                "Images must have a known size to be cropped. "
+                f"Received: input_shape={tuple(input_shape)}"
+            )
         self.built = True
 
     def call(self, images, training=False):
@@ -199,8 +219,14 @@ class PaddedShortcut(keras.layers.Layer):
     def __init__(self, filters, **kwargs):
         super().__init__(**kwargs)
         self.filters = _checks.check_integer("filters", filters, low=1)
+        self.input_spec = keras.layers.InputSpec(ndim=4)
 
     def build(self, input_shape):
+        if input_shape[-1] is None:
+            raise ValueError(
+                "The inputs must have a known number of channels. "
+                f"Received: input_shape={tuple(input_shape)}"
+            )
         if input_shape[-1] > self.filters:
             raise ValueError(
                 f"`filters` must be at least the {input_shape[-1]} channels of the "

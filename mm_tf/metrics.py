@@ -5,6 +5,7 @@ from keras import ops
 
 from mm_tf import _checks
 from mm_tf.class_errors import SHOT_GROUPS, mean_error, per_class_error, shot_group
+from mm_tf.losses import _inputs
 
 __all__ = [
     "SHOT_GROUPS",
@@ -29,19 +30,21 @@ class _PerClassAccuracy(keras.metrics.Metric):
         return self.add_variable((self.num_classes,), initializer="zeros", name=name)
 
     def update_state(self, y_true, y_pred, sample_weight=None):
-        labels = ops.cast(ops.convert_to_tensor(y_true), "int32")
-        if len(labels.shape) == 2 and labels.shape[-1] == 1:
-            labels = ops.squeeze(labels, axis=-1)
-        if len(labels.shape) != 1:
+        labels, outputs, is_valid, is_target = _inputs.prepare(y_true, y_pred)
+        if outputs.shape[-1] != self.num_classes:
             raise ValueError(
-                "`y_true` must be integer labels of the shape [N] or [N, 1]. "
-                f"Received: y_true.shape={tuple(labels.shape)}"
+                "`y_pred` must have the shape [N, K], an output for each of the "
+                f"{self.num_classes} classes. "
+                f"Received: y_pred.shape={tuple(outputs.shape)}"
             )
-        is_right = ops.cast(ops.argmax(y_pred, axis=-1) == labels, self.dtype)
-        seen = ops.one_hot(labels, self.num_classes, dtype=self.dtype)
+        guesses = ops.cast(ops.argmax(outputs, axis=-1), "int32")
+        is_right = ops.cast(guesses == labels, self.dtype)
+        # A label outside counts nowhere, where it cannot be seen and told.
+        is_counted = ops.logical_and(is_target, ops.expand_dims(is_valid, axis=-1))
+        seen = ops.cast(is_counted, self.dtype)
         if sample_weight is not None:
-            weights = ops.cast(ops.reshape(sample_weight, (-1, 1)), self.dtype)
-            seen = seen * weights
+            weights = _inputs.check_sample_weight(sample_weight, outputs)
+            seen = seen * ops.cast(ops.reshape(weights, (-1, 1)), self.dtype)
         right = seen * ops.expand_dims(is_right, axis=-1)
         self._seen.assign_add(ops.sum(seen, axis=0))
         self._right.assign_add(ops.sum(right, axis=0))
@@ -66,6 +69,11 @@ class BalancedAccuracy(_PerClassAccuracy):
 
     Labels are integers [N], outputs [N, K]. The result is in [0, 1]; classes of
     which no image was seen do not count.
+
+    Raises:
+        ValueError: `num_classes` is no integer >= 2. Updated: labels, outputs or
+            sample weights do not fit, or a label that can be seen is no whole
+            number in [0, K).
 
     Example:
 
@@ -101,6 +109,7 @@ class ShotAccuracy(_PerClassAccuracy):
 
     Raises:
         ValueError: An argument is not as described, or no class is in the group.
+            Updated: as `BalancedAccuracy`.
 
     Example:
 
@@ -116,7 +125,7 @@ class ShotAccuracy(_PerClassAccuracy):
         if not classes.any():
             raise ValueError(
                 f"No class is {group}-shot, so there is no accuracy to take the mean "
-                f"of. Received: class_counts={list(class_counts)!r}, group={group!r}"
+                f"of. Received: class_counts={class_counts!r}, group={group!r}"
             )
         super().__init__(len(classes), name or f"{group}_shot_accuracy", dtype)
         self.class_counts = [int(count) for count in class_counts]

@@ -49,8 +49,8 @@ def resnet_cifar(
         std: Per-channel standard deviation, likewise (0.5 otherwise).
         crop_padding: Pixels of black on every side before a crop in training.
         horizontal_flip: Whether images are mirrored at random in training.
-        seed: An integer, for the same initial weights, crops and flips in every
-            run; None for others.
+        seed: An integer >= 0, for the same initial weights, crops and flips in
+            every run; None for others.
         name: The model's name, `resnet<depth>` by default.
 
     Returns:
@@ -72,22 +72,21 @@ def resnet_cifar(
     section 4.2; with a linear head of 10 classes and depth 32 it has the 464,154
     parameters of the code of Cao et al. 2019.
     """
-    _checks.check_integer("num_classes", num_classes, low=2)
-    _checks.check_integer("depth", depth, low=8)
+    num_classes = _checks.check_integer("num_classes", num_classes, low=2)
+    depth = _checks.check_integer("depth", depth, low=8)
     if depth % 6 != 2:
         raise ValueError(
             "`depth` must be 6 n + 2: 8, 20, 32, 44, 56, 110 ... "
             f"Received: depth={depth!r}"
         )
-    if head not in HEADS:
-        raise ValueError(f"`head` must be one of {HEADS}. Received: head={head!r}")
-    if len(input_shape) != 3 or not all(
-        isinstance(size, int) and size >= 1 for size in input_shape
-    ):
-        raise ValueError(
-            "`input_shape` must be (height, width, channels), integers >= 1. "
-            f"Received: input_shape={input_shape!r}"
-        )
+    _checks.check_choice("head", head, HEADS)
+    input_shape = _checked_shape(input_shape)
+    _checks.check_bool("preprocess", preprocess)
+    mean, std = _checked_statistics(mean, std, channels=input_shape[-1])
+    _checks.check_integer("crop_padding", crop_padding, low=0)
+    _checks.check_bool("horizontal_flip", horizontal_flip)
+    if seed is not None:
+        _checks.check_integer("seed", seed, low=0)
     seeds = _Seeds(seed)
     inputs = keras.Input(input_shape, name="images")
     x = inputs
@@ -104,6 +103,28 @@ def resnet_cifar(
     x = keras.layers.GlobalAveragePooling2D(name="features")(x)
     outputs = _head(x, num_classes, head, seeds)
     return keras.Model(inputs, outputs, name=name or f"resnet{depth}")
+
+
+def _checked_shape(input_shape):
+    try:
+        return tuple(
+            _checks.check_integer("size", size, low=1)
+            for _, size in zip("hwc", input_shape, strict=True)
+        )
+    except (TypeError, ValueError):
+        raise ValueError(
+            "`input_shape` must be (height, width, channels), integers >= 1. "
+            f"Received: input_shape={input_shape!r}"
+        ) from None
+
+
+def _checked_statistics(mean, std, channels):
+    is_color = channels == 3
+    mean = _per_channel("mean", mean, CIFAR_MEAN if is_color else 0.5, channels)
+    checked = _per_channel("std", std, CIFAR_STD if is_color else 0.5, channels)
+    if np.any(checked <= 0):
+        raise ValueError(f"`std` must be positive. Received: std={std!r}")
+    return mean, checked
 
 
 class _Seeds:
@@ -126,26 +147,23 @@ def _augment(x, crop_padding, horizontal_flip, seeds):
 
 
 def _normalize(x, mean, std):
-    channels = x.shape[-1]
-    is_color = channels == 3
-    mean = _per_channel("mean", mean, CIFAR_MEAN if is_color else 0.5, channels)
-    std = _per_channel("std", std, CIFAR_STD if is_color else 0.5, channels)
-    if np.any(std <= 0):
-        raise ValueError(f"`std` must be positive. Received: std={std.tolist()}")
     return keras.layers.Rescaling(
         scale=(1 / (255 * std)).tolist(), offset=(-mean / std).tolist(), name="rescale"
     )(x)
 
 
 def _per_channel(name, values, default, channels):
-    values = default if values is None else values
-    try:
-        return np.broadcast_to(np.asarray(values, "float64"), (channels,))
-    except ValueError:
+    numbers = _checks.as_numbers(default if values is None else values)
+    if (
+        numbers is None
+        or numbers.shape not in ((), (1,), (channels,))
+        or not np.all(np.isfinite(numbers))
+    ):
         raise ValueError(
-            f"`{name}` must be a number or {channels} numbers, one a channel. "
+            f"`{name}` must be a finite number or {channels}, one a channel. "
             f"Received: {name}={values!r}"
-        ) from None
+        )
+    return np.broadcast_to(numbers, (channels,))
 
 
 def _block(x, filters, strides, name, seeds):

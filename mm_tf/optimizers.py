@@ -19,7 +19,7 @@ class SGD(keras.optimizers.SGD):
     rate takes some steps to act.
 
     Args:
-        learning_rate: A number > 0 or a Keras schedule.
+        learning_rate: A number >= 0 or a Keras schedule.
         momentum: In [0, 1].
         l2: The lambda above, >= 0: half of it times the squared norm of all
             trainable variables is what is added to the loss, but for those of
@@ -30,7 +30,7 @@ class SGD(keras.optimizers.SGD):
             for `weight_decay`.
 
     Raises:
-        ValueError: `l2` is negative, or `weight_decay` is given.
+        ValueError: An argument is outside its range, or `weight_decay` is given.
 
     Example:
 
@@ -60,10 +60,15 @@ class SGD(keras.optimizers.SGD):
                 "`weight_decay` is Keras's decoupled decay, another algorithm; use "
                 f"`l2`. Received: weight_decay={kwargs['weight_decay']!r}"
             )
+        # Keras allows a function of the step as well.
+        if not callable(learning_rate):
+            learning_rate = _checks.check_number(
+                "learning_rate", learning_rate, low=0.0
+            )
         super().__init__(
             learning_rate=learning_rate,
-            momentum=momentum,
-            nesterov=nesterov,
+            momentum=_checks.check_number("momentum", momentum, low=0.0, high=1.0),
+            nesterov=_checks.check_bool("nesterov", nesterov),
             name=name,
             **kwargs,
         )

@@ -170,7 +170,7 @@ def test_save_and_load(tmp_path):
         (dict(input_shape=(None, None, 3)), "input_shape"),
         (dict(mean=(0.5, 0.5)), "mean"),
         (dict(std=0.0), "std"),
-        (dict(crop_padding=-1), "padding"),
+        (dict(crop_padding=-1), "crop_padding"),
     ],
 )
 def test_wrong_arguments(arguments, name):

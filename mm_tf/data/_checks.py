@@ -17,15 +17,22 @@ def check_integers(name: str, values: Any, *, low: int) -> np.ndarray:
         ValueError: If they are not one-dimensional integers of at least `low`,
             or if there are none.
     """
-    array = np.asarray(values)
     expected = f"a one-dimensional array, not empty, of integers >= {low}"
+    try:
+        array = np.asarray(values)
+    except Exception:  # Lists of different lengths, tensors of another device, ...
+        raise ValueError(
+            f"`{name}` must be {expected}. Received: {name}={values!r}"
+        ) from None
     if array.ndim != 1 or not len(array) or not np.issubdtype(array.dtype, np.integer):
         raise ValueError(
             f"`{name}` must be {expected}. "
             f"Received: {name} of shape {array.shape} and dtype {array.dtype}"
         )
-    if array.min() < low:
+    # Converted to int64, the largest unsigned ones would be negative.
+    wrong = array[(array < low) | (array > np.iinfo(np.int64).max)]
+    if len(wrong):
         raise ValueError(
-            f"`{name}` must be {expected}. Received: {name} with {array.min()} in it"
+            f"`{name}` must be {expected}. Received: {name} with {wrong.min()} in it"
         )
     return array.astype(np.int64)

@@ -1,13 +1,17 @@
 """Class counts of imbalanced training sets, and the subsets that have them."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
-from mm_tf._checks import check_integer, check_number
+from mm_tf._checks import check_choice, check_integer, check_number
 from mm_tf.data._checks import check_integers
+
+# Beyond it not every whole number is a float, and the formulas would lie.
+_LARGEST_CLASS = 2**53 - 1
 
 
 def long_tailed_counts(n_max: int, num_classes: int, ratio: float) -> np.ndarray:
@@ -47,11 +51,9 @@ def long_tailed_counts(n_max: int, num_classes: int, ratio: float) -> np.ndarray
     """
     n_max, num_classes = _check_sizes(n_max, num_classes)
     ratio = _check_ratio(ratio, n_max)
-    decay = 1 / ratio
-    counts = [int(n_max * decay ** (j / (num_classes - 1))) for j in range(num_classes)]
-    # At ratio = n_max the last class has exactly one image, which rounding can
-    # turn into 0.999... and `int` into none.
-    return np.maximum(np.array(counts, dtype=np.int64), 1)
+    decay, last = 1 / ratio, num_classes - 1
+    counts = [_whole_part(n_max * decay ** (j / last)) for j in range(num_classes)]
+    return np.array(counts, dtype=np.int64)
 
 
 def step_counts(n_max: int, num_classes: int, ratio: float) -> np.ndarray:
@@ -87,7 +89,8 @@ def step_counts(n_max: int, num_classes: int, ratio: float) -> np.ndarray:
     n_max, num_classes = _check_sizes(n_max, num_classes)
     ratio = _check_ratio(ratio, n_max)
     num_large = num_classes // 2
-    counts = [n_max] * num_large + [int(n_max / ratio)] * (num_classes - num_large)
+    small = _whole_part(n_max / ratio)
+    counts = [n_max] * num_large + [small] * (num_classes - num_large)
     return np.array(counts, dtype=np.int64)
 
 
@@ -153,11 +156,7 @@ def class_counts(
     >>> class_counts("step", 500, 4, ratio=10).tolist()
     [500, 500, 50, 50]
     """
-    if imbalance not in IMBALANCES:
-        raise ValueError(
-            f"`imbalance` must be one of {', '.join(map(repr, IMBALANCES))}. "
-            f"Received: imbalance={imbalance!r}"
-        )
+    check_choice("imbalance", imbalance, IMBALANCES)
     return IMBALANCES[imbalance](n_max, num_classes, ratio)
 
 
@@ -218,9 +217,16 @@ def subsample(
 
 def _check_sizes(n_max: Any, num_classes: Any) -> tuple[int, int]:
     return (
-        check_integer("n_max", n_max, low=1),
+        check_integer("n_max", n_max, low=1, high=_LARGEST_CLASS),
         check_integer("num_classes", num_classes, low=2),
     )
+
+
+def _whole_part(value: float) -> int:
+    # A float may fall short of the whole number that was meant: 98 * (1 / 49) is
+    # below 2, and 33 / 1.1 below 30.
+    nearest = round(value)
+    return nearest if math.isclose(value, nearest, rel_tol=1e-12) else int(value)
 
 
 def _check_ratio(ratio: Any, n_max: int) -> float:

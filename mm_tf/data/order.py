@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mm_tf._checks import check_integer
+from mm_tf._checks import as_numbers, check_integer
 from mm_tf.data._checks import check_integers
 
 
@@ -141,14 +141,12 @@ class EpochOrder:
 def _check_class_weights(
     class_weights: Sequence[float] | np.ndarray, labels: np.ndarray
 ) -> np.ndarray:
-    weights = np.asarray(class_weights)
-    is_number = np.issubdtype(weights.dtype, np.number)
-    if weights.ndim != 1 or not is_number or np.iscomplexobj(weights):
+    weights = as_numbers(class_weights)
+    if weights is None or weights.ndim != 1:
         raise ValueError(
             "`class_weights` must be a one-dimensional array of numbers. "
             f"Received: class_weights={class_weights!r}"
         )
-    weights = weights.astype(np.float64)
     if len(weights) <= labels.max():
         raise ValueError(
             "`class_weights` must hold a weight for every class, "
@@ -164,4 +162,6 @@ def _check_class_weights(
             "`class_weights` must be more than 0 for some class that occurs in "
             f"`labels`. Received: class_weights={class_weights!r}"
         )
-    return weights
+    # A power of two, which changes no probability: the sum over all examples of
+    # weights near the largest float would be infinite.
+    return np.ldexp(weights, -np.frexp(weights.max())[1])

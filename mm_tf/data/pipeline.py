@@ -261,8 +261,19 @@ def _prefetch_to_device(dataset: "tf.data.Dataset", device: str) -> "tf.data.Dat
 def _check_examples(
     images: Any, labels: Any, order: EpochOrder
 ) -> tuple[np.ndarray, np.ndarray]:
-    images, labels = np.asarray(images), np.asarray(labels)
+    if not isinstance(order, EpochOrder):
+        raise ValueError(f"`order` must be an `EpochOrder`. Received: order={order!r}")
     check_integers("labels", labels, low=0)
+    labels = np.asarray(labels)
+    try:
+        images = np.asarray(images)
+    except Exception:  # Images of different sizes, for one.
+        images = np.empty((), dtype=object)
+    if images.dtype.kind in "OSU":
+        raise ValueError(
+            "`images` must be an array of numbers, all images of one size. "
+            f"Received: images of shape {images.shape} and dtype {images.dtype}"
+        )
     for name, array in (("images", images), ("labels", labels)):
         if array.ndim == 0 or len(array) != order.num_examples:
             raise ValueError(

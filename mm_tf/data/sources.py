@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from mm_tf._checks import check_choice
+from mm_tf.data._checks import check_integers
 from mm_tf.data.imbalance import subsample
 
 # CIFAR's images are downloaded from here when they are not prepared yet.
@@ -125,9 +127,17 @@ class ImageData:
 
     def __post_init__(self) -> None:
         """Checks that the arrays fit the row of the data set and each other."""
+        _check_is("info", self.info, DatasetInfo, "a `DatasetInfo`")
         for split in ("train", "test"):
             images = getattr(self, f"{split}_images")
             labels = getattr(self, f"{split}_labels")
+            _check_is(f"{split}_images", images, np.ndarray, "a NumPy array")
+            _check_is(f"{split}_labels", labels, np.ndarray, "a NumPy array")
+            if labels.ndim != 1 or labels.dtype != np.int64:
+                raise ValueError(
+                    f"`{split}_labels` must be int64 of shape [N]. "
+                    f"Received: {labels.dtype} of shape {labels.shape}"
+                )
             expected = (len(labels), *self.info.image_shape)
             if images.shape != expected or images.dtype != np.uint8:
                 raise ValueError(
@@ -135,17 +145,29 @@ class ImageData:
                     f"Received: {images.dtype} of shape {images.shape}"
                 )
             in_range = (labels >= 0) & (labels < self.info.num_classes)
-            if labels.ndim != 1 or labels.dtype != np.int64 or not in_range.all():
+            if not in_range.all():
                 raise ValueError(
-                    f"`{split}_labels` must be int64 of shape [N], from 0 to "
-                    f"{self.info.num_classes - 1}. Received: {labels.dtype} of shape "
-                    f"{labels.shape} with the values {np.unique(labels)}"
+                    f"`{split}_labels` must be from 0 to {self.info.num_classes - 1}. "
+                    f"Received: the values {np.unique(labels)}"
                 )
-        if len(self.class_names) != self.info.num_classes:
+        names = self.class_names
+        are_strings = not isinstance(names, str) and _are_strings(names)
+        if not are_strings or len(names) != self.info.num_classes:
             raise ValueError(
                 f"`class_names` must hold {self.info.num_classes} names. "
                 f"Received: class_names={self.class_names!r}"
             )
+
+
+def _check_is(name: str, value: Any, kind: type, expected: str) -> None:
+    if not isinstance(value, kind):
+        raise ValueError(f"`{name}` must be {expected}. Received: {name}={value!r}")
+
+
+def _are_strings(values: Any) -> bool:
+    return isinstance(values, (Sequence, np.ndarray)) and all(
+        isinstance(v, str) for v in values
+    )
 
 
 def load(name: str, data_dir: str | os.PathLike[str] | None = None) -> ImageData:
@@ -186,11 +208,7 @@ def load(name: str, data_dir: str | os.PathLike[str] | None = None) -> ImageData
     >>> data.train_images.shape, data.test_images.shape
     ((1297, 8, 8, 1), (500, 8, 8, 1))
     """
-    if name not in DATASETS:
-        raise ValueError(
-            f"`name` must be one of {', '.join(map(repr, DATASETS))}. "
-            f"Received: name={name!r}"
-        )
+    check_choice("name", name, DATASETS)
     info = DATASETS[name]
     read = _read_digits if name == "digits" else _read_tfds
     (train, test), class_names = read(info, data_dir)
@@ -223,6 +241,8 @@ def imbalanced(
     >>> len(subset.train_labels) == int(counts.sum())
     True
     """
+    _check_is("data", data, ImageData, "an `ImageData`")
+    counts = check_integers("counts", counts, low=1)
     if len(counts) != data.info.num_classes:
         raise ValueError(
             f"`counts` must hold one number for each of {data.info.num_classes} "
@@ -243,6 +263,10 @@ _Splits = tuple[_Split, _Split]
 def _expand(data_dir: str | os.PathLike[str] | None) -> str | None:
     if data_dir is None:
         return None
+    if not isinstance(data_dir, (str, os.PathLike)):
+        raise ValueError(
+            f"`data_dir` must be a path or None. Received: data_dir={data_dir!r}"
+        )
     folder = os.path.expanduser(os.fspath(data_dir))
     if "://" in folder:  # A bucket, which tfds itself can read.
         return folder

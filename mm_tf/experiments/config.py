@@ -6,6 +6,7 @@ is told in well under a second.
 """
 
 import dataclasses
+import fractions
 import functools
 import pathlib
 import typing
@@ -143,7 +144,10 @@ class RunConfig:
     )
     augment: bool = _flag(True, "Random crops, and flips where they make sense.")
     seed: int = _flag(
-        0, "Initial weights, order of the images, crops and flips.", low=0
+        0,
+        "Initial weights, order of the images, crops and flips.",
+        low=0,
+        high=2**32 - 1,  # Keras keeps seeds as uint32.
     )
     backend: str | None = _flag(
         None, "Keras's backend; by default the one Keras chooses.", choices=BACKENDS
@@ -179,10 +183,8 @@ class RunConfig:
                 "`effective_number_beta` must be below 1. Received: "
                 f"effective_number_beta={self.effective_number_beta!r}"
             )
-        if self.output_dir is not None and not self.output_dir.strip():
-            raise ValueError(
-                f"`output_dir` must name a folder. Received: {self.output_dir!r}"
-            )
+        for name in ("data_dir", "output_dir", "pretrained_dir"):
+            _check_folder(name, getattr(self, name))
         (first, _), (second, _) = self.drops
         if first > second:
             raise ValueError(
@@ -272,7 +274,7 @@ class RunConfig:
     def _given_or_in_proportion(self, given, of_paper):
         if given is not None:
             return given
-        return round(of_paper * self.epochs / PAPER_EPOCHS)
+        return round(fractions.Fraction(of_paper * self.epochs, PAPER_EPOCHS))
 
 
 def _kind(field):
@@ -287,7 +289,7 @@ def _checked(field, value):
     if value is None and is_optional:
         return None
     choices, limits = field.metadata["choices"], field.metadata["limits"]
-    if choices and value not in choices:
+    if choices and not (isinstance(value, str) and value in choices):
         raise ValueError(
             f"`{field.name}` must be one of {', '.join(choices)}. "
             f"Received: {field.name}={value!r}"
@@ -302,6 +304,22 @@ def _checked(field, value):
             f"Received: {field.name}={value!r}"
         )
     return value
+
+
+def _check_folder(name, folder):
+    if folder is None:
+        return
+    try:
+        # What flags.txt and the terminal take, and every file system.
+        folder.encode()
+        is_writable = "\0" not in folder and len(folder.splitlines()) == 1
+    except UnicodeEncodeError:
+        is_writable = False
+    if not is_writable or not folder.strip():
+        raise ValueError(
+            f"`{name}` must name a folder, in UTF-8 and on one line. "
+            f"Received: {name}={folder!r}"
+        )
 
 
 _DEFINE: dict[type, typing.Callable] = {

@@ -6,6 +6,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from mm_tf import _checks
+
 
 class Inputs(NamedTuple):
     """Checked inputs of a loss.
@@ -37,7 +39,7 @@ def prepare(y_true, y_pred):
         ValueError: A shape does not fit; or, where values can be seen (outside
             a traced function), a label is no whole number in [0, K).
     """
-    outputs = ops.convert_to_tensor(y_pred)
+    outputs = to_tensor("y_pred", y_pred)
     if keras.backend.standardize_dtype(outputs.dtype) not in ("float32", "float64"):
         # Scaled logits leave the range of float16 and the precision of bfloat16.
         outputs = ops.cast(outputs, "float32")
@@ -48,21 +50,67 @@ def prepare(y_true, y_pred):
         )
     num_classes = outputs.shape[-1]
     labels, is_valid = prepare_labels(y_true, num_classes)
-    if None not in (labels.shape[0], outputs.shape[0]) and (
-        labels.shape[0] != outputs.shape[0]
-    ):
-        raise ValueError(
-            "`y_true` and `y_pred` must have as many rows as each other. Received: "
-            f"y_true with {labels.shape[0]}, y_pred with {outputs.shape[0]}"
-        )
+    check_rows(labels, outputs)
     is_target = ops.one_hot(labels, num_classes, dtype="bool")
     return Inputs(labels, outputs, is_valid, is_target)
+
+
+def to_tensor(name, values):
+    """Returns `values` as a tensor, or raises a ValueError if they are no numbers.
+
+    Each backend has another error for strings, None and ragged lists, from deep
+    inside.
+    """
+    if not (ops.is_tensor(values) or isinstance(values, keras.KerasTensor)):
+        try:
+            array = np.asarray(values)
+        except Exception:  # Lists of different lengths, for one.
+            array = None
+        # Not numbers: complex, bytes, objects, strings, dates.
+        if array is None or array.dtype.kind in "cSOUmM":
+            raise ValueError(
+                f"`{name}` must be an array or a tensor of numbers. "
+                f"Received: {name}={values!r}"
+            )
+    return ops.convert_to_tensor(values)
+
+
+def check_rows(labels, outputs):
+    """Raises a ValueError unless there is a label for each row of the outputs."""
+    rows = (labels.shape[0], outputs.shape[0])
+    if None not in rows and rows[0] != rows[1]:
+        raise ValueError(
+            "`y_true` and `y_pred` must have as many rows as each other. "
+            f"Received: y_true with {rows[0]}, y_pred with {rows[1]}"
+        )
+
+
+def check_sample_weight(sample_weight, y_pred):
+    """Returns `sample_weight` as a tensor that fits a batch of losses [N].
+
+    Args:
+        sample_weight: A number for each example, [N] or [N, 1], or one for all.
+        y_pred: The tensor of outputs, [N, K].
+
+    Raises:
+        ValueError: It has another shape, where shapes are known.
+    """
+    weights = to_tensor("sample_weight", sample_weight)
+    shape, count = tuple(weights.shape), y_pred.shape[:1]
+    is_known = None not in shape and None not in count
+    if is_known and shape not in ((), (*count,), (*count, 1)):
+        raise ValueError(
+            "`sample_weight` must hold a number for each example, [N] or [N, 1], or "
+            f"be one for all. Received: sample_weight.shape={shape}, "
+            f"y_pred.shape={tuple(y_pred.shape)}"
+        )
+    return weights
 
 
 def prepare_labels(y_true, num_classes):
     """Returns (labels int32 [N] clipped to [0, K), whether each was in it)."""
     _check_visible_labels(y_true, num_classes)
-    labels = ops.convert_to_tensor(y_true)
+    labels = to_tensor("y_true", y_true)
     if len(labels.shape) == 2 and labels.shape[-1] == 1:
         labels = ops.squeeze(labels, axis=-1)
     if len(labels.shape) != 1:
@@ -123,18 +171,23 @@ def per_class(values, inputs, name):
         name: What the values are, for the message.
 
     Raises:
-        ValueError: `values` does not hold one number a class.
+        ValueError: `values` does not hold one finite number a class.
     """
-    if np.ndim(values) == 0:
-        return ops.full_like(inputs.outputs[:, 0], values)
     num_classes = inputs.outputs.shape[-1]
-    if len(values) != num_classes:
+    numbers = _checks.as_numbers(values)
+    if (
+        numbers is None
+        or numbers.shape not in ((), (num_classes,))
+        or not np.all(np.isfinite(numbers))
+    ):
         raise ValueError(
-            f"`{name}` must hold one number for each of the {num_classes} classes of "
-            f"`y_pred`. Received: {len(values)} numbers"
+            f"`{name}` must hold one finite number for each of the {num_classes} "
+            f"classes of `y_pred`. Received: {name}={values!r}"
         )
-    values = ops.convert_to_tensor(np.asarray(values), dtype=inputs.outputs.dtype)
-    return ops.take(values, inputs.labels, axis=0)
+    if numbers.ndim == 0:
+        return ops.full_like(inputs.outputs[:, 0], float(numbers))
+    numbers = ops.convert_to_tensor(numbers, dtype=inputs.outputs.dtype)
+    return ops.take(numbers, inputs.labels, axis=0)
 
 
 def _check_visible_labels(y_true, num_classes):
@@ -147,12 +200,12 @@ def _check_visible_labels(y_true, num_classes):
         bad = (labels < 0) | (labels >= num_classes) | (labels != np.floor(labels))
     except TypeError:
         raise ValueError(
-            f"`y_true` must be integer labels. Received: dtype={labels.dtype}"
+            f"`y_true` must be integer labels. Received: y_true of dtype {labels.dtype}"
         ) from None
     if bad.any():
         raise ValueError(
             f"`y_true` must be whole numbers in [0, {num_classes}), K being the last "
-            f"axis of `y_pred`. Received: {labels[bad].flat[0]}"
+            f"axis of `y_pred`. Received: y_true with {labels[bad].flat[0]} in it"
         )
 
 

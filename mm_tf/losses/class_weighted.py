@@ -11,12 +11,13 @@ from mm_tf.losses.base import PerExampleLoss
 
 def check_class_weights(class_weights, num_classes, dtype):
     """Returns the weights as an array [K], or raises a ValueError."""
-    try:
-        weights = np.asarray(class_weights, dtype=dtype)
-    except (TypeError, ValueError):
-        weights = np.empty(0)
+    weights = _checks.as_numbers(class_weights)
+    if weights is not None:
+        with np.errstate(over="ignore"):  # It is told below.
+            weights = weights.astype(dtype)
     if (
-        weights.shape != (num_classes,)
+        weights is None
+        or weights.shape != (num_classes,)
         or not np.all(np.isfinite(weights))
         or np.any(weights < 0)
         or not np.any(weights > 0)
@@ -83,10 +84,11 @@ class ClassWeighted(PerExampleLoss):
         name="class_weighted",
         dtype=None,
     ):
-        if not isinstance(loss, keras.losses.Loss):
+        # The weights of a `ClassWeighted` inside would be ignored.
+        if not isinstance(loss, keras.losses.Loss) or isinstance(loss, ClassWeighted):
             raise ValueError(
-                "`loss` must be a `keras.losses.Loss`, such as "
-                f"`mm_tf.losses.MaximumMargin()`. Received: loss={loss!r}"
+                "`loss` must be a `keras.losses.Loss` without class weights of its "
+                f"own, such as `mm_tf.losses.MaximumMargin()`. Received: loss={loss!r}"
             )
         super().__init__(reduction=reduction, name=name, dtype=dtype or loss.dtype)
         self.loss = loss
@@ -125,21 +127,27 @@ class ClassWeighted(PerExampleLoss):
         )
 
     def __call__(self, y_true, y_pred, sample_weight=None):
-        y_true, y_pred = map(ops.convert_to_tensor, (y_true, y_pred))
+        y_true = _inputs.to_tensor("y_true", y_true)
+        y_pred = _inputs.to_tensor("y_pred", y_pred)
+        if len(y_pred.shape) != 2 or y_pred.shape[-1] != self.num_classes:
+            raise ValueError(
+                "`y_pred` must have the shape [N, K], an output for each of the "
+                f"{self.num_classes} classes. "
+                f"Received: y_pred.shape={tuple(y_pred.shape)}"
+            )
         labels, is_valid = _inputs.prepare_labels(y_true, self.num_classes)
+        _inputs.check_rows(labels, y_pred)
         weights = ops.take(self._class_weights, labels, axis=0)
         weights = ops.where(is_valid, weights, float("nan"))
         if sample_weight is not None:
-            sample_weight = ops.convert_to_tensor(sample_weight, dtype=weights.dtype)
-            weights = weights * ops.reshape(sample_weight, ops.shape(weights))
+            sample_weight = _inputs.check_sample_weight(sample_weight, y_pred)
+            sample_weight = ops.cast(sample_weight, weights.dtype)
+            if len(sample_weight.shape) > 0:
+                sample_weight = ops.reshape(sample_weight, ops.shape(weights))
+            weights = weights * sample_weight
         return super().__call__(y_true, y_pred, sample_weight=weights)
 
     def call(self, y_true, y_pred):
-        if y_pred.shape[-1] != self.num_classes:
-            raise ValueError(
-                f"`y_pred` must have an output for each of the {self.num_classes} "
-                f"classes. Received: y_pred.shape={tuple(y_pred.shape)}"
-            )
         return self.loss.call(y_true, y_pred)
 
     def get_config(self):

@@ -58,9 +58,7 @@ def test_counts_fall_from_n_max_by_the_ratio(name, ratio):
     counts = class_counts(name, 124, 10, ratio)
     assert counts[0] == 124
     assert (np.diff(counts) <= 0).all()
-    # Equal but for rounding of the formula in floating point.
-    assert abs(counts[-1] - int(124 / ratio)) <= 1
-    assert counts[-1] >= 1
+    assert counts[-1] == int(124 / ratio) >= 1
 
 
 @pytest.mark.parametrize("n_max", [1, 49, 98, 103, 5000])
