@@ -13,6 +13,7 @@ import keras
 import numpy as np
 
 from mm_tf import _checks, _files, metrics
+from mm_tf.data._checks import check_integers
 from mm_tf.divergence import StopOnDivergence, warn_of_head
 from mm_tf.losses import ClassWeighted
 from mm_tf.losses.class_weighted import check_class_weights
@@ -88,7 +89,7 @@ class DeferredReweighting(keras.callbacks.Callback):
                 raise ValueError(
                     f"`class_weights` must be {loss.num_classes} numbers, one for each "
                     "class of the loss. Received: "
-                    f"class_weights of the shape {self.class_weights.shape}"
+                    f"class_weights.shape={self.class_weights.shape}"
                 )
 
     def on_epoch_begin(self, epoch, logs=None):
@@ -171,6 +172,10 @@ class WarmUpStepDecay(keras.callbacks.LearningRateScheduler):
         self.warmup_epochs = _checks.check_integer(
             "warmup_epochs", warmup_epochs, low=0
         )
+        if not isinstance(drops, list | tuple):
+            raise ValueError(
+                f"`drops` must be pairs (epoch, factor). Received: drops={drops!r}"
+            )
         self.drops = tuple(_checked_drop(drop) for drop in drops)
         epochs = [epoch for epoch, _ in self.drops]
         if epochs != sorted(epochs):
@@ -189,7 +194,7 @@ def _checked_drop(drop):
         epoch, factor = drop
     except (TypeError, ValueError):
         raise ValueError(
-            f"`drops` must be pairs (epoch, factor). Received: {drop!r}"
+            f"`drops` must be pairs (epoch, factor). Received: drops with {drop!r}"
         ) from None
     return (
         _checks.check_integer("epoch of a drop", epoch, low=0),
@@ -210,6 +215,10 @@ class TestError(keras.callbacks.Callback):
         labels: Integer labels, [N].
         class_counts: Training images of each class, [K], for the shot groups.
         batch_size: Images of a step, >= 1.
+
+    Raises:
+        ValueError: An argument is not as described, or there are not as many labels
+            as images.
 
     Attributes:
         per_class_errors: For each epoch, the error of each class in %, [K].
@@ -235,9 +244,19 @@ class TestError(keras.callbacks.Callback):
     def __init__(self, images, labels, class_counts, batch_size=500):
         super().__init__()
         self.images = images
-        self.labels = np.asarray(labels)
         self.batch_size = _checks.check_integer("batch_size", batch_size, low=1)
         self.num_classes = len(_checks.check_class_counts(class_counts))
+        self.labels = check_integers("labels", labels, low=0)
+        if self.labels.max() >= self.num_classes:
+            raise ValueError(
+                f"`labels` must be below {self.num_classes}, the number of class "
+                f"counts. Received: labels with {self.labels.max()} in it"
+            )
+        if len(images) != len(self.labels):
+            raise ValueError(
+                "`images` and `labels` must be as many as each other. "
+                f"Received: {len(images)} images, {len(self.labels)} labels"
+            )
         self._groups = {
             group: metrics.shot_group(class_counts, group)
             for group in metrics.SHOT_GROUPS

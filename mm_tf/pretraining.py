@@ -32,9 +32,9 @@ class FourTurns(keras.layers.Layer):
     """
 
     def build(self, input_shape):
-        if input_shape[1] != input_shape[2]:
+        if len(input_shape) != 4 or input_shape[1] != input_shape[2]:
             raise ValueError(
-                "Images must be square to be turned. "
+                "Images must be square, [N, size, size, channels], to be turned. "
                 f"Received: input_shape={tuple(input_shape)}"
             )
         self.built = True
@@ -126,10 +126,18 @@ def pretrain_rotation(
     Rotations", 2018.
     """
     epochs = _checks.check_integer("epochs", epochs, low=1)
-    images = np.asarray(images)
-    if images.ndim != 4 or images.shape[1] != images.shape[2]:
+    batch_size = _checks.check_integer("batch_size", batch_size, low=1)
+    seed = _checks.check_integer("seed", seed, low=0, high=2**32 - 1)
+    optimizer = optimizers.SGD(learning_rate, momentum=momentum, l2=l2)
+    schedule = callbacks.WarmUpStepDecay(learning_rate, warmup_epochs, drops)
+    if not isinstance(backbone, keras.Model):
         raise ValueError(
-            "`images` must be square, [N, size, size, channels]. "
+            f"`backbone` must be a `keras.Model`. Received: backbone={backbone!r}"
+        )
+    images = np.asarray(images)
+    if not len(images) or images.ndim != 4 or images.shape[1] != images.shape[2]:
+        raise ValueError(
+            "`images` must be square, [N, size, size, channels], and one or more. "
             f"Received: images of the shape {images.shape}"
         )
     inputs = keras.Input(images.shape[1:])
@@ -142,7 +150,7 @@ def pretrain_rotation(
     outputs = _ByImage()(head(features))
     model = keras.Model(inputs, outputs)
     model.compile(
-        optimizer=optimizers.SGD(learning_rate, momentum=momentum, l2=l2),
+        optimizer=optimizer,
         loss=TurnCrossEntropy(),
         metrics=[turn_accuracy],
     )
@@ -158,7 +166,7 @@ def pretrain_rotation(
         kept,
         callbacks=[
             callbacks.StopOnDivergence(),
-            callbacks.WarmUpStepDecay(learning_rate, warmup_epochs, drops),
+            schedule,
             log,
         ],
         verbose=verbose,

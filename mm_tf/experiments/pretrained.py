@@ -81,7 +81,7 @@ def start_from_pretrained(config, images, model, verbose, stop=lambda: None):
     except OSError as error:
         raise ValueError(
             f"`pretrained_dir` cannot be written ({error.strerror or error}). "
-            f"Received: pretrained_dir={config.pretrained_dir}"
+            f"Received: pretrained_dir={config.pretrained_dir!r}"
         ) from None
 
 
