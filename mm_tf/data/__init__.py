@@ -1,12 +1,14 @@
 """Data sets, imbalanced subsets of them, and batches for `model.fit`.
 
 The names of `mm_tf.data.pipeline` need Keras, which is imported when one of them
-is first used. Everything else needs NumPy alone until a data set is read.
+is first used. Everything else needs NumPy alone until images are read.
 """
 
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from mm_tf.data.decoding import ImageFileError
+from mm_tf.data.files import ImageFiles
 from mm_tf.data.imbalance import (
     IMBALANCES,
     balanced_counts,
@@ -36,6 +38,8 @@ __all__ = [
     "DatasetUnavailableError",
     "EpochOrder",
     "ImageData",
+    "ImageFileError",
+    "ImageFiles",
     "balanced_counts",
     "class_counts",
     "fit_data",
