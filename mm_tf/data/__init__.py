@@ -28,7 +28,13 @@ from mm_tf.data.sources import (
 )
 
 if TYPE_CHECKING:
-    from mm_tf.data.pipeline import ArrayBatches, fit_data, training_pipeline
+    from mm_tf.data.pipeline import (
+        ArrayBatches,
+        ImageBatches,
+        fit_data,
+        prediction_data,
+        training_pipeline,
+    )
 
 __all__ = [
     "DATASETS",
@@ -37,6 +43,7 @@ __all__ = [
     "DatasetInfo",
     "DatasetUnavailableError",
     "EpochOrder",
+    "ImageBatches",
     "ImageData",
     "ImageFileError",
     "ImageFiles",
@@ -46,12 +53,21 @@ __all__ = [
     "imbalanced",
     "load",
     "long_tailed_counts",
+    "prediction_data",
     "step_counts",
     "subsample",
     "training_pipeline",
 ]
 
-_FROM_PIPELINE = frozenset({"ArrayBatches", "fit_data", "training_pipeline"})
+_FROM_PIPELINE = frozenset(
+    {
+        "ArrayBatches",
+        "ImageBatches",
+        "fit_data",
+        "prediction_data",
+        "training_pipeline",
+    }
+)
 
 
 def __getattr__(name: str) -> Any:
