@@ -1,26 +1,24 @@
 """The data sets: what is known of them without reading, and how they are read."""
 
-import contextlib
 import dataclasses
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
 from mm_tf._checks import check_choice
+from mm_tf.data import prepared
 from mm_tf.data._checks import check_integers
+from mm_tf.data.files import ImageFiles, Images, take
 from mm_tf.data.imbalance import subsample
+from mm_tf.data.prepared import DatasetUnavailableError
 
 # CIFAR's images are downloaded from here when they are not prepared yet.
 _CIFAR_HOST = "https://www.cs.toronto.edu"
 
 _DIGITS_TEST_IMAGES_PER_CLASS = 50
-
-
-class DatasetUnavailableError(RuntimeError):
-    """A data set is neither prepared where it was looked for nor downloadable."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,7 +30,8 @@ class DatasetInfo:
         num_classes: Number of classes `K`.
         image_shape: Height, width and channels of an image.
         images_per_class: Training images of a class in the balanced training
-            set, the `n_max` of the class counts.
+            set, the `n_max` of the class counts. Of images of your own, those of
+            the smallest class; `ImageData.class_counts` says what there are.
         mean: Mean of each channel, where pixels are in [0, 1].
         std: Standard deviation of each channel, where pixels are in [0, 1].
         crop_padding: Black pixels on every side before a random crop of the
@@ -101,29 +100,32 @@ DATASETS: Mapping[str, DatasetInfo] = MappingProxyType(
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ImageData:
-    """A data set in memory.
+    """A data set, in memory or in files that are read when they are needed.
 
     Build one from your own arrays, with a `DatasetInfo` of your own, to use what
     takes an `ImageData` on data that `load` does not know.
 
     Attributes:
         info: The row of the data set.
-        train_images: Training images, `uint8` [N, height, width, channels].
+        train_images: Training images, `uint8` [N, height, width, channels]: an array
+            or an `ImageFiles`.
         train_labels: Their classes, `int64` [N], from 0 to `K - 1`.
-        test_images: Test images, `uint8` [M, height, width, channels].
+        test_images: Test images, `uint8` [M, height, width, channels], likewise.
         test_labels: Their classes, `int64` [M].
         class_names: Name of each class, [K].
+        notes: What a user should know of how the data set was read, a sentence each.
 
     Raises:
         ValueError: If the arrays do not fit `info` or each other.
     """
 
     info: DatasetInfo
-    train_images: np.ndarray
+    train_images: Images
     train_labels: np.ndarray
-    test_images: np.ndarray
+    test_images: Images
     test_labels: np.ndarray
     class_names: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Checks that the arrays fit the row of the data set and each other."""
@@ -131,7 +133,10 @@ class ImageData:
         for split in ("train", "test"):
             images = getattr(self, f"{split}_images")
             labels = getattr(self, f"{split}_labels")
-            _check_is(f"{split}_images", images, np.ndarray, "a NumPy array")
+            kinds = np.ndarray, ImageFiles
+            _check_is(
+                f"{split}_images", images, kinds, "a NumPy array or an `ImageFiles`"
+            )
             _check_is(f"{split}_labels", labels, np.ndarray, "a NumPy array")
             if labels.ndim != 1 or labels.dtype != np.int64:
                 raise ValueError(
@@ -158,8 +163,13 @@ class ImageData:
                 f"Received: class_names={self.class_names!r}"
             )
 
+    @property
+    def class_counts(self) -> np.ndarray:
+        """Training images of each class, `int64` [K]."""
+        return np.bincount(self.train_labels, minlength=self.info.num_classes)
 
-def _check_is(name: str, value: Any, kind: type, expected: str) -> None:
+
+def _check_is(name: str, value: Any, kind: Any, expected: str) -> None:
     if not isinstance(value, kind):
         raise ValueError(f"`{name}` must be {expected}. Received: {name}={value!r}")
 
@@ -251,31 +261,13 @@ def imbalanced(
     chosen = subsample(data.train_labels, counts, seed)
     return dataclasses.replace(
         data,
-        train_images=data.train_images[chosen],
+        train_images=take(data.train_images, chosen),
         train_labels=data.train_labels[chosen],
     )
 
 
 _Split = tuple[np.ndarray, np.ndarray]
 _Splits = tuple[_Split, _Split]
-
-
-def _expand(data_dir: str | os.PathLike[str] | None) -> str | None:
-    if data_dir is None:
-        return None
-    if not isinstance(data_dir, (str, os.PathLike)):
-        raise ValueError(
-            f"`data_dir` must be a path or None. Received: data_dir={data_dir!r}"
-        )
-    folder = os.path.expanduser(os.fspath(data_dir))
-    if "://" in folder:  # A bucket, which tfds itself can read.
-        return folder
-    if not os.path.isdir(folder):
-        raise ValueError(
-            "`data_dir` must be an existing folder (create it to have a data set "
-            f"downloaded there). Received: data_dir={os.fspath(data_dir)!r}"
-        )
-    return os.path.abspath(folder)
 
 
 def _in_order(images: np.ndarray, labels: np.ndarray) -> _Split:
@@ -290,7 +282,7 @@ def _read_digits(
     try:
         from sklearn.datasets import load_digits
     except ImportError:
-        message = _not_installed(info.name, "scikit-learn")
+        message = prepared.not_installed(info.name, "scikit-learn")
         raise DatasetUnavailableError(message) from None
     digits = load_digits()
     images = np.round(digits.images[..., np.newaxis] * 255 / 16).astype(np.uint8)
@@ -306,47 +298,17 @@ def _read_digits(
 def _read_tfds(
     info: DatasetInfo, data_dir: str | os.PathLike[str] | None
 ) -> tuple[_Splits, tuple[str, ...]]:
-    data_dir = _expand(data_dir)
-    try:
+    builder = prepared.prepared_builder(info.name, data_dir, _CIFAR_HOST)
+    with prepared.reading(info.name, builder):
         import tensorflow_datasets as tfds
-    except ImportError:
-        message = _not_installed(info.name, "tensorflow-datasets")
-        raise DatasetUnavailableError(message) from None
-    # Replaced by the very folder of the data set as soon as tfds has named it.
-    folder = data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
-    problem = "cannot be read"
-    try:
-        with _quiet_absl():
-            builder = tfds.builder(info.name, data_dir=data_dir)
-            folder = str(builder.data_dir)
-            if not builder.is_prepared():
-                problem = "is not prepared and cannot be downloaded"
-                _check_reachable(_CIFAR_HOST)
-                builder.download_and_prepare()
-                problem = "cannot be read"
-            train, test = _read_splits(tfds, builder)
-            names = tuple(builder.info.features["label"].names)
-        _check_complete(info, train[1])
-    except Exception as error:  # tfds fails in as many ways as there are files.
-        message = _unavailable(info.name, problem, folder, error)
-        raise DatasetUnavailableError(message) from None
-    return (train, test), names
 
-
-def _read_splits(tfds: Any, builder: Any) -> _Splits:
-    import keras
-    import tensorflow as tf
-
-    if keras.config.backend() != "tensorflow":
-        # Too late, and no harm done, where TensorFlow has been used before.
-        with contextlib.suppress(RuntimeError):
-            tf.config.set_visible_devices([], "GPU")
-    with tf.device("CPU:0"):
         splits = builder.as_dataset(
             split=["train", "test"], batch_size=-1, as_supervised=True
         )
         train, test = tfds.as_numpy(splits)
-    return train, test
+        names = tuple(builder.info.features["label"].names)
+        _check_complete(info, train[1])
+    return (train, test), names
 
 
 def _check_complete(info: DatasetInfo, labels: np.ndarray) -> None:
@@ -357,52 +319,3 @@ def _check_complete(info: DatasetInfo, labels: np.ndarray) -> None:
             f"{len(labels)} training images instead of {sum(expected)}, "
             f"or not {info.images_per_class} of every class"
         )
-
-
-def _check_reachable(url: str) -> None:
-    """Fails at once where the download would retry for minutes."""
-    import requests
-
-    try:
-        requests.head(url, timeout=10)
-    except requests.exceptions.SSLError:
-        # Reachable; whether its certificate will do is the download's affair.
-        pass
-    except requests.exceptions.RequestException:
-        raise ConnectionError(f"{url} cannot be reached") from None
-
-
-@contextlib.contextmanager
-def _quiet_absl() -> Iterator[None]:
-    """Keeps warnings of tfds about folders that it looks at off the terminal."""
-    from absl import logging
-
-    before = logging.get_verbosity()
-    logging.set_verbosity(logging.ERROR)
-    try:
-        yield
-    finally:
-        logging.set_verbosity(before)
-
-
-def _not_installed(name: str, package: str) -> str:
-    return (
-        f"The data set {name} needs {package}, which is not installed: "
-        f"`pip install {package}`."
-    )
-
-
-def _unavailable(name: str, problem: str, folder: str, error: Exception) -> str:
-    # TensorFlow puts the names of graph nodes in front and behind.
-    text = str(error).split("}} ")[-1].split(" [Op:")[0].strip()
-    reason = (text.splitlines() or [""])[0][:160]
-    return (
-        f"The data set {name} {problem}. Looked at: {folder}. "
-        f"Reason: {type(error).__name__}: {reason}. "
-        "What helps: (1) give the folder in which it is prepared as data_dir "
-        "(--data_dir, or the environment variable TFDS_DATA_DIR); (2) run "
-        f"`python -c \"import tensorflow_datasets as tfds; tfds.load('{name}')\"` "
-        f"once on a machine with a network, and copy ~/tensorflow_datasets/{name} "
-        "from there into the data_dir here, in place of what may be left of an "
-        "earlier attempt; (3) use the data set digits, which needs no download."
-    )
