@@ -7,6 +7,8 @@ is first used. Everything else needs NumPy alone until images are read.
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from mm_tf.data.archive import read_npz
+from mm_tf.data.assembly import DataWarning
 from mm_tf.data.decoding import ImageFileError
 from mm_tf.data.files import ImageFiles
 from mm_tf.data.imbalance import (
@@ -17,7 +19,9 @@ from mm_tf.data.imbalance import (
     step_counts,
     subsample,
 )
+from mm_tf.data.options import ReadOptions
 from mm_tf.data.order import EpochOrder
+from mm_tf.data.readers import read_csv, read_folder
 from mm_tf.data.sources import (
     DATASETS,
     DatasetInfo,
@@ -26,6 +30,7 @@ from mm_tf.data.sources import (
     imbalanced,
     load,
 )
+from mm_tf.data.tfds import read_tfds
 
 if TYPE_CHECKING:
     from mm_tf.data.pipeline import (
@@ -40,6 +45,7 @@ __all__ = [
     "DATASETS",
     "IMBALANCES",
     "ArrayBatches",
+    "DataWarning",
     "DatasetInfo",
     "DatasetUnavailableError",
     "EpochOrder",
@@ -47,6 +53,7 @@ __all__ = [
     "ImageData",
     "ImageFileError",
     "ImageFiles",
+    "ReadOptions",
     "balanced_counts",
     "class_counts",
     "fit_data",
@@ -54,6 +61,10 @@ __all__ = [
     "load",
     "long_tailed_counts",
     "prediction_data",
+    "read_csv",
+    "read_folder",
+    "read_npz",
+    "read_tfds",
     "step_counts",
     "subsample",
     "training_pipeline",

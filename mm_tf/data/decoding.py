@@ -2,8 +2,10 @@
 
 import contextlib
 import importlib
+import io
 import os
 import stat
+import warnings
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -92,11 +94,32 @@ def decode(
     (32, 32, 3)
     """
     with opened(path) as image:
-        if image_size is not None:
-            # Which side is which is not known before the orientation is applied.
-            longer = _REDUCING_GAP * max(image_size)
-            image.draft(None, (longer, longer))
-        return to_array(image, image_size, channels)
+        return _to_size(image, image_size, channels)
+
+
+def decode_bytes(
+    content: bytes,
+    name: str,
+    image_size: tuple[int, int] | None = None,
+    channels: int = 3,
+) -> np.ndarray:
+    """Decodes one image from the content of its file, as `decode` does.
+
+    Args:
+        content: The file's content.
+        name: What it is called in an error.
+        image_size: Height and width of the result. Defaults to `None`, the
+            image's own.
+        channels: 3 (RGB) or 1 (grey). Defaults to 3.
+
+    Returns:
+        `uint8` [height, width, channels].
+
+    Raises:
+        ImageFileError: As `decode`.
+    """
+    with _telling(name), _opened(io.BytesIO(content), name) as image:
+        return _to_size(image, image_size, channels)
 
 
 @contextlib.contextmanager
@@ -109,27 +132,47 @@ def opened(path: str | os.PathLike[str]) -> "Iterator[Image.Image]":
     Raises:
         ImageFileError: As `decode`; also for what fails while the file is open.
     """
-    from PIL import Image
-
     name = os.fspath(path)
-    try:
+    with _telling(name):
         status = os.stat(name)
         if not stat.S_ISREG(status.st_mode):
             # To open a pipe would wait for a writer, and a device has no end.
             raise ImageFileError(name, "it is not a regular file")
         if not status.st_size:
             raise ImageFileError(name, "the file is empty")
-        import_plugins()
-        with Image.open(name, formats=FORMATS) as image:
-            pixels, most = image.width * image.height, Image.MAX_IMAGE_PIXELS
-            if most is not None and pixels > most:
-                reason = f"{pixels:,} pixels, and at most {most:,} are decoded"
-                raise ImageFileError(name, reason)
+        with _opened(name, name) as image:
             yield image
+
+
+@contextlib.contextmanager
+def _telling(name: str) -> Iterator[None]:
+    try:
+        yield
     except ImageFileError:
         raise
     except Exception as error:  # Pillow fails in as many ways as there are files.
         raise ImageFileError(name, _reason(error)) from error
+
+
+@contextlib.contextmanager
+def _opened(file: str | io.BytesIO, name: str) -> "Iterator[Image.Image]":
+    from PIL import Image
+
+    import_plugins()
+    with Image.open(file, formats=FORMATS) as image:
+        pixels, most = image.width * image.height, Image.MAX_IMAGE_PIXELS
+        if most is not None and pixels > most:
+            reason = f"{pixels:,} pixels, and at most {most:,} are decoded"
+            raise ImageFileError(name, reason)
+        yield image
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Keeps Pillow's warnings back where every file is looked at and told anyway."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="PIL")
+        yield
 
 
 def import_plugins() -> None:
@@ -138,10 +181,20 @@ def import_plugins() -> None:
         importlib.import_module(f"PIL.{plugin}ImagePlugin")
 
 
-def to_array(
+def _to_size(
     image: "Image.Image", image_size: tuple[int, int] | None, channels: int
 ) -> np.ndarray:
-    """Decodes an open image; see `decode`."""
+    if image_size is not None:
+        # Which side is which is not known before the orientation is applied.
+        longer = _REDUCING_GAP * max(image_size)
+        image.draft(None, (longer, longer))
+    return to_array(image, image_size, channels)
+
+
+def to_array(
+    image: "Image.Image", image_size: tuple[int, int] | None = None, channels: int = 3
+) -> np.ndarray:
+    """Decodes an open image, without a JPEG's short cut; see `decode`."""
     from PIL import Image, ImageOps
 
     # First of all, because orientation swallows what goes wrong.

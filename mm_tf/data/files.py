@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from mm_tf._checks import check_integer
-from mm_tf.data.decoding import ImageFileError, decode, import_plugins
+from mm_tf.data.decoding import ImageFileError, decode, import_plugins, quiet
 
 MEMORY_LIMIT = 2**30
 
@@ -167,12 +167,16 @@ class ImageFiles:
         Returns:
             The error of each such image by its position, rising.
         """
-        errors = {}
+        errors: dict[int, ImageFileError] = {}
         for first in range(0, len(self), _FILES_AT_ONCE):
             rows = self._rows[first : first + _FILES_AT_ONCE]
-            for place, error in enumerate(self._decoder.try_all(rows), start=first):
-                if error is not None:
-                    errors[place] = error
+            with quiet():
+                found = self._decoder.try_all(rows)
+            errors.update(
+                (place, error)
+                for place, error in enumerate(found, start=first)
+                if error is not None
+            )
             if progress is not None:
                 progress(len(rows))
         return errors

@@ -4,7 +4,7 @@ import dataclasses
 import os
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,6 +14,9 @@ from mm_tf.data._checks import check_integers
 from mm_tf.data.files import ImageFiles, Images, take
 from mm_tf.data.imbalance import subsample
 from mm_tf.data.prepared import DatasetUnavailableError
+
+if TYPE_CHECKING:
+    from mm_tf.data.options import ReadOptions
 
 # CIFAR's images are downloaded from here when they are not prepared yet.
 _CIFAR_HOST = "https://www.cs.toronto.edu"
@@ -92,6 +95,10 @@ _ROWS = (
         "(Alpaydin and Kaynak, 1998) and need no download; 500 test images.",
     ),
 )
+
+# Images of one's own: their format is the name of the data set.
+OWN_DATASETS = ("folder", "csv", "npz")
+TFDS_PREFIX = "tfds:"
 
 DATASETS: Mapping[str, DatasetInfo] = MappingProxyType(
     {info.name: info for info in _ROWS}
@@ -180,33 +187,71 @@ def _are_strings(values: Any) -> bool:
     )
 
 
-def load(name: str, data_dir: str | os.PathLike[str] | None = None) -> ImageData:
-    """Reads a data set into memory.
-
-    The images of each split come in one order, by class and then by pixels,
-    however they are stored. So the same seed draws the same subset from every
-    copy of a data set.
-
-    CIFAR is read through `tensorflow_datasets`, which downloads and prepares it
-    on first use; `digits` comes with scikit-learn. Of `digits` the last 50 images
-    of each class are the test images, whatever seed a run uses.
-
-    On a Keras backend other than TensorFlow, reading CIFAR hides the GPUs from
-    TensorFlow, which would otherwise take their memory from that backend.
+def check_name(name: Any) -> str:
+    """Returns the name of a data set, without looking for the data set.
 
     Args:
-        name: A name in `DATASETS`: `"cifar10"`, `"cifar100"` or `"digits"`.
-        data_dir: Folder in which `tensorflow_datasets` keeps prepared data sets;
-            `~` is expanded. A folder that does not exist is an error, so that a
-            mistyped path does not start a download. Without a meaning for
-            `digits`. Defaults to `None`: the folder in the environment variable
-            `TFDS_DATA_DIR`, or else `~/tensorflow_datasets`.
+        name: A name in `DATASETS`, `"folder"`, `"csv"` or `"npz"`, or `"tfds:"` and a
+            name that `tensorflow_datasets` knows.
+
+    Raises:
+        ValueError: If it is none of these.
+
+    Example:
+
+    >>> from mm_tf.data.sources import check_name
+    >>> check_name("tfds:mnist")
+    'tfds:mnist'
+    """
+    of_tfds = isinstance(name, str) and name.removeprefix(TFDS_PREFIX) not in ("", name)
+    if not of_tfds:
+        check_choice("name", name, (*DATASETS, *OWN_DATASETS, f"{TFDS_PREFIX}NAME"))
+    return name
+
+
+def load(
+    name: str,
+    data_dir: str | os.PathLike[str] | None = None,
+    options: "ReadOptions | None" = None,
+) -> ImageData:
+    """Reads a data set.
+
+    | name | what | `data_dir` |
+    |---|---|---|
+    | `"digits"` | comes with scikit-learn | without a meaning |
+    | `"cifar10"`, `"cifar100"` | through `tensorflow_datasets` | its folder |
+    | `"tfds:NAME"` | any other, see `read_tfds` | its folder |
+    | `"folder"` | a folder for each class, see `read_folder` | the folder |
+    | `"csv"` | columns path and label, see `read_csv` | the file |
+    | `"npz"` | arrays, see `read_npz` | the file |
+
+    The images of `digits`, CIFAR and `tfds` are read into memory. Those of each
+    split come in one order, by class and then by pixels, however they are stored. So
+    the same seed draws the same subset from every copy of a data set.
+
+    CIFAR is downloaded and prepared on first use. Of `digits` the last 50 images of
+    each class are the test images, whatever seed a run uses.
+
+    On a Keras backend other than TensorFlow, reading CIFAR and `tfds` hides the GPUs
+    from TensorFlow, which would otherwise take their memory from that backend.
+
+    Args:
+        name: One of the names above.
+        data_dir: The folder or file; `~` is expanded. For CIFAR and `tfds` the folder
+            in which `tensorflow_datasets` keeps prepared data sets; one that does
+            not exist is an error, so that a mistyped path does not start a
+            download. Defaults to `None`, for them: the folder in the environment
+            variable `TFDS_DATA_DIR`, or else `~/tensorflow_datasets`.
+        options: How images of your own and those of `tfds:NAME` are read. Defaults
+            to `None`, the defaults of `ReadOptions`.
 
     Returns:
         The data set, an `ImageData`.
 
     Raises:
-        ValueError: If there is no such data set, or no such folder `data_dir`.
+        ValueError: If there is no such data set, or no such folder `data_dir`; for
+            `digits` and CIFAR, if there are `options`; for the reasons of the
+            readers.
         DatasetUnavailableError: If the data set is not prepared in that folder
             and cannot be downloaded, if what is there cannot be read, or if the
             package that it needs is not installed.
@@ -218,11 +263,33 @@ def load(name: str, data_dir: str | os.PathLike[str] | None = None) -> ImageData
     >>> data.train_images.shape, data.test_images.shape
     ((1297, 8, 8, 1), (500, 8, 8, 1))
     """
-    check_choice("name", name, DATASETS)
-    info = DATASETS[name]
-    read = _read_digits if name == "digits" else _read_tfds
-    (train, test), class_names = read(info, data_dir)
-    return ImageData(info, *_in_order(*train), *_in_order(*test), class_names)
+    check_name(name)
+    if name in DATASETS:
+        if options is not None:
+            raise ValueError(
+                f"`options` must be None for {name}, which is read in one way. "
+                f"Received: options={options!r}"
+            )
+        info = DATASETS[name]
+        read = _read_digits if name == "digits" else _read_tfds
+        (train, test), class_names = read(info, data_dir)
+        return ImageData(info, *in_order(*train), *in_order(*test), class_names)
+    # They give an `ImageData`, and so import this module.
+    from mm_tf.data import archive, readers, tfds
+
+    if name.startswith(TFDS_PREFIX):
+        return tfds.read_tfds(name.removeprefix(TFDS_PREFIX), data_dir, options)
+    if data_dir is None:
+        raise ValueError(
+            f"`data_dir` must say where the images of the data set {name!r} are. "
+            "Received: data_dir=None"
+        )
+    own = {
+        "folder": readers.read_folder,
+        "csv": readers.read_csv,
+        "npz": archive.read_npz,
+    }
+    return own[name](data_dir, options)
 
 
 def imbalanced(
@@ -270,7 +337,16 @@ _Split = tuple[np.ndarray, np.ndarray]
 _Splits = tuple[_Split, _Split]
 
 
-def _in_order(images: np.ndarray, labels: np.ndarray) -> _Split:
+def in_order(images: np.ndarray, labels: np.ndarray) -> _Split:
+    """Sorts images in memory by class and then by pixels.
+
+    Args:
+        images: Images [N, height, width, channels].
+        labels: Their classes, integers [N].
+
+    Returns:
+        The images, and their classes as `int64`.
+    """
     order = sorted(range(len(labels)), key=lambda i: (labels[i], images[i].tobytes()))
     return images[order], labels[order].astype(np.int64)
 
