@@ -150,6 +150,6 @@ def _tfds_keys(name: str, builder: Any) -> tuple[str, str]:
     if [len(keys) for keys in found] != [1, 1]:
         raise ValueError(
             "A data set of tfds must have one image with one class. Received: "
-            f"{name} with {', '.join(features)}"
+            f"{name} with {', '.join(sorted(features))}"
         )
     return found[0][0], found[1][0]

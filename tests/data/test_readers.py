@@ -689,7 +689,7 @@ def test_tfds_that_cannot_be_used(tfds_dir, tmp_path, monkeypatch):
         raise socket.gaierror("no network in this test")
 
     with pytest.raises(
-        ValueError, match="one image with one class.*with picture, kind$"
+        ValueError, match="one image with one class.*with kind, picture$"
     ):
         read_tfds("plain", tfds_dir)
     with pytest.raises(ValueError, match="`memory_limit`.* 630 for the 7.*limit=629$"):
