@@ -9,7 +9,7 @@ import numpy as np
 
 from mm_tf.data.assembly import Part, from_arrays
 from mm_tf.data.listing import class_order, data_file
-from mm_tf.data.options import ReadOptions
+from mm_tf.data.options import ReadOptions, check_options
 from mm_tf.data.sources import ImageData
 
 # Names of arrays: as Keras's data sets have them, and MedMNIST.
@@ -55,7 +55,7 @@ def read_npz(
     >>> data.train_images.shape, data.test_labels.tolist()
     ((8, 8, 8, 1), [0, 1])
     """
-    options = options or ReadOptions()
+    options = check_options(options)
     file = data_file(path, ".npz")
     arrays = _read_archive(file)
     parts, names = _parts_of_archive(file, arrays)

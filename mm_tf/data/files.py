@@ -2,13 +2,14 @@
 
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 
 from mm_tf._checks import check_integer
+from mm_tf.data._checks import check_path
 from mm_tf.data.decoding import ImageFileError, decode, import_plugins, quiet
 
 MEMORY_LIMIT = 2**30
@@ -79,10 +80,12 @@ class ImageFiles:
         memory_limit: int = MEMORY_LIMIT,
         num_threads: int | None = None,
     ):
-        if isinstance(paths, (str, bytes, os.PathLike)):
-            raise ValueError(f"`paths` must be a list of paths. Received: {paths!r}")
+        if isinstance(paths, (str, bytes)) or not isinstance(paths, Iterable):
+            raise ValueError(
+                f"`paths` must be a list of paths. Received: paths={paths!r}"
+            )
         self._decoder = _Decoder(
-            tuple(os.fspath(path) for path in paths),
+            tuple(check_path("paths", path) for path in paths),
             check_image_size(image_size),
             check_channels(channels),
             check_integer("memory_limit", memory_limit, low=0),

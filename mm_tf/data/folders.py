@@ -4,6 +4,7 @@ import os
 import unicodedata
 from collections.abc import Iterator
 
+from mm_tf.data._checks import check_path
 from mm_tf.data.decoding import FORMAT_NAMES, SUFFIXES
 from mm_tf.data.listing import (
     NO_CLASS,
@@ -58,7 +59,7 @@ def list_folder(data_dir: str | os.PathLike[str]) -> Listing:
     >>> [entry.name for entry in list_folder(folder).entries]
     ['cat/1.png', 'dog/1.png']
     """
-    root = os.path.abspath(os.path.expanduser(os.fspath(data_dir)))
+    root = os.path.abspath(check_path("data_dir", data_dir))
     if not os.path.isdir(root):
         raise ValueError(
             "`data_dir` must be an existing folder, with a folder of images for each "

@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 
 from mm_tf.class_errors import SHOT_GROUPS
+from mm_tf.data._checks import check_path
 from mm_tf.data.assembly import DataWarning
 from mm_tf.data.inspection import Inspection, inspect_data
 from mm_tf.data.options import ReadOptions
@@ -111,9 +112,9 @@ def check_output(output: str | os.PathLike[str], overwrite: bool) -> pathlib.Pat
     Raises:
         ValueError: If it is no folder, or holds one of the files already.
     """
-    folder = pathlib.Path(output).expanduser()
+    folder = pathlib.Path(check_path("output", output))
     received = f"Received: output={os.fspath(output)!r}"
-    if not os.fspath(output) or (folder.exists() and not folder.is_dir()):
+    if folder.exists() and not folder.is_dir():
         raise ValueError(f"`output` must be a folder. {received}")
     there = [n for n in (COUNTS, PROBLEMS, PICTURE) if (folder / n).exists()]
     if there and not overwrite:

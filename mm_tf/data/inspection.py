@@ -15,7 +15,7 @@ from mm_tf.data.digests import file_digest, pixel_digest
 from mm_tf.data.files import Images, Threads, available_cores
 from mm_tf.data.folders import list_folder
 from mm_tf.data.listing import UNREADABLE, Listing, Problem
-from mm_tf.data.options import ReadOptions
+from mm_tf.data.options import ReadOptions, check_options
 from mm_tf.data.sources import DATASETS, ImageData, check_name, load
 from mm_tf.data.tables import list_csv
 
@@ -145,8 +145,8 @@ def inspect_data(
             f"`data_dir` must say where the images of the data set {name!r} are. "
             "Received: data_dir=None"
         )
-    listing = lists[name](data_dir)
-    return _inspect_files(name, listing, options or ReadOptions(), progress)
+    options = check_options(options)
+    return _inspect_files(name, lists[name](data_dir), options, progress)
 
 
 def _inspect_files(

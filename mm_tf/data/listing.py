@@ -5,6 +5,8 @@ import os
 import unicodedata
 from typing import Any, NamedTuple
 
+from mm_tf.data._checks import check_path
+
 # What a part of a data set may be called, in capital letters too.
 SPLITS = {
     "train": "train",
@@ -99,7 +101,7 @@ def class_order(names: Any) -> tuple[str, ...]:
         return tuple(sorted(names))
 
 
-def data_file(path: str | os.PathLike[str] | None, suffix: str) -> str:
+def data_file(path: str | os.PathLike[str], suffix: str) -> str:
     """The file that is named, or the only one of that suffix in the folder named.
 
     Args:
@@ -110,9 +112,7 @@ def data_file(path: str | os.PathLike[str] | None, suffix: str) -> str:
         ValueError: If there is no such file, or more than one.
     """
     expected = f"`data_dir` must be a {suffix} file, or a folder with one in it"
-    if path is None:
-        raise ValueError(f"{expected}. Received: data_dir=None")
-    file = os.path.abspath(os.path.expanduser(os.fspath(path)))
+    file = os.path.abspath(check_path("data_dir", path))
     if os.path.isdir(file):
         found = [name for name in visible(file, "") if name.lower().endswith(suffix)]
         if len(found) != 1:

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from mm_tf._checks import check_integer
+from mm_tf._checks import check_bool, check_integer
 from mm_tf.data.files import MEMORY_LIMIT, check_channels, check_image_size
 from mm_tf.data.splitting import check_test_fraction
 
@@ -70,8 +70,15 @@ class ReadOptions:
         if self.num_threads is not None:
             check_integer("num_threads", self.num_threads, low=1)
         for name in ("strict", "verify", "horizontal_flip"):
-            if not isinstance(getattr(self, name), bool):
-                raise ValueError(
-                    f"`{name}` must be True or False. "
-                    f"Received: {name}={getattr(self, name)!r}"
-                )
+            check_bool(name, getattr(self, name))
+
+
+def check_options(options: ReadOptions | None) -> ReadOptions:
+    """Returns the options, those by default for `None`, or raises a ValueError."""
+    if options is None:
+        return ReadOptions()
+    if not isinstance(options, ReadOptions):
+        raise ValueError(
+            f"`options` must be a `ReadOptions` or None. Received: options={options!r}"
+        )
+    return options

@@ -306,6 +306,10 @@ class ImageBatches(keras.utils.PyDataset):
         super().__init__(workers=1, use_multiprocessing=False)
         self._batch_size = check_integer("batch_size", batch_size, low=1)
         self._images, self._labels = _as_images(images), labels
+        if self._images.ndim == 0:
+            raise ValueError(
+                f"`images` must be images [N, ...]. Received: images={images!r}"
+            )
         if labels is not None and np.shape(labels) != (len(images),):
             raise ValueError(
                 f"`labels` must be the classes of {len(images)} images. "

@@ -13,7 +13,7 @@ from mm_tf.data.digests import file_digest
 from mm_tf.data.files import ImageFiles, Threads, available_cores
 from mm_tf.data.folders import list_folder
 from mm_tf.data.listing import UNKNOWN_SUFFIX, Listing
-from mm_tf.data.options import DEFAULT_SIZE, ReadOptions
+from mm_tf.data.options import DEFAULT_SIZE, ReadOptions, check_options
 from mm_tf.data.sources import ImageData
 from mm_tf.data.tables import list_csv
 
@@ -57,7 +57,8 @@ def read_folder(
     >>> data.class_names, data.train_images.shape, data.test_images.shape
     (('cat', 'dog'), (8, 16, 16, 3), (2, 16, 16, 3))
     """
-    return _read_files("folder", list_folder(data_dir), options or ReadOptions())
+    options = check_options(options)
+    return _read_files("folder", list_folder(data_dir), options)
 
 
 def read_csv(
@@ -95,7 +96,8 @@ def read_csv(
     >>> data.train_labels.tolist(), data.test_labels.tolist()
     ([0, 1], [0, 1])
     """
-    return _read_files("csv", list_csv(path), options or ReadOptions())
+    options = check_options(options)
+    return _read_files("csv", list_csv(path), options)
 
 
 def undecodable(listing: Listing, errors: Mapping[int, ImageFileError]) -> str:

@@ -9,7 +9,7 @@ from mm_tf.data import prepared
 from mm_tf.data.assembly import Part, from_arrays
 from mm_tf.data.decoding import decode_bytes
 from mm_tf.data.files import Threads, available_cores
-from mm_tf.data.options import DEFAULT_SIZE, ReadOptions
+from mm_tf.data.options import DEFAULT_SIZE, ReadOptions, check_options
 from mm_tf.data.sources import ImageData, in_order
 
 _IMAGES_AT_ONCE = 100
@@ -47,7 +47,7 @@ def read_tfds(
             and cannot be downloaded, if what is there cannot be read, or if `tfds`
             is not installed.
     """
-    options = options or ReadOptions()
+    options = check_options(options)
     builder = prepared.prepared_builder(name, data_dir)
     source = _TfdsSource(name, builder, options)
     parts: dict[str, Part] = {}

@@ -316,7 +316,9 @@ def test_memory_stays_bounded(tmp_path):
 @pytest.mark.parametrize(
     "changed, message",
     [
-        ({"paths": "a.png"}, "`paths`.*Received: 'a.png'$"),
+        ({"paths": "a.png"}, "`paths`.*Received: paths='a.png'$"),
+        ({"paths": 3}, "`paths`.*Received: paths=3$"),
+        ({"paths": ["a.png", None]}, "`paths`.*Received: paths=None$"),
         ({"image_size": 0}, "`image_size`.*>= 1.*Received: image_size=0$"),
         ({"image_size": (8, 2.5)}, "`image_size`.*Received: image_size=2.5$"),
         ({"image_size": (8, 8, 3)}, r"`image_size`.*Received: .*\(8, 8, 3\)$"),

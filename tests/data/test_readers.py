@@ -747,6 +747,19 @@ def test_own_images_need_a_place(name):
         load(name)
 
 
+@pytest.mark.parametrize("read", [read_folder, read_csv, read_npz, list_folder])
+@pytest.mark.parametrize("place", [None, 3, "", b"photos", ["photos"]])
+def test_what_is_no_path_is_told(read, place):
+    with pytest.raises(ValueError, match="`data_dir` must be a path. Received: "):
+        read(place)
+
+
+@pytest.mark.parametrize("read", [read_folder, read_csv, read_npz, read_tfds])
+def test_what_are_no_options_is_told(read, tmp_path):
+    with pytest.raises(ValueError, match="`options` must be.*Received: options=32$"):
+        read("nowhere", options=32)
+
+
 def test_known_data_sets_have_no_options():
     with pytest.raises(ValueError, match="`options` must be None for digits.*Received"):
         load("digits", options=ReadOptions())
