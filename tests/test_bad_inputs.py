@@ -639,7 +639,8 @@ CASES = {
     "images in a list": (
         lambda: image_data(train_images=[[1]]),
         ValueError,
-        r"`train_images` must be a NumPy array. Received: train_images=\[\[1\]\]$",
+        r"`train_images` must be a NumPy array or an `ImageFiles`. "
+        r"Received: train_images=\[\[1\]\]$",
     ),
     "labels that are one number": (
         lambda: image_data(test_labels=np.array(3)),

@@ -1,12 +1,16 @@
 """Data sets, imbalanced subsets of them, and batches for `model.fit`.
 
 The names of `mm_tf.data.pipeline` need Keras, which is imported when one of them
-is first used. Everything else needs NumPy alone until a data set is read.
+is first used. Everything else needs NumPy alone until images are read.
 """
 
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from mm_tf.data.archive import read_npz
+from mm_tf.data.assembly import DataWarning
+from mm_tf.data.decoding import ImageFileError
+from mm_tf.data.files import ImageFiles
 from mm_tf.data.imbalance import (
     IMBALANCES,
     balanced_counts,
@@ -15,7 +19,9 @@ from mm_tf.data.imbalance import (
     step_counts,
     subsample,
 )
+from mm_tf.data.options import ReadOptions
 from mm_tf.data.order import EpochOrder
+from mm_tf.data.readers import read_csv, read_folder
 from mm_tf.data.sources import (
     DATASETS,
     DatasetInfo,
@@ -24,30 +30,55 @@ from mm_tf.data.sources import (
     imbalanced,
     load,
 )
+from mm_tf.data.tfds import read_tfds
 
 if TYPE_CHECKING:
-    from mm_tf.data.pipeline import ArrayBatches, fit_data, training_pipeline
+    from mm_tf.data.pipeline import (
+        ArrayBatches,
+        ImageBatches,
+        fit_data,
+        prediction_data,
+        training_pipeline,
+    )
 
 __all__ = [
     "DATASETS",
     "IMBALANCES",
     "ArrayBatches",
+    "DataWarning",
     "DatasetInfo",
     "DatasetUnavailableError",
     "EpochOrder",
+    "ImageBatches",
     "ImageData",
+    "ImageFileError",
+    "ImageFiles",
+    "ReadOptions",
     "balanced_counts",
     "class_counts",
     "fit_data",
     "imbalanced",
     "load",
     "long_tailed_counts",
+    "prediction_data",
+    "read_csv",
+    "read_folder",
+    "read_npz",
+    "read_tfds",
     "step_counts",
     "subsample",
     "training_pipeline",
 ]
 
-_FROM_PIPELINE = frozenset({"ArrayBatches", "fit_data", "training_pipeline"})
+_FROM_PIPELINE = frozenset(
+    {
+        "ArrayBatches",
+        "ImageBatches",
+        "fit_data",
+        "prediction_data",
+        "training_pipeline",
+    }
+)
 
 
 def __getattr__(name: str) -> Any:

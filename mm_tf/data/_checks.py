@@ -1,5 +1,6 @@
 """Checks of arguments that several modules of `mm_tf.data` share."""
 
+import os
 from typing import Any
 
 import numpy as np
@@ -36,3 +37,15 @@ def check_integers(name: str, values: Any, *, low: int) -> np.ndarray:
             f"`{name}` must be {expected}. Received: {name} with {wrong.min()} in it"
         )
     return array.astype(np.int64)
+
+
+def check_path(name: str, value: Any) -> str:
+    """Returns a path as a string, with `~` expanded, or raises a ValueError.
+
+    Args:
+        name: The argument's name, for the message.
+        value: What was received.
+    """
+    if not isinstance(value, (str, os.PathLike)) or not os.fspath(value):
+        raise ValueError(f"`{name}` must be a path. Received: {name}={value!r}")
+    return os.path.expanduser(os.fspath(value))

@@ -6,8 +6,13 @@ which `fit` cuts by `steps_per_epoch`: given that, Keras keeps one iterator for
 all epochs (`EpochIterator` in `keras/src/trainers/epoch_iterator.py`). What it
 takes from the data to build the model is not lost: it starts a new iterator
 before the first epoch.
+
+Images that stay in their files (`ImageFiles`) are decoded ahead of the training, a
+few batches at a time.
 """
 
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -15,14 +20,20 @@ import numpy as np
 
 from mm_tf._checks import check_integer
 from mm_tf.data._checks import check_integers
+from mm_tf.data.files import ImageFiles, Images
 from mm_tf.data.order import EpochOrder
 
 if TYPE_CHECKING:
     import tensorflow as tf
 
+# Of an `ImageFiles`: batches that are decoded at the same time, and that many more
+# which may be ready. More would cost memory and gain nothing, since each batch is
+# decoded by all threads.
+_BATCHES_AHEAD = 2
+
 
 def training_pipeline(
-    images: np.ndarray,
+    images: Images,
     labels: np.ndarray,
     order: EpochOrder,
     epochs: int,
@@ -31,8 +42,10 @@ def training_pipeline(
 ) -> "tf.data.Dataset":
     """Batches of the epochs from `first_epoch` to `epochs - 1` as a `tf.data.Dataset`.
 
-    The images stay in memory as one tensor, from which each batch is gathered in
-    the graph. NumPy is asked once an epoch, for the order. Where TensorFlow sees
+    An array of images stays in memory as one tensor, from which each batch is
+    gathered in the graph. NumPy is asked once an epoch, for the order. Of an
+    `ImageFiles` two batches are decoded at a time and two more may be ready, so
+    that with the one in use there are at most five in memory. Where TensorFlow sees
     a GPU and no `tf.distribute` strategy is in use, batches are copied to that
     GPU ahead of time.
 
@@ -50,7 +63,7 @@ def training_pipeline(
     itself, find out that epoch beforehand and give it here.
 
     Args:
-        images: Images [N, ...], usually `uint8`.
+        images: Images [N, ...], usually `uint8`: an array or an `ImageFiles`.
         labels: Their classes, integers [N].
         order: The order of the `N` examples.
         epochs: Epoch after the last one, as in `fit`.
@@ -85,6 +98,33 @@ def training_pipeline(
 
     import tensorflow as tf
 
+    steps = (epochs - first_epoch) * order.steps_per_epoch - first_step
+    if isinstance(images, ImageFiles):
+        first = first_epoch * order.steps_per_epoch + first_step
+        dataset = _decoded(images, labels, order, first, steps)
+    else:
+        dataset = _gathered(images, labels, order, epochs, first_epoch, first_step)
+    dataset = dataset.apply(tf.data.experimental.assert_cardinality(steps))
+    gpus = tf.config.list_logical_devices("GPU")
+    # A strategy places the batches itself, and needs them on the host for that.
+    if gpus and not tf.distribute.has_strategy():
+        return _prefetch_to_device(dataset, gpus[0].name)
+    if isinstance(images, ImageFiles):
+        return dataset.prefetch(_BATCHES_AHEAD)
+    return dataset.prefetch(tf.data.AUTOTUNE)
+
+
+def _gathered(
+    images: np.ndarray,
+    labels: np.ndarray,
+    order: EpochOrder,
+    epochs: int,
+    first_epoch: int,
+    first_step: int,
+) -> "tf.data.Dataset":
+    """Batches of images in memory."""
+    import tensorflow as tf
+
     # tf.data works on the CPU; a tensor on a GPU would be copied back.
     with tf.device("CPU:0"):
         all_images, all_labels = tf.constant(images), tf.constant(labels)
@@ -101,21 +141,42 @@ def training_pipeline(
         first = tf.where(epoch == first_epoch, tf.constant(first_step, tf.int64), 0)
         return tf.data.Dataset.range(first, order.steps_per_epoch).map(batch)
 
-    steps = (epochs - first_epoch) * order.steps_per_epoch - first_step
-    dataset = tf.data.Dataset.range(first_epoch, epochs).flat_map(batches_of_epoch)
-    dataset = dataset.apply(tf.data.experimental.assert_cardinality(steps))
-    gpus = tf.config.list_logical_devices("GPU")
-    # A strategy places the batches itself, and needs them on the host for that.
-    if gpus and not tf.distribute.has_strategy():
-        return _prefetch_to_device(dataset, gpus[0].name)
-    return dataset.prefetch(tf.data.AUTOTUNE)
+    return tf.data.Dataset.range(first_epoch, epochs).flat_map(batches_of_epoch)
+
+
+def _decoded(
+    images: ImageFiles,
+    labels: np.ndarray,
+    order: EpochOrder,
+    first: int,
+    steps: int,
+) -> "tf.data.Dataset":
+    """Batches of images that are decoded from their files."""
+    import tensorflow as tf
+
+    def read(step: Any) -> tuple[np.ndarray, np.ndarray]:
+        chosen = order.batch(int(step))
+        return images[chosen], labels[chosen]
+
+    def batch(step: "tf.Tensor") -> "tuple[tf.Tensor, tf.Tensor]":
+        x, y = tf.numpy_function(read, [step], [images.dtype, labels.dtype])
+        return (
+            tf.ensure_shape(x, [None, *images.shape[1:]]),
+            tf.ensure_shape(y, [None]),
+        )
+
+    # Whichever is ready first, `map` gives the batches in their order.
+    return tf.data.Dataset.range(first, first + steps).map(
+        batch, num_parallel_calls=_BATCHES_AHEAD, deterministic=True
+    )
 
 
 class ArrayBatches(keras.utils.PyDataset):
     """Batches of the epochs from `first_epoch` to `epochs - 1` without TensorFlow.
 
     Item `i` is the batch of step `first_epoch * order.steps_per_epoch + first_step
-    + i`: the same batches as of `training_pipeline`, for every backend.
+    + i`: the same batches as of `training_pipeline`, for every backend. Of an
+    `ImageFiles` the batch behind it is decoded meanwhile.
 
     Train with
 
@@ -134,7 +195,7 @@ class ArrayBatches(keras.utils.PyDataset):
     holds here too.
 
     Args:
-        images: Images [N, ...], usually `uint8`.
+        images: Images [N, ...], usually `uint8`: an array or an `ImageFiles`.
         labels: Their classes, integers [N].
         order: The order of the `N` examples.
         epochs: Epoch after the last one, as in `fit`.
@@ -159,7 +220,7 @@ class ArrayBatches(keras.utils.PyDataset):
 
     def __init__(
         self,
-        images: np.ndarray,
+        images: Images,
         labels: np.ndarray,
         order: EpochOrder,
         epochs: int,
@@ -172,6 +233,9 @@ class ArrayBatches(keras.utils.PyDataset):
         self._order = order
         self._epochs, self._first_epoch = _check_epochs(epochs, first_epoch)
         self._first_step = _check_first_step(first_step, order)
+        self._read = self._batch
+        if isinstance(self._images, ImageFiles):
+            self._read = _LookAhead(self._batch, self._num_served)
 
     @property
     def num_batches(self) -> None:
@@ -180,14 +244,16 @@ class ArrayBatches(keras.utils.PyDataset):
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """The batch (images [B, ...], labels [B]) at a position of the stream."""
-        served = self._num_steps + self._order.steps_per_epoch
-        if not 0 <= index < served:
+        if not 0 <= index < self._num_served:
             raise IndexError(
                 f"There are {self._num_steps} batches, up to epoch "
                 f"{self._epochs - 1}. Does `fit` have the same `epochs`, and "
                 f"steps_per_epoch={self._order.steps_per_epoch}? "
                 f"Received: index={index}"
             )
+        return self._read(index)
+
+    def _batch(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         first = self._first_epoch * self._order.steps_per_epoch + self._first_step
         chosen = self._order.batch(first + index)
         return self._images[chosen], self._labels[chosen]
@@ -201,9 +267,111 @@ class ArrayBatches(keras.utils.PyDataset):
         epochs = self._epochs - self._first_epoch
         return epochs * self._order.steps_per_epoch - self._first_step
 
+    @property
+    def _num_served(self) -> int:
+        return self._num_steps + self._order.steps_per_epoch
+
+
+class ImageBatches(keras.utils.PyDataset):
+    """All images in their order, for `model.predict` and `model.evaluate`.
+
+    Each batch is decoded while the one before it is in use; at most three are in
+    memory.
+
+    Args:
+        images: Images [N, ...]: an array or an `ImageFiles`.
+        labels: Their classes, integers [N]. Defaults to `None`: batches are images
+            alone, as for `predict`.
+        batch_size: Images in a batch, at least 1. Defaults to 128.
+
+    Raises:
+        ValueError: If an argument is not as described.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from mm_tf.data import ImageBatches
+    >>> batches = ImageBatches(np.zeros((5, 8, 8, 1), np.uint8), batch_size=2)
+    >>> [len(batches[i]) for i in range(len(batches))]
+    [2, 2, 1]
+    """
+
+    def __init__(
+        self,
+        images: Images,
+        labels: np.ndarray | None = None,
+        batch_size: int = 128,
+    ):
+        # One worker, as in `ArrayBatches`.
+        super().__init__(workers=1, use_multiprocessing=False)
+        self._batch_size = check_integer("batch_size", batch_size, low=1)
+        self._images, self._labels = _as_images(images), labels
+        if self._images.ndim == 0:
+            raise ValueError(
+                f"`images` must be images [N, ...]. Received: images={images!r}"
+            )
+        if labels is not None and np.shape(labels) != (len(images),):
+            raise ValueError(
+                f"`labels` must be the classes of {len(images)} images. "
+                f"Received: labels of shape {np.shape(labels)}"
+            )
+        self._read = _LookAhead(self._batch, len(self))
+
+    @property
+    def num_batches(self) -> int:
+        """Number of batches, the last and perhaps smaller one included."""
+        return -(-len(self._images) // self._batch_size)
+
+    def __len__(self) -> int:
+        return self.num_batches
+
+    def __getitem__(self, index: int) -> Any:
+        """The batch: images [B, ...], or (images [B, ...], labels [B])."""
+        if not 0 <= index < len(self):
+            raise IndexError(f"There are {len(self)} batches. Received: index={index}")
+        return self._read(index)
+
+    def _batch(self, index: int) -> Any:
+        part = slice(index * self._batch_size, (index + 1) * self._batch_size)
+        images = self._images[part]
+        return images if self._labels is None else (images, self._labels[part])
+
+
+def prediction_data(
+    images: Images, batch_size: int = 128
+) -> "np.ndarray | ImageBatches":
+    """What `model.predict` takes: the array itself, or batches of an `ImageFiles`.
+
+    Give `predict` the `batch_size` as well; Keras passes over it where batches are
+    made already.
+
+    Args:
+        images: Images [N, ...]: an array or an `ImageFiles`.
+        batch_size: Images in a batch, at least 1. Defaults to 128.
+
+    Returns:
+        `images`, or an `ImageBatches` of them.
+
+    Raises:
+        ValueError: If `batch_size` is not as described.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from mm_tf.data import prediction_data
+    >>> images = np.zeros((5, 8, 8, 1), np.uint8)
+    >>> prediction_data(images) is images
+    True
+    """
+    check_integer("batch_size", batch_size, low=1)
+    images = _as_images(images)
+    if isinstance(images, ImageFiles):
+        return ImageBatches(images, batch_size=batch_size)
+    return images
+
 
 def fit_data(
-    images: np.ndarray,
+    images: Images,
     labels: np.ndarray,
     order: EpochOrder,
     epochs: int,
@@ -213,7 +381,7 @@ def fit_data(
     """Batches for `fit` on the Keras backend in use.
 
     Args:
-        images: Images [N, ...], usually `uint8`.
+        images: Images [N, ...], usually `uint8`: an array or an `ImageFiles`.
         labels: Their classes, integers [N].
         order: The order of the `N` examples.
         epochs: Epoch after the last one, as in `fit`.
@@ -252,6 +420,23 @@ def fit_data(
     return make(images, labels, order, epochs, first_epoch, first_step)
 
 
+class _LookAhead:
+    """Makes item `i + 1` in a thread of its own while item `i` is in use."""
+
+    def __init__(self, make: Callable[[int], Any], length: int):
+        self._make, self._length = make, length
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="mm_tf_batch")
+        self._next: tuple[int, Future[Any]] | None = None
+
+    def __call__(self, index: int) -> Any:
+        ahead, self._next = self._next, None
+        if ahead is None or ahead[0] != index:
+            ahead = index, self._pool.submit(self._make, index)
+        if index + 1 < self._length:
+            self._next = index + 1, self._pool.submit(self._make, index + 1)
+        return ahead[1].result()
+
+
 def _prefetch_to_device(dataset: "tf.data.Dataset", device: str) -> "tf.data.Dataset":
     import tensorflow as tf
 
@@ -260,20 +445,12 @@ def _prefetch_to_device(dataset: "tf.data.Dataset", device: str) -> "tf.data.Dat
 
 def _check_examples(
     images: Any, labels: Any, order: EpochOrder
-) -> tuple[np.ndarray, np.ndarray]:
+) -> tuple[Any, np.ndarray]:
     if not isinstance(order, EpochOrder):
         raise ValueError(f"`order` must be an `EpochOrder`. Received: order={order!r}")
     check_integers("labels", labels, low=0)
     labels = np.asarray(labels)
-    try:
-        images = np.asarray(images)
-    except Exception:  # Images of different sizes, for one.
-        images = np.empty((), dtype=object)
-    if images.dtype.kind in "OSU":
-        raise ValueError(
-            "`images` must be an array of numbers, all images of one size. "
-            f"Received: images of shape {images.shape} and dtype {images.dtype}"
-        )
+    images = _as_images(images)
     for name, array in (("images", images), ("labels", labels)):
         if array.ndim == 0 or len(array) != order.num_examples:
             raise ValueError(
@@ -281,6 +458,21 @@ def _check_examples(
                 f"Received: {name} of shape {array.shape}"
             )
     return images, labels
+
+
+def _as_images(images: Any) -> Images:
+    if isinstance(images, ImageFiles):
+        return images
+    try:
+        array = np.asarray(images)
+    except Exception:  # Images of different sizes, for one.
+        array = np.empty((), dtype=object)
+    if array.dtype.kind in "OSU":
+        raise ValueError(
+            "`images` must be an array of numbers, all images of one size. "
+            f"Received: images of shape {array.shape} and dtype {array.dtype}"
+        )
+    return array
 
 
 def _check_epochs(epochs: Any, first_epoch: Any) -> tuple[int, int]:

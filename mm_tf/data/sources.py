@@ -1,26 +1,27 @@
 """The data sets: what is known of them without reading, and how they are read."""
 
-import contextlib
 import dataclasses
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mm_tf._checks import check_choice
+from mm_tf.data import prepared
 from mm_tf.data._checks import check_integers
+from mm_tf.data.files import ImageFiles, Images, take
 from mm_tf.data.imbalance import subsample
+from mm_tf.data.prepared import DatasetUnavailableError
+
+if TYPE_CHECKING:
+    from mm_tf.data.options import ReadOptions
 
 # CIFAR's images are downloaded from here when they are not prepared yet.
 _CIFAR_HOST = "https://www.cs.toronto.edu"
 
 _DIGITS_TEST_IMAGES_PER_CLASS = 50
-
-
-class DatasetUnavailableError(RuntimeError):
-    """A data set is neither prepared where it was looked for nor downloadable."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,7 +33,8 @@ class DatasetInfo:
         num_classes: Number of classes `K`.
         image_shape: Height, width and channels of an image.
         images_per_class: Training images of a class in the balanced training
-            set, the `n_max` of the class counts.
+            set, the `n_max` of the class counts. Of images of your own, those of
+            the smallest class; `ImageData.class_counts` says what there are.
         mean: Mean of each channel, where pixels are in [0, 1].
         std: Standard deviation of each channel, where pixels are in [0, 1].
         crop_padding: Black pixels on every side before a random crop of the
@@ -94,6 +96,10 @@ _ROWS = (
     ),
 )
 
+# Images of one's own: their format is the name of the data set.
+OWN_DATASETS = ("folder", "csv", "npz")
+TFDS_PREFIX = "tfds:"
+
 DATASETS: Mapping[str, DatasetInfo] = MappingProxyType(
     {info.name: info for info in _ROWS}
 )
@@ -101,29 +107,32 @@ DATASETS: Mapping[str, DatasetInfo] = MappingProxyType(
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ImageData:
-    """A data set in memory.
+    """A data set, in memory or in files that are read when they are needed.
 
     Build one from your own arrays, with a `DatasetInfo` of your own, to use what
     takes an `ImageData` on data that `load` does not know.
 
     Attributes:
         info: The row of the data set.
-        train_images: Training images, `uint8` [N, height, width, channels].
+        train_images: Training images, `uint8` [N, height, width, channels]: an array
+            or an `ImageFiles`.
         train_labels: Their classes, `int64` [N], from 0 to `K - 1`.
-        test_images: Test images, `uint8` [M, height, width, channels].
+        test_images: Test images, `uint8` [M, height, width, channels], likewise.
         test_labels: Their classes, `int64` [M].
         class_names: Name of each class, [K].
+        notes: What a user should know of how the data set was read, a sentence each.
 
     Raises:
         ValueError: If the arrays do not fit `info` or each other.
     """
 
     info: DatasetInfo
-    train_images: np.ndarray
+    train_images: Images
     train_labels: np.ndarray
-    test_images: np.ndarray
+    test_images: Images
     test_labels: np.ndarray
     class_names: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Checks that the arrays fit the row of the data set and each other."""
@@ -131,7 +140,10 @@ class ImageData:
         for split in ("train", "test"):
             images = getattr(self, f"{split}_images")
             labels = getattr(self, f"{split}_labels")
-            _check_is(f"{split}_images", images, np.ndarray, "a NumPy array")
+            kinds = np.ndarray, ImageFiles
+            _check_is(
+                f"{split}_images", images, kinds, "a NumPy array or an `ImageFiles`"
+            )
             _check_is(f"{split}_labels", labels, np.ndarray, "a NumPy array")
             if labels.ndim != 1 or labels.dtype != np.int64:
                 raise ValueError(
@@ -158,8 +170,13 @@ class ImageData:
                 f"Received: class_names={self.class_names!r}"
             )
 
+    @property
+    def class_counts(self) -> np.ndarray:
+        """Training images of each class, `int64` [K]."""
+        return np.bincount(self.train_labels, minlength=self.info.num_classes)
 
-def _check_is(name: str, value: Any, kind: type, expected: str) -> None:
+
+def _check_is(name: str, value: Any, kind: Any, expected: str) -> None:
     if not isinstance(value, kind):
         raise ValueError(f"`{name}` must be {expected}. Received: {name}={value!r}")
 
@@ -170,33 +187,71 @@ def _are_strings(values: Any) -> bool:
     )
 
 
-def load(name: str, data_dir: str | os.PathLike[str] | None = None) -> ImageData:
-    """Reads a data set into memory.
-
-    The images of each split come in one order, by class and then by pixels,
-    however they are stored. So the same seed draws the same subset from every
-    copy of a data set.
-
-    CIFAR is read through `tensorflow_datasets`, which downloads and prepares it
-    on first use; `digits` comes with scikit-learn. Of `digits` the last 50 images
-    of each class are the test images, whatever seed a run uses.
-
-    On a Keras backend other than TensorFlow, reading CIFAR hides the GPUs from
-    TensorFlow, which would otherwise take their memory from that backend.
+def check_name(name: Any) -> str:
+    """Returns the name of a data set, without looking for the data set.
 
     Args:
-        name: A name in `DATASETS`: `"cifar10"`, `"cifar100"` or `"digits"`.
-        data_dir: Folder in which `tensorflow_datasets` keeps prepared data sets;
-            `~` is expanded. A folder that does not exist is an error, so that a
-            mistyped path does not start a download. Without a meaning for
-            `digits`. Defaults to `None`: the folder in the environment variable
-            `TFDS_DATA_DIR`, or else `~/tensorflow_datasets`.
+        name: A name in `DATASETS`, `"folder"`, `"csv"` or `"npz"`, or `"tfds:"` and a
+            name that `tensorflow_datasets` knows.
+
+    Raises:
+        ValueError: If it is none of these.
+
+    Example:
+
+    >>> from mm_tf.data.sources import check_name
+    >>> check_name("tfds:mnist")
+    'tfds:mnist'
+    """
+    of_tfds = isinstance(name, str) and name.removeprefix(TFDS_PREFIX) not in ("", name)
+    if not of_tfds:
+        check_choice("name", name, (*DATASETS, *OWN_DATASETS, f"{TFDS_PREFIX}NAME"))
+    return name
+
+
+def load(
+    name: str,
+    data_dir: str | os.PathLike[str] | None = None,
+    options: "ReadOptions | None" = None,
+) -> ImageData:
+    """Reads a data set.
+
+    | name | what | `data_dir` |
+    |---|---|---|
+    | `"digits"` | comes with scikit-learn | without a meaning |
+    | `"cifar10"`, `"cifar100"` | through `tensorflow_datasets` | its folder |
+    | `"tfds:NAME"` | any other, see `read_tfds` | its folder |
+    | `"folder"` | a folder for each class, see `read_folder` | the folder |
+    | `"csv"` | columns path and label, see `read_csv` | the file |
+    | `"npz"` | arrays, see `read_npz` | the file |
+
+    The images of `digits`, CIFAR and `tfds` are read into memory. Those of each
+    split come in one order, by class and then by pixels, however they are stored. So
+    the same seed draws the same subset from every copy of a data set.
+
+    CIFAR is downloaded and prepared on first use. Of `digits` the last 50 images of
+    each class are the test images, whatever seed a run uses.
+
+    On a Keras backend other than TensorFlow, reading CIFAR and `tfds` hides the GPUs
+    from TensorFlow, which would otherwise take their memory from that backend.
+
+    Args:
+        name: One of the names above.
+        data_dir: The folder or file; `~` is expanded. For CIFAR and `tfds` the folder
+            in which `tensorflow_datasets` keeps prepared data sets; one that does
+            not exist is an error, so that a mistyped path does not start a
+            download. Defaults to `None`, for them: the folder in the environment
+            variable `TFDS_DATA_DIR`, or else `~/tensorflow_datasets`.
+        options: How images of your own and those of `tfds:NAME` are read. Defaults
+            to `None`, the defaults of `ReadOptions`.
 
     Returns:
         The data set, an `ImageData`.
 
     Raises:
-        ValueError: If there is no such data set, or no such folder `data_dir`.
+        ValueError: If there is no such data set, or no such folder `data_dir`; for
+            `digits` and CIFAR, if there are `options`; for the reasons of the
+            readers.
         DatasetUnavailableError: If the data set is not prepared in that folder
             and cannot be downloaded, if what is there cannot be read, or if the
             package that it needs is not installed.
@@ -208,11 +263,33 @@ def load(name: str, data_dir: str | os.PathLike[str] | None = None) -> ImageData
     >>> data.train_images.shape, data.test_images.shape
     ((1297, 8, 8, 1), (500, 8, 8, 1))
     """
-    check_choice("name", name, DATASETS)
-    info = DATASETS[name]
-    read = _read_digits if name == "digits" else _read_tfds
-    (train, test), class_names = read(info, data_dir)
-    return ImageData(info, *_in_order(*train), *_in_order(*test), class_names)
+    check_name(name)
+    if name in DATASETS:
+        if options is not None:
+            raise ValueError(
+                f"`options` must be None for {name}, which is read in one way. "
+                f"Received: options={options!r}"
+            )
+        info = DATASETS[name]
+        read = _read_digits if name == "digits" else _read_tfds
+        (train, test), class_names = read(info, data_dir)
+        return ImageData(info, *in_order(*train), *in_order(*test), class_names)
+    # They give an `ImageData`, and so import this module.
+    from mm_tf.data import archive, readers, tfds
+
+    if name.startswith(TFDS_PREFIX):
+        return tfds.read_tfds(name.removeprefix(TFDS_PREFIX), data_dir, options)
+    if data_dir is None:
+        raise ValueError(
+            f"`data_dir` must say where the images of the data set {name!r} are. "
+            "Received: data_dir=None"
+        )
+    own = {
+        "folder": readers.read_folder,
+        "csv": readers.read_csv,
+        "npz": archive.read_npz,
+    }
+    return own[name](data_dir, options)
 
 
 def imbalanced(
@@ -251,7 +328,7 @@ def imbalanced(
     chosen = subsample(data.train_labels, counts, seed)
     return dataclasses.replace(
         data,
-        train_images=data.train_images[chosen],
+        train_images=take(data.train_images, chosen),
         train_labels=data.train_labels[chosen],
     )
 
@@ -260,25 +337,16 @@ _Split = tuple[np.ndarray, np.ndarray]
 _Splits = tuple[_Split, _Split]
 
 
-def _expand(data_dir: str | os.PathLike[str] | None) -> str | None:
-    if data_dir is None:
-        return None
-    if not isinstance(data_dir, (str, os.PathLike)):
-        raise ValueError(
-            f"`data_dir` must be a path or None. Received: data_dir={data_dir!r}"
-        )
-    folder = os.path.expanduser(os.fspath(data_dir))
-    if "://" in folder:  # A bucket, which tfds itself can read.
-        return folder
-    if not os.path.isdir(folder):
-        raise ValueError(
-            "`data_dir` must be an existing folder (create it to have a data set "
-            f"downloaded there). Received: data_dir={os.fspath(data_dir)!r}"
-        )
-    return os.path.abspath(folder)
+def in_order(images: np.ndarray, labels: np.ndarray) -> _Split:
+    """Sorts images in memory by class and then by pixels.
 
+    Args:
+        images: Images [N, height, width, channels].
+        labels: Their classes, integers [N].
 
-def _in_order(images: np.ndarray, labels: np.ndarray) -> _Split:
+    Returns:
+        The images, and their classes as `int64`.
+    """
     order = sorted(range(len(labels)), key=lambda i: (labels[i], images[i].tobytes()))
     return images[order], labels[order].astype(np.int64)
 
@@ -290,7 +358,7 @@ def _read_digits(
     try:
         from sklearn.datasets import load_digits
     except ImportError:
-        message = _not_installed(info.name, "scikit-learn")
+        message = prepared.not_installed(info.name, "scikit-learn")
         raise DatasetUnavailableError(message) from None
     digits = load_digits()
     images = np.round(digits.images[..., np.newaxis] * 255 / 16).astype(np.uint8)
@@ -306,47 +374,17 @@ def _read_digits(
 def _read_tfds(
     info: DatasetInfo, data_dir: str | os.PathLike[str] | None
 ) -> tuple[_Splits, tuple[str, ...]]:
-    data_dir = _expand(data_dir)
-    try:
+    builder = prepared.prepared_builder(info.name, data_dir, _CIFAR_HOST)
+    with prepared.reading(info.name, builder):
         import tensorflow_datasets as tfds
-    except ImportError:
-        message = _not_installed(info.name, "tensorflow-datasets")
-        raise DatasetUnavailableError(message) from None
-    # Replaced by the very folder of the data set as soon as tfds has named it.
-    folder = data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
-    problem = "cannot be read"
-    try:
-        with _quiet_absl():
-            builder = tfds.builder(info.name, data_dir=data_dir)
-            folder = str(builder.data_dir)
-            if not builder.is_prepared():
-                problem = "is not prepared and cannot be downloaded"
-                _check_reachable(_CIFAR_HOST)
-                builder.download_and_prepare()
-                problem = "cannot be read"
-            train, test = _read_splits(tfds, builder)
-            names = tuple(builder.info.features["label"].names)
-        _check_complete(info, train[1])
-    except Exception as error:  # tfds fails in as many ways as there are files.
-        message = _unavailable(info.name, problem, folder, error)
-        raise DatasetUnavailableError(message) from None
-    return (train, test), names
 
-
-def _read_splits(tfds: Any, builder: Any) -> _Splits:
-    import keras
-    import tensorflow as tf
-
-    if keras.config.backend() != "tensorflow":
-        # Too late, and no harm done, where TensorFlow has been used before.
-        with contextlib.suppress(RuntimeError):
-            tf.config.set_visible_devices([], "GPU")
-    with tf.device("CPU:0"):
         splits = builder.as_dataset(
             split=["train", "test"], batch_size=-1, as_supervised=True
         )
         train, test = tfds.as_numpy(splits)
-    return train, test
+        names = tuple(builder.info.features["label"].names)
+        _check_complete(info, train[1])
+    return (train, test), names
 
 
 def _check_complete(info: DatasetInfo, labels: np.ndarray) -> None:
@@ -357,52 +395,3 @@ def _check_complete(info: DatasetInfo, labels: np.ndarray) -> None:
             f"{len(labels)} training images instead of {sum(expected)}, "
             f"or not {info.images_per_class} of every class"
         )
-
-
-def _check_reachable(url: str) -> None:
-    """Fails at once where the download would retry for minutes."""
-    import requests
-
-    try:
-        requests.head(url, timeout=10)
-    except requests.exceptions.SSLError:
-        # Reachable; whether its certificate will do is the download's affair.
-        pass
-    except requests.exceptions.RequestException:
-        raise ConnectionError(f"{url} cannot be reached") from None
-
-
-@contextlib.contextmanager
-def _quiet_absl() -> Iterator[None]:
-    """Keeps warnings of tfds about folders that it looks at off the terminal."""
-    from absl import logging
-
-    before = logging.get_verbosity()
-    logging.set_verbosity(logging.ERROR)
-    try:
-        yield
-    finally:
-        logging.set_verbosity(before)
-
-
-def _not_installed(name: str, package: str) -> str:
-    return (
-        f"The data set {name} needs {package}, which is not installed: "
-        f"`pip install {package}`."
-    )
-
-
-def _unavailable(name: str, problem: str, folder: str, error: Exception) -> str:
-    # TensorFlow puts the names of graph nodes in front and behind.
-    text = str(error).split("}} ")[-1].split(" [Op:")[0].strip()
-    reason = (text.splitlines() or [""])[0][:160]
-    return (
-        f"The data set {name} {problem}. Looked at: {folder}. "
-        f"Reason: {type(error).__name__}: {reason}. "
-        "What helps: (1) give the folder in which it is prepared as data_dir "
-        "(--data_dir, or the environment variable TFDS_DATA_DIR); (2) run "
-        f"`python -c \"import tensorflow_datasets as tfds; tfds.load('{name}')\"` "
-        f"once on a machine with a network, and copy ~/tensorflow_datasets/{name} "
-        "from there into the data_dir here, in place of what may be left of an "
-        "earlier attempt; (3) use the data set digits, which needs no download."
-    )

@@ -8,8 +8,17 @@ import sys
 import keras
 import numpy as np
 import pytest
+from PIL import Image
 
-from mm_tf.data import ArrayBatches, EpochOrder, fit_data, training_pipeline
+from mm_tf.data import (
+    ArrayBatches,
+    EpochOrder,
+    ImageBatches,
+    ImageFiles,
+    fit_data,
+    prediction_data,
+    training_pipeline,
+)
 
 NUM_EXAMPLES = 23
 BATCH_SIZE = 5
@@ -29,6 +38,19 @@ def examples():
     return images.copy(), (np.arange(NUM_EXAMPLES) % 3).astype(np.int64)
 
 
+@pytest.fixture(params=["array", "kept files", "decoded files"])
+def stored_examples(request, examples, tmp_path):
+    """The same images: in memory, or in files that are kept there or not."""
+    images, labels = examples
+    if request.param == "array":
+        return examples
+    paths = [tmp_path / f"{number}.png" for number in range(len(images))]
+    for path, image in zip(paths, images, strict=True):
+        Image.fromarray(image[..., 0]).save(path)
+    memory_limit = 0 if request.param == "decoded files" else 2**20
+    return ImageFiles(paths, 4, channels=1, memory_limit=memory_limit), labels
+
+
 @pytest.fixture
 def order(examples):
     return EpochOrder(
@@ -43,8 +65,10 @@ def numbers_of(images):
 @needs_tensorflow
 @pytest.mark.parametrize("make", [training_pipeline, ArrayBatches])
 @pytest.mark.parametrize("first_epoch, first_step", [(0, 0), (2, 0), (0, 3), (1, 4)])
-def test_batches_are_those_of_the_order(make, first_epoch, first_step, examples, order):
-    images, labels = examples
+def test_batches_are_those_of_the_order(
+    make, first_epoch, first_step, stored_examples, order
+):
+    images, labels = stored_examples
     batches = list(make(images, labels, order, 4, first_epoch, first_step))
     first = first_epoch * order.steps_per_epoch + first_step
     assert len(batches) == 4 * order.steps_per_epoch - first
@@ -56,8 +80,8 @@ def test_batches_are_those_of_the_order(make, first_epoch, first_step, examples,
 
 
 @needs_tensorflow
-def test_training_pipeline_declares_its_length_and_shapes(examples, order):
-    dataset = training_pipeline(*examples, order, epochs=4, first_epoch=1)
+def test_training_pipeline_declares_its_length_and_shapes(stored_examples, order):
+    dataset = training_pipeline(*stored_examples, order, epochs=4, first_epoch=1)
     assert int(dataset.cardinality()) == 3 * order.steps_per_epoch
     image_spec, label_spec = dataset.element_spec
     assert image_spec.shape.as_list() == [None, 4, 4, 1]
@@ -65,8 +89,8 @@ def test_training_pipeline_declares_its_length_and_shapes(examples, order):
 
 
 @needs_tensorflow
-def test_training_pipeline_can_be_iterated_again(examples, order):
-    dataset = training_pipeline(*examples, order, epochs=3)
+def test_training_pipeline_can_be_iterated_again(stored_examples, order):
+    dataset = training_pipeline(*stored_examples, order, epochs=3)
     passes = [[numbers_of(x) for x, _ in dataset] for _ in range(2)]
     assert passes[0] == passes[1]
 
@@ -101,6 +125,69 @@ def test_bad_arguments_are_named(make, changed, message, examples, order):
     arguments = dict(images=examples[0], labels=examples[1], order=order, epochs=3)
     with pytest.raises(ValueError, match=message):
         make(**{**arguments, **changed})
+
+
+def test_array_batches_can_be_read_in_any_order(stored_examples, order):
+    batches = ArrayBatches(*stored_examples, order, epochs=2)
+    for index in (0, 0, 1, 7, 3, 4, 4, 12):
+        assert numbers_of(batches[index][0]) == order.batch(index).tolist()
+
+
+@needs_tensorflow
+def test_a_file_that_breaks_later_is_named(tmp_path, examples, order):
+    paths = [tmp_path / "name.png"] * NUM_EXAMPLES
+    Image.new("L", (4, 4)).save(paths[0])
+    images = ImageFiles(paths, 4, channels=1, memory_limit=0)
+    paths[0].write_text("no image any more")
+    for make in (training_pipeline, ArrayBatches):
+        with pytest.raises(Exception, match="none of these.*name.png"):
+            list(make(images, examples[1], order, epochs=1))
+
+
+def test_image_batches_are_all_images_in_their_order(stored_examples):
+    images, labels = stored_examples
+    alone = ImageBatches(images, batch_size=5)
+    labelled = ImageBatches(images, labels, batch_size=5)
+    assert len(alone) == len(labelled) == 5
+    for order in (range(5), (3, 4, 0)):
+        for index in order:
+            numbers = list(range(5 * index, min(5 * index + 5, NUM_EXAMPLES)))
+            assert numbers_of(alone[index]) == numbers
+            assert numbers_of(labelled[index][0]) == numbers
+            assert labelled[index][1].tolist() == labels[numbers].tolist()
+    with pytest.raises(IndexError, match="5 batches. Received: index=5$"):
+        alone[5]
+
+
+def test_prediction_and_evaluation_are_those_of_the_array(stored_examples):
+    images, labels = stored_examples
+    array = images[:]
+    keras.utils.set_random_seed(0)
+    scale = keras.layers.Rescaling(1 / 255)
+    model = keras.Sequential([scale, keras.layers.Flatten(), keras.layers.Dense(3)])
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(loss=loss, metrics=["accuracy"])
+    of_array = model.predict(array, batch_size=5, verbose=0)
+    data = prediction_data(images, batch_size=5)
+    of_files = model.predict(data, batch_size=5, verbose=0)
+    assert of_files.shape == (NUM_EXAMPLES, 3)
+    np.testing.assert_array_equal(of_files, of_array)
+    measured = model.evaluate(ImageBatches(images, labels, 5), verbose=0)
+    expected = model.evaluate(array, labels, batch_size=5, verbose=0)
+    np.testing.assert_allclose(measured, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "make, message",
+    [
+        (lambda x: ImageBatches(x, np.zeros(3, int)), r"`labels`.*23.*\(3,\)$"),
+        (lambda x: ImageBatches(x, batch_size=0), "`batch_size`.*batch_size=0$"),
+        (lambda x: prediction_data(x, 0.5), "`batch_size`.*batch_size=0.5$"),
+    ],
+)
+def test_bad_arguments_of_batches_in_order_are_named(make, message, examples):
+    with pytest.raises(ValueError, match=message):
+        make(examples[0])
 
 
 def test_fit_data_suits_the_backend(examples, order):
@@ -175,11 +262,12 @@ def expected_fit(order, epochs, first_epoch=0):
 
 
 @pytest.mark.filterwarnings("ignore:`shuffle=True` was passed")
+@pytest.mark.parametrize("stored_examples", ["array", "decoded files"], indirect=True)
 @pytest.mark.parametrize("first_epoch, shuffle", [(0, True), (1, False)])
 def test_fit_sees_every_batch_of_every_epoch_once(
-    first_epoch, shuffle, examples, order
+    first_epoch, shuffle, examples, stored_examples, order
 ):
-    data = fit_data(*examples, order, epochs=4, first_epoch=first_epoch)
+    data = fit_data(*stored_examples, order, epochs=4, first_epoch=first_epoch)
     seen = record_fit(
         data, order, 4, first_epoch, shuffle=shuffle, validation_data=examples
     )

@@ -17,6 +17,7 @@ from mm_tf.data import (
     ImageData,
     imbalanced,
     load,
+    prepared,
     sources,
 )
 
@@ -154,8 +155,8 @@ def test_digits_need_no_data_dir(digits, tmp_path):
 def test_data_dir_may_start_at_home(monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "there").mkdir()
-    assert sources._expand("~/there") == str(tmp_path / "there")
-    assert sources._expand("gs://bucket/there") == "gs://bucket/there"
+    assert prepared.expand("~/there") == str(tmp_path / "there")
+    assert prepared.expand("gs://bucket/there") == "gs://bucket/there"
 
 
 @pytest.mark.parametrize("name", ["cifar10", "cifar100"])

@@ -1,0 +1,158 @@
+"""Data sets that TensorFlow Datasets prepares: where they are, and what goes wrong."""
+
+import contextlib
+import os
+from collections.abc import Iterator
+from typing import Any
+
+
+class DatasetUnavailableError(RuntimeError):
+    """A data set is neither prepared where it was looked for nor downloadable."""
+
+
+def prepared_builder(
+    name: str, data_dir: str | os.PathLike[str] | None, host: str | None = None
+) -> Any:
+    """The `tfds` builder of a data set that is prepared, after downloading if need be.
+
+    Args:
+        name: The name by which `tfds` knows it.
+        data_dir: Folder in which `tfds` keeps prepared data sets; `~` is expanded.
+            With `None`, the one that `tfds` chooses.
+        host: Address that the download needs. Where it cannot be reached, that is
+            told at once: `tfds` would retry for minutes. Defaults to `None`: not
+            looked at.
+
+    Raises:
+        ValueError: If there is no folder `data_dir`.
+        DatasetUnavailableError: If the data set is neither prepared nor
+            downloadable, or `tfds` is not installed.
+    """
+    data_dir = expand(data_dir)
+    try:
+        import tensorflow_datasets as tfds
+    except ImportError:
+        message = not_installed(name, "tensorflow-datasets")
+        raise DatasetUnavailableError(message) from None
+    # Replaced by the very folder of the data set as soon as tfds has named it.
+    folder = data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
+    problem = "cannot be read"
+    try:
+        with _quiet_absl():
+            builder = tfds.builder(name, data_dir=data_dir)
+            folder = str(builder.data_dir)
+            if not builder.is_prepared():
+                problem = "is not prepared and cannot be downloaded"
+                if host is not None:
+                    _check_reachable(host)
+                builder.download_and_prepare()
+    except Exception as error:  # tfds fails in as many ways as there are files.
+        message = _unavailable(name, problem, folder, error)
+        raise DatasetUnavailableError(message) from None
+    return builder
+
+
+@contextlib.contextmanager
+def reading(name: str, builder: Any) -> Iterator[None]:
+    """Around the reading of a prepared data set: on the CPU, and told if it fails.
+
+    Args:
+        name: The name by which `tfds` knows it.
+        builder: Its builder.
+
+    Raises:
+        DatasetUnavailableError: In place of whatever is raised inside.
+    """
+    try:
+        with _quiet_absl(), _on_cpu():
+            yield
+    except Exception as error:
+        folder = str(builder.data_dir)
+        message = _unavailable(name, "cannot be read", folder, error)
+        raise DatasetUnavailableError(message) from None
+
+
+def expand(data_dir: str | os.PathLike[str] | None) -> str | None:
+    """The absolute path of a folder that exists; `None` and buckets as they are.
+
+    Raises:
+        ValueError: If there is no such folder.
+    """
+    if data_dir is None:
+        return None
+    if not isinstance(data_dir, (str, os.PathLike)):
+        raise ValueError(
+            f"`data_dir` must be a path or None. Received: data_dir={data_dir!r}"
+        )
+    folder = os.path.expanduser(os.fspath(data_dir))
+    if "://" in folder:  # A bucket, which tfds itself can read.
+        return folder
+    if not os.path.isdir(folder):
+        raise ValueError(
+            "`data_dir` must be an existing folder (create it to have a data set "
+            f"downloaded there). Received: data_dir={os.fspath(data_dir)!r}"
+        )
+    return os.path.abspath(folder)
+
+
+def not_installed(name: str, package: str) -> str:
+    """What to say where a data set needs a package that is not there."""
+    return (
+        f"The data set {name} needs {package}, which is not installed: "
+        f"`pip install {package}`."
+    )
+
+
+@contextlib.contextmanager
+def _on_cpu() -> Iterator[None]:
+    import keras
+    import tensorflow as tf
+
+    if keras.config.backend() != "tensorflow":
+        # Too late, and no harm done, where TensorFlow has been used before.
+        with contextlib.suppress(RuntimeError):
+            tf.config.set_visible_devices([], "GPU")
+    with tf.device("CPU:0"):
+        yield
+
+
+def _check_reachable(url: str) -> None:
+    """Fails at once where the download would retry for minutes."""
+    import requests
+
+    try:
+        requests.head(url, timeout=10)
+    except requests.exceptions.SSLError:
+        # Reachable; whether its certificate will do is the download's affair.
+        pass
+    except requests.exceptions.RequestException:
+        raise ConnectionError(f"{url} cannot be reached") from None
+
+
+@contextlib.contextmanager
+def _quiet_absl() -> Iterator[None]:
+    """Keeps warnings of tfds about folders that it looks at off the terminal."""
+    from absl import logging
+
+    before = logging.get_verbosity()
+    logging.set_verbosity(logging.ERROR)
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
+
+
+def _unavailable(name: str, problem: str, folder: str, error: Exception) -> str:
+    # TensorFlow puts the names of graph nodes in front and behind.
+    text = str(error).split("}} ")[-1].split(" [Op:")[0].strip()
+    reason = (text.splitlines() or [""])[0][:160]
+    return (
+        f"The data set {name} {problem}. Looked at: {folder}. "
+        f"Reason: {type(error).__name__}: {reason}. "
+        "What helps: (1) give the folder in which it is prepared as data_dir "
+        "(--data_dir, or the environment variable TFDS_DATA_DIR); (2) run "
+        f"`python -c \"import tensorflow_datasets as tfds; tfds.load('{name}')\"` "
+        f"once on a machine with a network, and copy ~/tensorflow_datasets/{name} "
+        "from there into the data_dir here, in place of what may be left of an "
+        "earlier attempt; (3) use the data set digits, which needs no download."
+    )
