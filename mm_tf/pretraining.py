@@ -130,15 +130,15 @@ def pretrain_rotation(
     seed = _checks.check_integer("seed", seed, low=0, high=2**32 - 1)
     optimizer = optimizers.SGD(learning_rate, momentum=momentum, l2=l2)
     schedule = callbacks.WarmUpStepDecay(learning_rate, warmup_epochs, drops)
-    if not isinstance(backbone, keras.Model):
-        raise ValueError(
-            f"`backbone` must be a `keras.Model`. Received: backbone={backbone!r}"
-        )
     images = np.asarray(images)
     if not len(images) or images.ndim != 4 or images.shape[1] != images.shape[2]:
         raise ValueError(
             "`images` must be square, [N, size, size, channels], and one or more. "
             f"Received: images of the shape {images.shape}"
+        )
+    if not isinstance(backbone, keras.Model):
+        raise ValueError(
+            f"`backbone` must be a `keras.Model`. Received: backbone={backbone!r}"
         )
     inputs = keras.Input(images.shape[1:])
     features = backbone(FourTurns()(inputs))
