@@ -17,6 +17,10 @@ MOST_BYTES_OF_FLAGS = 2**16
 MOST_BYTES_OF_TEXT = 2**26
 
 
+class WriteError(OSError):
+    """A file cannot be written; what stood in its place is still there."""
+
+
 @contextlib.contextmanager
 def whole_file(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
     """Gives a name to write to, whose file then takes the place of `path`.
@@ -29,6 +33,9 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
 
     Yields:
         The temporary name, in the same folder and with the same ending.
+
+    Raises:
+        WriteError: It cannot be written.
     """
     path = pathlib.Path(path)
     unfinished = path.with_name(f".{os.getpid()}.incomplete.{path.name}")
@@ -36,11 +43,15 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
         yield unfinished
         sync(unfinished)
         os.replace(unfinished, path)
-    except BaseException:
+        sync(path.parent)
+    except BaseException as error:
         with contextlib.suppress(OSError):
             unfinished.unlink()
+        if isinstance(error, OSError):
+            # HDF5 says the reason in words alone.
+            reason = error.strerror or str(error).split(" (", 1)[0]
+            raise WriteError(error.errno, reason, str(path)) from error
         raise
-    sync(path.parent)
 
 
 def remove_unfinished(folder: str | os.PathLike[str], name: str = "*") -> None:

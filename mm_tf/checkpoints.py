@@ -34,6 +34,10 @@ class CheckpointError(RuntimeError):
     """A checkpoint cannot be written, or is of another training."""
 
 
+class UnusableCheckpointError(CheckpointError):
+    """The checkpoints that are there cannot be gone on from."""
+
+
 class CheckpointFolder:
     """A folder of the two newest checkpoints of one training.
 
@@ -93,7 +97,7 @@ class CheckpointFolder:
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or error
             raise CheckpointError(
-                f"A checkpoint cannot be written ({reason}): {path}"
+                f"A checkpoint cannot be written ({reason}): {path}."
             ) from None
 
     def newest(self):
@@ -105,8 +109,8 @@ class CheckpointFolder:
             (arrays, facts), or None where there is no checkpoint.
 
         Raises:
-            CheckpointError: There are checkpoints, but all are damaged or cannot
-                be read, or the newest whole one has another identity.
+            UnusableCheckpointError: There are checkpoints, but all are damaged or
+                cannot be read, or the newest whole one has another identity.
         """
         paths = self._paths()
         for path in paths:
@@ -123,7 +127,7 @@ class CheckpointFolder:
             self._check_identity(path, position[2])
             return arrays, facts
         if paths:
-            raise CheckpointError(
+            raise UnusableCheckpointError(
                 f"No checkpoint in {self.path} can be read. Remove that folder to "
                 "begin anew."
             )
@@ -159,7 +163,7 @@ class CheckpointFolder:
             if there.get(name) != here.get(name)
         ]
         if differences:
-            raise CheckpointError(
+            raise UnusableCheckpointError(
                 f"{path} is a checkpoint of another training "
                 f"({'; '.join(differences)}). Remove its folder to begin anew."
             )
@@ -326,7 +330,7 @@ class Checkpoints(keras.callbacks.Callback):
     def _check_versions(self, there):
         here = _versions()
         if there["backend"] != here["backend"]:
-            raise CheckpointError(
+            raise UnusableCheckpointError(
                 f"{self.folder.path} has a checkpoint of Keras's backend "
                 f"{there['backend']}; this is {here['backend']}."
             )
@@ -343,7 +347,7 @@ class Checkpoints(keras.callbacks.Callback):
         there = {key: array.shape for key, array in arrays.items()}
         for key in sorted({*here, *there}):
             if here.get(key) != there.get(key):
-                raise CheckpointError(
+                raise UnusableCheckpointError(
                     f"{self.folder.path} has a checkpoint of another network: {key} is "
                     f"{there.get(key)} there, {here.get(key)} here."
                 )

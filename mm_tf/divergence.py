@@ -104,10 +104,10 @@ def _likely_cause(model, epoch):
         return f"The likely cause: {_HEAD[0].lower()}{_HEAD[1:]}"
     if epoch == 0:
         return (
-            "The likely cause: a label outside [0, number of classes), or images that "
-            "are not finite; or else a learning rate too large to begin with."
+            "The likely cause: a learning rate or a loss's scale too large, a label "
+            "outside [0, number of classes), or images that are not finite."
         )
-    return "The likely cause: a learning rate too large. Try a smaller one."
+    return "The likely cause: a learning rate too large: try a smaller one."
 
 
 def _lacks_cosines(model):

@@ -131,7 +131,7 @@ def pretrain_rotation(
     optimizer = optimizers.SGD(learning_rate, momentum=momentum, l2=l2)
     schedule = callbacks.WarmUpStepDecay(learning_rate, warmup_epochs, drops)
     images = np.asarray(images)
-    if not len(images) or images.ndim != 4 or images.shape[1] != images.shape[2]:
+    if images.ndim != 4 or not len(images) or images.shape[1] != images.shape[2]:
         raise ValueError(
             "`images` must be square, [N, size, size, channels], and one or more. "
             f"Received: images of the shape {images.shape}"

@@ -192,9 +192,12 @@ class RunFolder:
             )
         names = {each.name for each in path.iterdir()} - {LOCK}
         if names and not names.issuperset(files):
+            what = "holds other files"
+            if FLAGS in names:
+                what = f"is a run without its {RESULT}: move it away to train it anew"
             raise ValueError(
-                "`output_dir` must be a new or empty folder, and this one holds other "
-                f"files. Received: {path}"
+                f"`output_dir` must be a new or empty folder, and this one {what}. "
+                f"Received: {path}"
             )
 
     def _differences(self, there):
@@ -319,7 +322,7 @@ class RunFolder:
     @property
     def has_checkpoint(self):
         """Whether an unfinished run can go on from a checkpoint."""
-        return (self.incomplete / CHECKPOINTS).exists()
+        return any((self.incomplete / CHECKPOINTS).glob("epoch*.npz"))
 
     def discard_if_empty(self):
         """Takes away the folder of a run that failed before its first checkpoint."""

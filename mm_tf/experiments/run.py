@@ -11,13 +11,17 @@ A flag on the command line beats the flagfile. The same from Python:
 
 import importlib.util
 import os
+import pathlib
 import sys
+import warnings
 
 from absl import app, flags
 
+from mm_tf._files import WriteError
 from mm_tf.data import DatasetUnavailableError, imbalanced, load
 from mm_tf.experiments import config as config_module
 from mm_tf.experiments.config import RunConfig
+from mm_tf.experiments.methods import METHODS
 from mm_tf.experiments.results import RunFolder
 from mm_tf.experiments.stopping import Stop, leave
 
@@ -77,10 +81,10 @@ def run(config, data=None):
         folder.prepare()
         try:
             result = folder.written_result() or _train(config, data, folder)
-            folder.finish(result)
-        except OSError as error:
-            reason = folder.cannot_be("written", error)
-            raise RunFailedError(f"{reason} {_what_is_kept(folder)}") from None
+            try:
+                folder.finish(result)
+            except OSError as error:
+                raise _not_written(error, folder) from None
         finally:
             folder.discard_if_empty()
     return result
@@ -93,7 +97,7 @@ def _train(config, data, folder):
             # Data come first: that they are missing is told before Keras is imported.
             data = load(config.dataset, config.data_dir)
             data = imbalanced(data, config.class_counts, config.subset_seed)
-        from mm_tf.checkpoints import CheckpointError
+        from mm_tf.checkpoints import CheckpointError, UnusableCheckpointError
         from mm_tf.divergence import DivergedError
         from mm_tf.experiments import summary, training
 
@@ -101,8 +105,19 @@ def _train(config, data, folder):
         try:
             with stop.waiting():
                 return training.train(config, data, folder.incomplete, stop)
+        except UnusableCheckpointError as error:
+            raise RunFailedError(str(error)) from error
         except (CheckpointError, DivergedError) as error:
             raise RunFailedError(f"{error} {_what_is_kept(folder)}") from error
+        except WriteError as error:
+            raise _not_written(error, folder) from None
+
+
+def _not_written(error, folder):
+    return RunFailedError(
+        f"{error.filename or folder.path} cannot be written "
+        f"({error.strerror or error}). {_what_is_kept(folder)}"
+    )
 
 
 def _what_is_kept(folder):
@@ -132,22 +147,56 @@ def main(argv):
         fail(f"Only flags are expected, as --method=mm. Received: {argv[1]!r}")
     try:
         config = config_module.from_flags()
-        if config.backend is not None:
-            check_installed(config.backend)
-            os.environ["KERAS_BACKEND"] = config.backend
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+        set_up(config.backend)
         result = run(config)
     except (ValueError, DatasetUnavailableError) as error:
         fail(error)
     except RunFailedError as error:
         fail(error, status=1)
     except KeyboardInterrupt as stopped:
-        is_kept = RunFolder(config).has_checkpoint
-        what = "A checkpoint is kept." if is_kept else "Nothing is kept yet."
-        leave(stopped, "mm_tf.experiments.run", what)
+        leave(stopped, "mm_tf.experiments.run", _kept_of(config))
+    except BrokenPipeError as broken:
+        # Who reads has gone, as `head` does: there is nowhere to print.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        leave(broken, "mm_tf.experiments.run", _kept_of(config))
     from mm_tf.experiments import summary
 
     summary.print_result(result, config.run_folder)
+
+
+def _kept_of(config):
+    if RunFolder(config).has_checkpoint:
+        return "A checkpoint is kept."
+    if METHODS[config.method].pretraining != "none" and any(
+        pathlib.Path(config.pretrained_dir).expanduser().glob("*.incomplete")
+    ):
+        return "A checkpoint of the pre-training is kept."
+    return "Nothing is kept yet."
+
+
+def set_up(backend):
+    """Sets up the process of a command: Keras's backend, and what is printed.
+
+    Args:
+        backend: Keras's backend, or None to leave the choice to Keras.
+
+    Raises:
+        ValueError: It is not installed.
+    """
+    if backend is not None:
+        os.environ["KERAS_BACKEND"] = backend
+    # As Keras reads it, which would fail late and at length.
+    chosen = os.environ.get("KERAS_BACKEND")
+    if chosen:
+        if chosen not in config_module.BACKENDS:
+            raise ValueError(
+                f"KERAS_BACKEND must be one of {', '.join(config_module.BACKENDS)}. "
+                f"Received: KERAS_BACKEND={chosen}"
+            )
+        check_installed(chosen)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    # In a line, without the place in the code.
+    warnings.formatwarning = lambda message, kind, *_: f"{kind.__name__}: {message}\n"
 
 
 def check_installed(backend):

@@ -1,6 +1,7 @@
 """Ctrl-C and SIGTERM: the step under way ends, a checkpoint is written, then stop."""
 
 import contextlib
+import pathlib
 import shlex
 import signal
 import sys
@@ -8,8 +9,9 @@ import threading
 import time
 from typing import Any
 
-# As a cluster sends it before it takes a machine away, and as Ctrl-C does.
-_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+# As a cluster sends it before it takes a machine away, as Ctrl-C does, and as a
+# terminal that is closed.
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 # One Ctrl-C can come twice: from the terminal, and from the process that began this.
 _SECONDS_OF_ONE = 1.0
@@ -23,7 +25,10 @@ class StoppedError(KeyboardInterrupt):
     """
 
     def __init__(self, number):
-        super().__init__(f"stopped by {signal.Signals(number).name}")
+        super().__init__(
+            f"stopped by {signal.Signals(number).name}; what was run goes on from its "
+            "last checkpoint when it is run again"
+        )
         self.number = number
 
     @property
@@ -90,6 +95,14 @@ class Stop:
         )
 
 
+def _python():
+    """This Python as one would type it here."""
+    python = pathlib.Path(sys.executable)
+    with contextlib.suppress(ValueError):
+        return str(python.relative_to(pathlib.Path.cwd()))
+    return str(python)
+
+
 def leave(stopped, module, what):
     """Ends a command that was stopped: the line to go on with, and the status.
 
@@ -98,6 +111,6 @@ def leave(stopped, module, what):
         module: The command's module, as `mm_tf.experiments.run`.
         what: What is kept.
     """
-    line = shlex.join(["python", "-m", module, *sys.argv[1:]])
+    line = shlex.join([_python(), "-m", module, *sys.argv[1:]])
     print(f"\nmm_tf: stopped. {what} To go on:\n{line}", file=sys.stderr, flush=True)
     sys.exit(getattr(stopped, "exit_status", 130))

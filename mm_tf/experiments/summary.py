@@ -27,7 +27,6 @@ def print_plan(config, console=None):
     method = METHODS[config.method]
     counts = config.class_counts
     values = ", ".join(f"{key}={value}" for key, value in _hyperparameters(config))
-    first, second = (epoch for epoch, _ in config.drops)
     console.print(
         f"{method.title} on {config.setting}, seed {config.seed}: "
         f"{counts.sum():,} training images, {counts.max():,} to {counts.min():,} a "
@@ -37,7 +36,7 @@ def print_plan(config, console=None):
         console.print(f"  {values}")
     console.print(
         f"  learning rate {config.learning_rate:g}: warm-up {config.warmup_epochs} "
-        f"epochs, x 0.01 from epoch {first}, x 0.0001 from {second}"
+        f"epochs, {', '.join(_drops(config))}"
     )
     for what, when in (
         ("re-weighted", method.weighting),
@@ -53,6 +52,17 @@ def print_plan(config, console=None):
                 f"  classes never {what}: that begins at epoch {start} of "
                 f"{config.epochs}, counted from 0"
             )
+
+
+def _drops(config):
+    """Says from which epochs the learning rate is lower, as it will be."""
+    for epoch, factor in config.drops:
+        # A drop inside the warm-up acts when that has ended.
+        begins = max(epoch, config.warmup_epochs)
+        if begins < config.epochs:
+            yield f"x {factor:g} from epoch {begins}"
+        else:
+            yield f"never x {factor:g} (that would be from epoch {begins})"
 
 
 def print_result(result, folder, console=None):

@@ -185,10 +185,7 @@ def main(argv, values=flags.FLAGS):
     """The command."""
     try:
         call = _check(argv, values)
-        if values.backend is not None:
-            run_module.check_installed(values.backend)
-            os.environ["KERAS_BACKEND"] = values.backend
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+        run_module.set_up(values.backend)
         failures: list[grid.Failure] = []
         if values.report_only:
             results = _results_there(call)

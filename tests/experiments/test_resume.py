@@ -220,7 +220,7 @@ def test_killed_and_stopped_it_ends_with_the_same_weights(tmp_path, undisturbed)
         assert (
             printed.strip()
             .splitlines()[-1]
-            .startswith("python -m mm_tf.experiments.run --model=resnet8")
+            .startswith(f"{sys.executable} -m mm_tf.experiments.run --model=resnet8")
         )
     status, printed = call(folder)
     assert status == 0, printed

@@ -8,8 +8,9 @@ import pytest
 
 from mm_tf.experiments import stopping
 from mm_tf.experiments.stopping import Stop, StoppedError
+from mm_tf.experiments.stopping import _python as python
 
-SIGNALS = [(signal.SIGINT, 130), (signal.SIGTERM, 143)]
+SIGNALS = [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
 
 
 @pytest.mark.parametrize(("number", "status"), SIGNALS)
@@ -82,5 +83,5 @@ def test_leaving_prints_the_line_to_go_on_with(monkeypatch, capsys):
     with pytest.raises(SystemExit) as left:
         stopping.leave(StoppedError(signal.SIGTERM), "mm_tf.experiments.run", "Kept.")
     assert left.value.code == 143
-    line = "python -m mm_tf.experiments.run '--output_dir=a b' --epochs=3"
+    line = f"{python()} -m mm_tf.experiments.run '--output_dir=a b' --epochs=3"
     assert line in capsys.readouterr().err.splitlines()
