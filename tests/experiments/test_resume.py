@@ -160,6 +160,11 @@ COMMAND = (
 )
 
 
+def _heed_signals():
+    # Under `nohup`, or in the background, the tests' process ignores it.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def call(folder, kill_after=None, number=signal.SIGKILL):
     """Calls the command, and sends it a signal some time after its first checkpoint."""
     command = [sys.executable, "-m", "mm_tf.experiments.run", *COMMAND]
@@ -176,6 +181,7 @@ def call(folder, kill_after=None, number=signal.SIGKILL):
             stdout=log,
             stderr=subprocess.STDOUT,
             env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, sys.path))},
+            preexec_fn=_heed_signals,
         )
         if kill_after is not None:
             while process.poll() is None and newest() == before:

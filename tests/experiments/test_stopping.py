@@ -13,6 +13,17 @@ from mm_tf.experiments.stopping import _python as python
 SIGNALS = [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
 
 
+@pytest.fixture(autouse=True)
+def no_signal_is_ignored():
+    """As at a terminal: under `nohup` or in the background some are ignored."""
+    before = {number: signal.getsignal(number) for number, _ in SIGNALS}
+    for number in before:
+        signal.signal(number, signal.default_int_handler)
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
 @pytest.mark.parametrize(("number", "status"), SIGNALS)
 def test_outside_of_training_it_stops_at_once(number, status):
     with pytest.raises(StoppedError) as stopped, Stop():
