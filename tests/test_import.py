@@ -28,9 +28,15 @@ def test_light_modules_import_nothing_heavy(module):
     [
         "import mm_tf, keras",
         "import keras, mm_tf",
-        "import mm_tf.losses",
-        "import mm_tf, importlib.util; importlib.util.find_spec('keras')",
-        "import mm_tf, tensorflow as tf; tf.keras.layers",
+        *(
+            # Each starts TensorFlow anew.
+            pytest.param(imports, marks=pytest.mark.long)
+            for imports in (
+                "import mm_tf.losses",
+                "import mm_tf, importlib.util; importlib.util.find_spec('keras')",
+                "import mm_tf, tensorflow as tf; tf.keras.layers",
+            )
+        ),
     ],
 )
 def test_keras_knows_the_classes_in_either_order(imports):

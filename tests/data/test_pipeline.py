@@ -303,6 +303,7 @@ def test_fit_sees_the_same_when_prefetched_to_a_device(monkeypatch, examples, or
     assert record_fit(data, order, 3, shuffle=False) == expected_fit(order, 3)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_fit_on_the_other_backends(backend):
     if backend == keras.config.backend():
