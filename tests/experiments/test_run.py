@@ -11,7 +11,7 @@ from flag_parsing import parse
 
 from mm_tf import checkpoints, class_weights, losses
 from mm_tf.data import DATASETS, imbalanced, load
-from mm_tf.experiments import pretrained, training
+from mm_tf.experiments import pretrained, progress, training
 from mm_tf.experiments.methods import METHODS
 from mm_tf.experiments.results import RunResult
 from mm_tf.experiments.run import RunConfig, run
@@ -395,6 +395,16 @@ def test_a_run_trains_with_deferred_weights(tmp_path, seen):
         np.testing.assert_array_equal(np.bincount(labels), config.class_counts)
 
 
+def _epochs_by_lines(config, capsys):
+    """How far the grid takes a run to be by what it prints, in epochs' images."""
+    work = progress.Work(config)
+    reached = [0]
+    for line in capsys.readouterr().out.splitlines():
+        work.read(line)
+        reached.append(work.reached)
+    return [images / config.class_counts.sum() for images in dict.fromkeys(reached)]
+
+
 def _key(config):
     """What a backbone is found by, without the setting that its name also has."""
     path, facts = pretrained.weights_path(config)
@@ -478,7 +488,9 @@ class TestPretraining:
             l2=0.0,
         )
 
-    def test_backbone_starts_the_run_and_is_trained_once(self, config, monkeypatch):
+    def test_backbone_starts_the_run_and_is_trained_once(
+        self, config, monkeypatch, capsys
+    ):
         trained = []
         pretrain = pretrained.pretrain_rotation
         subset = imbalanced(load("digits"), config.class_counts, config.subset_seed)
@@ -490,6 +502,8 @@ class TestPretraining:
 
         monkeypatch.setattr(pretrained, "pretrain_rotation", counted)
         run(config)
+        # Two epochs of four turns; of one epoch alone, its own, Keras prints no line.
+        assert _epochs_by_lines(config, capsys) == [0, 4, 8]
         path, _ = pretrained.weights_path(config)
         assert trained == [2]
         assert [each.name for each in path.parent.iterdir()] == [path.name]
@@ -512,6 +526,7 @@ class TestPretraining:
         again = dataclasses.replace(config, max_class_margin=0.3, overwrite=True)
         run(again)
         assert trained == [2]
+        assert _epochs_by_lines(again, capsys) == [0, 8]
 
     @pytest.mark.parametrize("name", FLAGS_OF_PRETRAINING)
     def test_key_changes_with_what_it_depends_on_alone(self, config, name):

@@ -281,11 +281,6 @@ def test_missing_data_are_told_before_the_first_run(tmp_path, capsys, worker):
     assert not worker.trained
 
 
-def test_time_left_is_in_proportion_to_images():
-    assert grid.time_left_text(60, done=1000, left=4000) == "about 0:04:00 left"
-    assert grid.time_left_text(60, done=1000, left=0) == ""
-
-
 @pytest.mark.parametrize(("runs_of_a_process", "processes"), [(10, 2), (1, 3)])
 def test_a_process_that_dies_or_fails_is_one_failed_run(
     runs_of_a_process, processes, tmp_path, monkeypatch
