@@ -3,7 +3,6 @@
 import html
 import html.parser
 import os
-import pathlib
 import re
 import shutil
 import subprocess
@@ -436,9 +435,9 @@ def test_in_a_browser(run, tmp_path):
     command += [f"--user-data-dir={tmp_path / 'profile'}", "--window-size=800,3000"]
     command += ["--hide-scrollbars"]
 
-    def call(argument):
+    def call(*arguments):
         return subprocess.run(
-            [*command, argument, page.as_uri()],
+            [*command, *arguments, page.as_uri()],
             capture_output=True,
             text=True,
             timeout=120,
@@ -447,13 +446,22 @@ def test_in_a_browser(run, tmp_path):
     dom = call("--dump-dom").stdout
     assert "Most often confused" in dom and "</html>" in dom
     assert html.escape(NAMES[0]) in dom and "<script" not in dom
-    call(f"--screenshot={picture}")
     from PIL import Image
 
-    with Image.open(picture) as image:
-        shown = np.asarray(image.convert("RGB"))
-    # The bars of the errors: pictures are shown.
-    blue = np.array([int(figures.COLORS[0][i : i + 2], 16) for i in (1, 3, 5)])
-    is_blue = np.abs(shown.astype(int) - blue).max(axis=-1) <= 2
-    assert is_blue.sum() > 5000
-    assert pathlib.Path(picture).stat().st_size > 20_000
+    for theme, scheme in {"light": 1, "dark": 0}.items():
+        call(
+            f"--blink-settings=preferredColorScheme={scheme}", f"--screenshot={picture}"
+        )
+        with Image.open(picture) as image:
+            shown = np.asarray(image.convert("RGB")).astype(int)
+
+        def share(color, shown=shown):
+            rgb = [int(color[i : i + 2], 16) for i in (1, 3, 5)]
+            return (np.abs(shown - rgb).max(axis=-1) <= 2).mean()
+
+        # The bars of the errors: pictures are shown, and on their theme's ground.
+        assert share(figures.COLORS[0]) > 0.002
+        other = {"light": "dark", "dark": "light"}[theme]
+        assert share(figures._THEMES[theme]["ground"]) > 0.5
+        assert share(figures._THEMES[other]["ground"]) < 0.02
+        assert picture.stat().st_size > 20_000
