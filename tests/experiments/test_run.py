@@ -44,6 +44,8 @@ def test_leaves_what_is_promised(finished):
     }
     assert not config.run_folder.with_name("mine.incomplete").exists()
     assert RunResult.read(config.run_folder) == result
+    backend = keras.backend.backend()
+    assert result.flags == {**config.identity(), "backend": backend}
 
 
 def test_result_agrees_with_what_was_predicted(finished):
