@@ -16,7 +16,8 @@ import pandas as pd
 from scipy import stats
 
 from mm_tf.experiments import paper
-from mm_tf.experiments.methods import METHODS
+from mm_tf.experiments.methods import METHODS, is_used
+from mm_tf.experiments.results import RunResult
 
 CONFIDENCE = 0.95
 
@@ -79,6 +80,8 @@ class PairedDifference:
         sd: Their sample standard deviation; None with fewer than two seeds.
         low, high: The ends of the 95 % confidence interval of the mean, by
             Student's t; None with fewer than two seeds.
+        differences: In what these runs differ beyond their methods and seeds, and
+            the flags that one of the two methods alone uses; "" where in nothing.
     """
 
     setting: str
@@ -89,6 +92,7 @@ class PairedDifference:
     sd: float | None = None
     low: float | None = None
     high: float | None = None
+    differences: str = ""
 
 
 def paired_difference(results, method, other, setting):
@@ -103,25 +107,46 @@ def paired_difference(results, method, other, setting):
     Returns:
         A `PairedDifference`.
     """
-    errors: dict[str, dict[int, float]] = {method: {}, other: {}}
+    runs: dict[str, dict[int, RunResult]] = {method: {}, other: {}}
     for result in results:
-        if result.setting == setting and result.method in errors:
-            errors[result.method][result.seed] = result.top1_error
-    seeds = tuple(sorted(errors[method].keys() & errors[other].keys()))
+        if result.setting == setting and result.method in runs:
+            runs[result.method][result.seed] = result
+    seeds = tuple(sorted(runs[method].keys() & runs[other].keys()))
     if not seeds:
         return PairedDifference(setting, method, other, seeds)
-    differences = pd.Series(
-        [errors[method][seed] - errors[other][seed] for seed in seeds]
-    )
+    pairs = [(runs[method][seed], runs[other][seed]) for seed in seeds]
+    differences = pd.Series([a.top1_error - b.top1_error for a, b in pairs])
     mean, n = float(differences.mean()), len(seeds)
-    if n == 1:
-        return PairedDifference(setting, method, other, seeds, mean)
-    sd = float(differences.std())
-    quantile = float(stats.t.ppf((1 + CONFIDENCE) / 2, n - 1))
-    half = quantile * sd / math.sqrt(n)
-    return PairedDifference(
-        setting, method, other, seeds, mean, sd, mean - half, mean + half
-    )
+    sd = low = high = None
+    if n > 1:
+        sd = float(differences.std())
+        quantile = float(stats.t.ppf((1 + CONFIDENCE) / 2, n - 1))
+        half = quantile * sd / math.sqrt(n)
+        low, high = mean - half, mean + half
+    words = "; ".join(_different_flags([run for pair in pairs for run in pair]))
+    return PairedDifference(setting, method, other, seeds, mean, sd, low, high, words)
+
+
+def _different_flags(results):
+    """In what runs of two methods differ, but for what belongs to one method."""
+    flags = [(result.method, _known_flags(result)) for result in results]
+    for name in dict.fromkeys(name for _, known in flags for name in known):
+        values = dict.fromkeys(
+            "by default" if known[name] is None else f"{known[name]}"
+            for method, known in flags
+            if name in known and is_used(name, method)
+        )
+        if name not in ("method", "seed") and len(values) > 1:
+            yield f"{name} {' and '.join(values)}"
+    if any(result.flags is None for result in results):
+        yield "flags that older results did not keep are not known"
+
+
+def _known_flags(result):
+    if result.flags is not None:
+        return result.flags
+    kept = {name: getattr(result, name) for name in ("epochs", "subset_seed")}
+    return {**kept, **result.hyperparameters}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -166,9 +191,9 @@ class Table:
             (f"[{mark}]", f"Not the paper's protocol: {differences}.")
             for differences, mark in self.marks.items()
         ]
-        strange = [name for name in self.settings if name not in paper.SETTINGS]
+        strange = "; ".join(self._not_in_paper())
         if strange:
-            notes.append(("", f"Not in the paper: {', '.join(strange)}."))
+            notes.append(("", f"Not in the paper: {strange}."))
         if self.frame["comparable"].any():
             notes.append(("", paper.ALWAYS_DIFFERENT))
         notes.append(
@@ -179,6 +204,24 @@ class Table:
             )
         )
         return notes
+
+    def _not_in_paper(self):
+        strange = [name for name in self.settings if name not in paper.SETTINGS]
+        if strange:
+            yield ", ".join(strange)
+        # Methods that lack the same settings are told together.
+        methods: dict[str, list[str]] = {}
+        for method in self.methods:
+            lacking = ", ".join(
+                setting
+                for setting in self.settings
+                if setting in paper.SETTINGS
+                and paper.published_error(setting, method) is None
+            )
+            methods.setdefault(lacking, []).append(_title(method))
+        for lacking, titles in methods.items():
+            if lacking:
+                yield f"{' and '.join(titles)} on {lacking}"
 
     def cells(self, best=False, style=PLAIN):
         """Returns what the table shows: titles by settings, a DataFrame of texts.
@@ -197,7 +240,22 @@ class Table:
 
     def pair_cells(self):
         """Returns the paired differences as a DataFrame of texts."""
-        return pd.DataFrame([_pair_texts(pair) for pair in self.pairs])
+        marks = self.pair_marks
+        return pd.DataFrame([_pair_texts(pair, marks) for pair in self.pairs])
+
+    @property
+    def pair_marks(self):
+        """{how runs of a pair differ beside the method: the mark of such pairs}."""
+        distinct = dict.fromkeys(p.differences for p in self.pairs if p.differences)
+        return {text: n for n, text in enumerate(distinct, start=len(self.marks) + 1)}
+
+    @property
+    def pair_notes(self):
+        """Pairs (mark, text): what is said below the paired differences."""
+        return [
+            (f"[{mark}]", f"Not of the methods alone, as the runs differ: {text}.")
+            for text, mark in self.pair_marks.items()
+        ]
 
     def caption(self, best=False):
         """Returns what the numbers are, in a few sentences."""
@@ -231,14 +289,14 @@ class Table:
         """Returns the table, its notes and what was asked for beside it."""
         parts = ["# Top-1 errors beside the paper's Table 1", self.caption()]
         parts.append(_markdown(self.cells()))
-        notes = (" ".join(filter(None, ("-", *note))) for note in self.notes)
-        parts.append("\n".join(notes))
+        parts.append(_list(self.notes))
         if self.best_epoch:
             parts += ["## Best epoch, chosen on the test images"]
             parts += [self.caption(best=True), _markdown(self.cells(best=True))]
         if self.pairs:
             parts += ["## Paired differences", self.pairs_caption]
             parts.append(_markdown(self.pair_cells(), index=False))
+            parts += [_list(self.pair_notes)] if self.pair_notes else []
         return "\n\n".join(parts) + "\n"
 
     def to_csv(self):
@@ -247,20 +305,15 @@ class Table:
 
     def to_latex(self):
         """Returns the table as LaTeX, with the package booktabs."""
-        notes = pd.DataFrame(self.notes)
-        parts = [
-            _latex_float(
-                self.caption(),
-                _latex(self.cells(style=LATEX)),
-                _latex(notes, "latex", False, False, r"lp{0.9\linewidth}"),
-            )
-        ]
+        cells = _latex(self.cells(style=LATEX))
+        parts = [_latex_float(self.caption(), cells, _latex_list(self.notes))]
         if self.best_epoch:
             cells = self.cells(best=True, style=LATEX)
             parts.append(_latex_float(self.caption(best=True), _latex(cells)))
         if self.pairs:
             pairs = _latex(self.pair_cells(), "latex", index=False)
-            parts.append(_latex_float(self.pairs_caption, pairs))
+            notes = [_latex_list(self.pair_notes)] if self.pair_notes else []
+            parts.append(_latex_float(self.pairs_caption, pairs, *notes))
         return "% Needs \\usepackage{booktabs}.\n" + "\n".join(parts)
 
     def _cell(self, row, best, style):
@@ -388,13 +441,14 @@ def _title(method):
     return METHODS[method].title if method in METHODS else method
 
 
-def _pair_texts(pair):
+def _pair_texts(pair, marks):
     interval = MISSING if pair.low is None else f"[{pair.low:+.2f}, {pair.high:+.2f}]"
+    mark = f" [{marks[pair.differences]}]" if pair.differences else ""
     return {
         "setting": pair.setting,
         "difference": f"{_title(pair.method)} - {_title(pair.other)}",
         "n": str(len(pair.seeds)),
-        "mean": MISSING if pair.mean is None else f"{pair.mean:+.2f}",
+        "mean": MISSING if pair.mean is None else f"{pair.mean:+.2f}{mark}",
         f"{CONFIDENCE:.0%} interval": interval,
     }
 
@@ -402,6 +456,16 @@ def _pair_texts(pair):
 def _markdown(frame, index=True):
     # Texts that look like numbers stay as they are written.
     return frame.to_markdown(index=index, disable_numparse=True)
+
+
+def _list(notes):
+    return "\n".join(" ".join(filter(None, ("-", *note))) for note in notes)
+
+
+def _latex_list(notes):
+    text = _latex(pd.DataFrame(notes), "latex", False, False, r"lp{0.9\linewidth}")
+    # A bracket behind the end of a row would be read as the space below that row.
+    return text.replace("\n[", "\n{}[")
 
 
 def _latex(frame, escape="latex-math", index=True, header=True, column_format=None):

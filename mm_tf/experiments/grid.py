@@ -10,7 +10,6 @@ As a command it is the process that trains: its tasks come in by standard input.
 
 import contextlib
 import dataclasses
-import datetime
 import difflib
 import json
 import os
@@ -20,7 +19,6 @@ import signal
 import subprocess
 import sys
 import textwrap
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -29,6 +27,7 @@ from mm_tf.experiments import config as config_module
 from mm_tf.experiments import paper
 from mm_tf.experiments.config import RunConfig
 from mm_tf.experiments.methods import METHODS
+from mm_tf.experiments.progress import Progress
 from mm_tf.experiments.results import RunFolder, RunResult
 from mm_tf.experiments.run import RunFailedError, run
 
@@ -253,7 +252,7 @@ def run_grid(configs, console=None, worker=None):
             be downloaded.
     """
     results, failures, left = _look(configs)
-    with worker or Worker() as worker, _Progress(len(configs), left, console) as to:
+    with worker or Worker() as worker, Progress(len(configs), left, console) as to:
         to.tell(f"{len(configs)} runs: {len(results)} there, {len(left)} to train")
         for failure in failures:
             to.tell(f"Failed: {failure}")
@@ -267,7 +266,7 @@ def run_grid(configs, console=None, worker=None):
                 result = worker.run(config, to.show)
             except RunFailedError as error:
                 failures.append(Failure(config, str(error)))
-                to.finish(f"failed: {error}")
+                to.fail(error)
             else:
                 results.append(result)
                 to.finish(f"{result.top1_error:.2f} %")
@@ -412,8 +411,14 @@ def _look(configs):
             if result is None:
                 left.append(config)
             else:
-                results.append(result)
+                results.append(_with_flags(result, config))
     return results, failures, left
+
+
+def _with_flags(result, config):
+    """The result of a config, which an older one does not say itself."""
+    flags = result.flags or {**config.identity(), "backend": result.backend}
+    return dataclasses.replace(result, flags=flags)
 
 
 def _name(config):
@@ -425,91 +430,6 @@ def _reason(error):
     is_ours = isinstance(error, ValueError | DatasetUnavailableError | RunFailedError)
     kind = "" if is_ours else f"{type(error).__name__}: "
     return textwrap.shorten(f"{kind}{lines[0]}", _LONGEST_REASON, placeholder=" ...")
-
-
-class _Progress:
-    """A line for each finished run and, at a terminal, a bar below them."""
-
-    def __init__(self, total, left, console=None):
-        from rich import progress
-        from rich.console import Console
-        from rich.table import Column
-
-        self._console = console or Console(highlight=False)
-        self._bar = progress.Progress(
-            progress.BarColumn(bar_width=20),
-            progress.MofNCompleteColumn(),
-            progress.TextColumn(
-                "{task.description}",
-                markup=False,
-                table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis"),
-            ),
-            console=self._console,
-            expand=True,
-            disable=not self._console.is_terminal,
-        )
-        self._total = total
-        self._left = [_images(config) for config in left]
-        self._done = 0
-        self._seconds = 0.0
-        self._time_left = ""
-        self._task = self._bar.add_task("", total=total, completed=total - len(left))
-
-    def __enter__(self):
-        self._bar.start()
-        return self
-
-    def __exit__(self, *_):
-        self._bar.stop()
-
-    def tell(self, line):
-        """Prints a line above the bar."""
-        self._console.print(line, markup=False, soft_wrap=True)
-
-    def begin(self, name):
-        """Something begins."""
-        self._name = name
-        self._began = time.monotonic()
-        self.show("begins")
-
-    def show(self, state):
-        """Says in the bar what it is at."""
-        description = f"{self._time_left}  {self._name}: {state}".strip()
-        self._bar.update(self._task, description=description)
-
-    def finish(self, outcome):
-        """The run is over."""
-        seconds = time.monotonic() - self._began
-        self._done += self._left.pop(0)
-        self._seconds += seconds
-        self._bar.advance(self._task)
-        number = self._total - len(self._left)
-        self._time_left = time_left_text(self._seconds, self._done, sum(self._left))
-        self.tell(
-            f"[{number:{len(str(self._total))}}/{self._total}] {self._name}: {outcome} "
-            f"({_duration(seconds)}) {self._time_left}".rstrip()
-        )
-
-
-def time_left_text(seconds, done, left):
-    """Returns an estimate of the time left, in words.
-
-    Args:
-        seconds: What the runs so far took.
-        done: Training images that they saw.
-        left: Training images that the other runs will see.
-    """
-    return f"about {_duration(seconds * left / done)} left" if left else ""
-
-
-def _images(config):
-    """How much work a run is: training images times epochs."""
-    pretraining = config.hyperparameters.get("pretraining_epochs", 0)
-    return int(config.class_counts.sum()) * (config.epochs + pretraining)
-
-
-def _duration(seconds):
-    return str(datetime.timedelta(seconds=round(seconds)))
 
 
 def read_results(configs):

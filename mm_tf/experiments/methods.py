@@ -197,3 +197,24 @@ _ROWS = (
 )
 
 METHODS = MappingProxyType({method.name: method for method in _ROWS})
+
+
+def is_used(flag, method):
+    """Whether a flag plays a part in the runs of a method.
+
+    Args:
+        flag: The flag's name.
+        method: The method's name; one that is unknown is taken to use every flag.
+
+    Example:
+
+    >>> from mm_tf.experiments.methods import is_used
+    >>> [is_used("delta", "mm_drw"), is_used("delta", "erm"), is_used("l2", "erm")]
+    [True, False, True]
+    """
+    row = METHODS.get(method)
+    if row is None or flag in row.uses:
+        return True
+    if flag == "reweight_epoch":
+        return row.is_deferred
+    return not any(flag in other.uses for other in METHODS.values())

@@ -11,6 +11,7 @@ import keras
 from mm_tf import _files
 from mm_tf.checkpoints import CheckpointFolder, Checkpoints
 from mm_tf.experiments.config import RunConfig
+from mm_tf.experiments.progress import PRETRAINING_BEGINS, PRETRAINING_IS_OVER
 from mm_tf.pretraining import pretrain_rotation
 
 # What the pre-trained weights depend on. The method, its loss and its class
@@ -73,7 +74,7 @@ def start_from_pretrained(config, images, model, verbose, stop=lambda: None):
         path.parent.mkdir(parents=True, exist_ok=True)
         with _waiting_for(path.with_name(path.name + ".lock")):
             if path.exists():
-                print(f"Pre-trained backbone found: {path}")
+                print(f"{PRETRAINING_IS_OVER} found: {path}", flush=True)
             else:
                 _pretrain(config, backbone, images, path, facts, verbose, stop)
         # Read back in both cases, so that a run is the same whichever it was.
@@ -102,7 +103,7 @@ def _waiting_for(path):
 
 
 def _pretrain(config, backbone, images, path, facts, verbose, stop):
-    print(f"Pre-training on rotations, {facts['epochs']} epochs")
+    print(f"{PRETRAINING_BEGINS} on rotations, {facts['epochs']} epochs", flush=True)
     _files.remove_unfinished(path.parent, path.name)
     folder = CheckpointFolder(path.with_name(path.name + ".incomplete"), facts)
     pretrain_rotation(
@@ -122,6 +123,7 @@ def _pretrain(config, backbone, images, path, facts, verbose, stop):
     with _files.whole_file(path) as unfinished:
         backbone.save_weights(unfinished)
     folder.clear()
+    print(f"{PRETRAINING_IS_OVER} kept: {path}", flush=True)
 
 
 def _read(backbone, path):

@@ -49,6 +49,8 @@ class RunResult:
         backend, device, versions: What it ran on.
         deterministic: Whether the same flags give the same numbers, bit for bit, on
             that device; None in results of version 0.1.0 from before this was kept.
+        flags: All flags that decide the run, {name: value}, the backend that was in
+            use among them; None likewise.
     """
 
     method: str
@@ -78,6 +80,7 @@ class RunResult:
     device: str
     versions: dict[str, str]
     deterministic: bool | None = None
+    flags: dict[str, Any] | None = None
 
     # How `read` takes a file, which someone may have edited.
     __pydantic_config__ = {"strict": True, "allow_inf_nan": False}

@@ -53,12 +53,17 @@ def print_table(table, console=None):
     for best in (False, True) if table.best_epoch else (False,):
         console.print(f"\n{table.caption(best)}", markup=False)
         _print_cells(table, best, console)
-    for note in table.notes:
-        console.print(" ".join(filter(None, note)), markup=False)
+    _print_notes(table.notes, console)
     if table.pairs:
         console.print(f"\n{table.pairs_caption}", markup=False)
         cells = table.pair_cells()
         console.print(_rich_table(cells.columns, cells.itertuples(index=False)))
+        _print_notes(table.pair_notes, console)
+
+
+def _print_notes(notes, console):
+    for note in notes:
+        console.print(" ".join(filter(None, note)), markup=False)
 
 
 def _print_cells(table, best, console):

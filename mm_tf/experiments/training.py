@@ -225,4 +225,5 @@ def _result(config, data, history, test, throughput, is_deterministic):
         device=environment.device(),
         versions=environment.versions(),
         deterministic=is_deterministic,
+        flags={**config.identity(), "backend": keras.backend.backend()},
     )

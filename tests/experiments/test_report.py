@@ -3,7 +3,6 @@
 import html
 import html.parser
 import os
-import pathlib
 import re
 import shutil
 import subprocess
@@ -204,6 +203,55 @@ def test_several_runs(tmp_path):
     assert (tmp_path / "out" / "confusion_3_dark.png").exists()
 
 
+@pytest.fixture
+def drawn(monkeypatch):
+    """The figures that a report draws, by the names of their functions."""
+    drawn = {}
+
+    def watch(name):
+        draw = getattr(figures, name)
+
+        def watched(*arguments):
+            drawn[name] = draw(*arguments)
+            return drawn[name]
+
+        monkeypatch.setattr(figures, name, watched)
+
+    for name in (
+        "class_counts_figure",
+        "per_class_error_figure",
+        "shot_error_figure",
+        "training_curves_figure",
+    ):
+        watch(name)
+    return drawn
+
+
+@pytest.mark.parametrize(
+    ("method", "words"),
+    [("hg_drs", "re-sampled"), ("mm_drw", "re-weighted"), ("cb_rs", None)],
+)
+def test_pictures_are_of_the_run(run, drawn, method, words):
+    result = make_run(run, method=method, epochs=20)
+    report.write_report([run], gallery=False)
+    (counts,) = drawn["class_counts_figure"].axes
+    assert [bar.get_height() for bar in counts.patches[:3]] == result.class_counts
+    _, errors = drawn["per_class_error_figure"].axes
+    heights = [bar.get_height() for bar in errors.patches]
+    assert heights == result.per_class_error
+    (shots,) = drawn["shot_error_figure"].axes
+    assert [bar.get_height() for bar in shots.containers[0]] == [12.34, 45.67]
+    for axes in drawn["training_curves_figure"].axes:
+        lines = {line.get_label(): line.get_xdata()[0] for line in axes.lines[-2:]}
+        # Epochs 16 and 18 of 20, as 160 and 180 of 200.
+        assert lines == {
+            "learning rate × 0.01 from epoch 16": 15.5,
+            "learning rate × 0.0001 from epoch 18": 17.5,
+        }
+        spans = [(span.get_label(), span.get_x()) for span in axes.patches]
+        assert spans == ([(f"{words} from epoch 16", 15.5)] if words else [])
+
+
 def test_runs_that_only_their_folder_tells_apart(tmp_path):
     folders = [tmp_path / "short", tmp_path / "long"]
     for folder in folders:
@@ -387,9 +435,9 @@ def test_in_a_browser(run, tmp_path):
     command += [f"--user-data-dir={tmp_path / 'profile'}", "--window-size=800,3000"]
     command += ["--hide-scrollbars"]
 
-    def call(argument):
+    def call(*arguments):
         return subprocess.run(
-            [*command, argument, page.as_uri()],
+            [*command, *arguments, page.as_uri()],
             capture_output=True,
             text=True,
             timeout=120,
@@ -398,13 +446,22 @@ def test_in_a_browser(run, tmp_path):
     dom = call("--dump-dom").stdout
     assert "Most often confused" in dom and "</html>" in dom
     assert html.escape(NAMES[0]) in dom and "<script" not in dom
-    call(f"--screenshot={picture}")
     from PIL import Image
 
-    with Image.open(picture) as image:
-        shown = np.asarray(image.convert("RGB"))
-    # The bars of the errors: pictures are shown.
-    blue = np.array([int(figures.COLORS[0][i : i + 2], 16) for i in (1, 3, 5)])
-    is_blue = np.abs(shown.astype(int) - blue).max(axis=-1) <= 2
-    assert is_blue.sum() > 5000
-    assert pathlib.Path(picture).stat().st_size > 20_000
+    for theme, scheme in {"light": 1, "dark": 0}.items():
+        call(
+            f"--blink-settings=preferredColorScheme={scheme}", f"--screenshot={picture}"
+        )
+        with Image.open(picture) as image:
+            shown = np.asarray(image.convert("RGB")).astype(int)
+
+        def share(color, shown=shown):
+            rgb = [int(color[i : i + 2], 16) for i in (1, 3, 5)]
+            return (np.abs(shown - rgb).max(axis=-1) <= 2).mean()
+
+        # The bars of the errors: pictures are shown, and on their theme's ground.
+        assert share(figures.COLORS[0]) > 0.002
+        other = {"light": "dark", "dark": "light"}[theme]
+        assert share(figures._THEMES[theme]["ground"]) > 0.5
+        assert share(figures._THEMES[other]["ground"]) < 0.02
+        assert picture.stat().st_size > 20_000

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from flag_parsing import parse
 
-from mm_tf import class_weights, losses
+from mm_tf import checkpoints, class_weights, losses
 from mm_tf.data import DATASETS, imbalanced, load
-from mm_tf.experiments import pretrained, training
+from mm_tf.experiments import pretrained, progress, training
 from mm_tf.experiments.methods import METHODS
 from mm_tf.experiments.results import RunResult
 from mm_tf.experiments.run import RunConfig, run
@@ -44,6 +44,8 @@ def test_leaves_what_is_promised(finished):
     }
     assert not config.run_folder.with_name("mine.incomplete").exists()
     assert RunResult.read(config.run_folder) == result
+    backend = keras.backend.backend()
+    assert result.flags == {**config.identity(), "backend": backend}
 
 
 def test_result_agrees_with_what_was_predicted(finished):
@@ -339,6 +341,141 @@ def test_other_methods_never_resample():
         assert order.resample_from is None
 
 
+@pytest.fixture
+def seen(monkeypatch):
+    """What a run trains on: labels [epochs, N], weights of the loss at each step."""
+    seen = {"labels": [], "weights": []}
+    fit, fit_data = checkpoints.fit, checkpoints.fit_data
+
+    class Watch(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            seen["weights"].append([])
+
+        def on_train_batch_end(self, batch, logs=None):
+            if isinstance(self.model.loss, losses.ClassWeighted):
+                seen["weights"][-1].append(self.model.loss.class_weights.copy())
+
+    def watched_fit(*arguments, callbacks, **options):
+        return fit(*arguments, callbacks=[*callbacks, Watch()], **options)
+
+    def watched_data(images, labels, order, epochs, *first):
+        # Batches are a function of these: a second look at them is the same.
+        batches = fit_data(images, labels, order, epochs, *first)
+        drawn = [keras.ops.convert_to_numpy(part) for _, part in batches]
+        seen["labels"] = np.concatenate(drawn).reshape(epochs, len(labels))
+        return fit_data(images, labels, order, epochs, *first)
+
+    monkeypatch.setattr(checkpoints, "fit", watched_fit)
+    monkeypatch.setattr(checkpoints, "fit_data", watched_data)
+    return seen
+
+
+@pytest.mark.parametrize(("name", "first"), [("cb_rs", 0), ("hg_drs", 2)])
+def test_a_run_trains_on_resampled_images(name, first, tmp_path, seen):
+    config = tiny(tmp_path / "run", method=name, epochs=3, reweight_epoch=2)
+    run(config)
+    counts = config.class_counts
+    drawn = np.array([np.bincount(each, minlength=10) for each in seen["labels"]])
+    assert drawn.shape == (3, 10)
+    np.testing.assert_array_equal(drawn[:first], np.tile(counts, (first, 1)))
+    assert drawn[first:].min() > 3 * counts.min()
+    assert not any(seen["weights"])
+
+
+def test_a_run_trains_with_deferred_weights(tmp_path, seen):
+    config = tiny(tmp_path / "run", method="mm_drw", epochs=3, reweight_epoch=2)
+    run(config)
+    steps = -(-config.class_counts.sum() // config.batch_size)
+    weights = np.array(seen["weights"])
+    assert weights.shape == (3, steps, 10)
+    np.testing.assert_array_equal(weights[:2], np.ones((2, steps, 10)))
+    expected = class_weights.effective_number(config.class_counts, beta=0.9999)
+    np.testing.assert_allclose(weights[2], np.tile(expected, (steps, 1)), rtol=1e-5)
+    for labels in seen["labels"]:
+        np.testing.assert_array_equal(np.bincount(labels), config.class_counts)
+
+
+def _epochs_by_lines(config, capsys):
+    """How far the grid takes a run to be by what it prints, in epochs' images."""
+    work = progress.Work(config)
+    reached = [0]
+    for line in capsys.readouterr().out.splitlines():
+        work.read(line)
+        reached.append(work.reached)
+    return [images / config.class_counts.sum() for images in dict.fromkeys(reached)]
+
+
+def _key(config):
+    """What a backbone is found by, without the setting that its name also has."""
+    path, facts = pretrained.weights_path(config)
+    return path.name.split("-")[-1], facts
+
+
+# Another value of every flag but the method, of which only one has pre-training. A
+# flag that is new has to be put here, and below if pre-training does not know it.
+OTHER_VALUES = dict(
+    dataset="cifar10",
+    imbalance="step",
+    imbalance_ratio=10.0,
+    subset_seed=1,
+    beta=1.0,
+    delta=0.3,
+    scale=20.0,
+    max_class_margin=0.2,
+    ldam_scale=10.0,
+    focal_gamma=2.0,
+    class_weighting="inverse_frequency",
+    effective_number_beta=0.99,
+    model="resnet20",
+    epochs=9,
+    warmup_epochs=1,
+    first_drop_epoch=0,
+    second_drop_epoch=2,
+    reweight_epoch=0,
+    pretraining_epochs=3,
+    batch_size=32,
+    learning_rate=0.2,
+    momentum=0.5,
+    l2=1e-3,
+    jit=True,
+    deterministic=False,
+    augment=False,
+    seed=5,
+    backend="torch",
+    data_dir="elsewhere",
+    output_dir="elsewhere",
+    pretrained_dir="elsewhere",
+    checkpoint_minutes=1.0,
+    overwrite=True,
+)
+# The loss, what balances the classes, the supervised schedule, and places. Of the
+# backend, what Keras says counts.
+WITHOUT_PART_IN_PRETRAINING = {
+    "beta",
+    "delta",
+    "scale",
+    "max_class_margin",
+    "ldam_scale",
+    "focal_gamma",
+    "class_weighting",
+    "effective_number_beta",
+    "epochs",
+    "first_drop_epoch",
+    "second_drop_epoch",
+    "reweight_epoch",
+    "backend",
+    "data_dir",
+    "output_dir",
+    "pretrained_dir",
+    "checkpoint_minutes",
+    "overwrite",
+}
+
+FLAGS_OF_PRETRAINING = [
+    field.name for field in dataclasses.fields(RunConfig) if field.name != "method"
+]
+
+
 class TestPretraining:
     @pytest.fixture
     def config(self, tmp_path):
@@ -351,16 +488,22 @@ class TestPretraining:
             l2=0.0,
         )
 
-    def test_backbone_starts_the_run_and_is_trained_once(self, config, monkeypatch):
+    def test_backbone_starts_the_run_and_is_trained_once(
+        self, config, monkeypatch, capsys
+    ):
         trained = []
         pretrain = pretrained.pretrain_rotation
+        subset = imbalanced(load("digits"), config.class_counts, config.subset_seed)
 
         def counted(backbone, images, **arguments):
             trained.append(arguments["epochs"])
+            np.testing.assert_array_equal(images, subset.train_images)
             return pretrain(backbone, images, **{**arguments, "learning_rate": 0.05})
 
         monkeypatch.setattr(pretrained, "pretrain_rotation", counted)
         run(config)
+        # Two epochs of four turns; of one epoch alone, its own, Keras prints no line.
+        assert _epochs_by_lines(config, capsys) == [0, 4, 8]
         path, _ = pretrained.weights_path(config)
         assert trained == [2]
         assert [each.name for each in path.parent.iterdir()] == [path.name]
@@ -383,23 +526,23 @@ class TestPretraining:
         again = dataclasses.replace(config, max_class_margin=0.3, overwrite=True)
         run(again)
         assert trained == [2]
+        assert _epochs_by_lines(again, capsys) == [0, 8]
 
-    def test_key_changes_with_what_it_depends_on_alone(self, config):
-        path, _ = pretrained.weights_path(config)
-        for same in (
-            dict(max_class_margin=0.2),
-            dict(epochs=9),
-            dict(reweight_epoch=0),
-        ):
-            other = dataclasses.replace(config, **same)
-            assert pretrained.weights_path(other)[0] == path
-        for changed in (
-            dict(seed=5),
-            dict(subset_seed=1),
-            dict(pretraining_epochs=3),
-            dict(imbalance_ratio=10.0),
-            dict(model="resnet20"),
-            dict(augment=False),
-        ):
-            other = dataclasses.replace(config, **changed)
-            assert pretrained.weights_path(other)[0] != path
+    @pytest.mark.parametrize("name", FLAGS_OF_PRETRAINING)
+    def test_key_changes_with_what_it_depends_on_alone(self, config, name):
+        assert OTHER_VALUES[name] != getattr(config, name)
+        other = dataclasses.replace(config, **{name: OTHER_VALUES[name]})
+        for here, there in zip(_key(config), _key(other), strict=True):
+            assert (here == there) == (name in WITHOUT_PART_IN_PRETRAINING)
+
+    def test_key_changes_with_the_backend(self, config, monkeypatch):
+        before = _key(config)
+        monkeypatch.setattr(keras.backend, "backend", lambda: "another")
+        for here, there in zip(before, _key(config), strict=True):
+            assert here != there
+
+    def test_place_is_the_configs(self, config, tmp_path):
+        other = dataclasses.replace(config, pretrained_dir=str(tmp_path / "other"))
+        path, _ = pretrained.weights_path(other)
+        assert path.parent == tmp_path / "other"
+        assert path.name == pretrained.weights_path(config)[0].name

@@ -3,18 +3,25 @@
 import csv
 import io
 import math
+import re
 
 import pytest
+from rich.console import Console
 from scipy import stats
 
-from mm_tf.experiments import paper
+from mm_tf.experiments import grid, paper
 from mm_tf.experiments.aggregate import COLUMNS, paired_difference, summarize
+from mm_tf.experiments.config import RunConfig
 from mm_tf.experiments.results import RunResult
+from mm_tf.experiments.table import print_table
 
 LT100, LT10 = "cifar10_lt100", "cifar10_lt10"
 
 
 def result(method, setting, seed, error, best=None, differences=(), **arguments):
+    config = RunConfig(
+        method=method, seed=seed, **grid.parse_settings([setting])[setting]
+    )
     values = dict(
         method=method,
         setting=setting,
@@ -42,6 +49,7 @@ def result(method, setting, seed, error, best=None, differences=(), **arguments)
         backend="tensorflow",
         device="CPU",
         versions={},
+        flags={**config.identity(), "backend": "tensorflow"},
     )
     return RunResult(**{**values, **arguments})
 
@@ -140,6 +148,16 @@ def test_a_setting_that_the_paper_has_not():
     assert "Not in the paper: digits_lt20." in table.to_markdown()
 
 
+def test_methods_of_which_the_paper_has_no_number_in_a_setting():
+    methods = ["erm", "hg_drs", "ldam_hg_drs"]
+    settings = ["cifar10_lt100", "cifar100_lt100", "cifar100_lt10", "digits_lt20"]
+    text = summarize([result("erm", "digits_lt20", 0, 1.0)], methods, settings)
+    lacking = "HG-DRS and LDAM-HG-DRS on cifar100_lt100, cifar100_lt10"
+    assert f"Not in the paper: digits_lt20; {lacking}." in text.to_markdown()
+    text = summarize([], methods, ["cifar10_lt100"]).to_markdown()
+    assert "Not in the paper" not in text
+
+
 def test_rows_and_columns_are_in_the_papers_order():
     table = summarize(RESULTS[::-1] + [result("erm", "digits_lt20", 0, 1.0)])
     assert table.methods == ("erm", "mm_drw")
@@ -218,3 +236,91 @@ def test_paired_difference_of_few_seeds_and_of_equal_ones():
     assert (pair.mean, pair.low, pair.high) == (0.0, 0.0, 0.0)
     text = summarize(RESULTS, compare=[("mm_drw", "erm")]).to_markdown()
     assert "MM-DRW - ERM | 1   | -8.00  | -" in text
+
+
+def runs(methods, seeds=(0, 1), **flags):
+    for method in methods:
+        for seed in seeds:
+            of_run = result(method, LT100, seed, 20.0)
+            of_run.flags.update(flags)
+            yield of_run
+
+
+def marked(results, method="mm_drw", other="erm"):
+    return paired_difference(list(results), method, other, LT100).differences
+
+
+@pytest.mark.parametrize(
+    ("flag", "here", "there"),
+    [
+        ("epochs", 200, 10),
+        ("batch_size", 128, 64),
+        ("subset_seed", 0, 1),
+        ("augment", True, False),
+        ("backend", "tensorflow", "jax"),
+        ("first_drop_epoch", "by default", 7),
+    ],
+)
+def test_pairs_of_other_flags_are_marked(flag, here, there):
+    results = [*runs(["mm_drw"]), *runs(["erm"], **{flag: there})]
+    assert marked(results) == f"{flag} {here} and {there}"
+    # Seeds of other flags are no better than methods of other flags.
+    mixed = [*runs(["mm_drw", "erm"]), *runs(["mm_drw", "erm"], [2], **{flag: there})]
+    assert marked(mixed) == f"{flag} {here} and {there}"
+    # A run that is no part of a pair changes nothing.
+    assert not marked([*runs(["mm_drw", "erm"]), *runs(["erm"], [7], **{flag: there})])
+
+
+@pytest.mark.parametrize(
+    ("flag", "other", "value", "is_marked"),
+    [
+        ("delta", "erm", 0.9, False),
+        ("delta", "mm_ldam_drw", 0.9, True),
+        ("focal_gamma", "erm", 2.0, False),
+        ("ldam_scale", "ldam_drw", 10.0, False),
+        ("reweight_epoch", "ldam", 5, False),
+        ("reweight_epoch", "ldam_drw", 5, True),
+        ("class_weighting", "ldam", "inverse_frequency", False),
+        ("class_weighting", "ldam_drw", "inverse_frequency", True),
+        ("pretraining_epochs", "ldam_drw_ssp", 5, False),
+    ],
+)
+def test_flags_of_one_method_alone_are_not_marked(flag, other, value, is_marked):
+    results = [*runs(["mm_drw"]), *runs([other], **{flag: value})]
+    assert bool(marked(results, "mm_drw", other)) == is_marked
+    assert bool(marked(results, other, "mm_drw")) == is_marked
+
+
+def test_one_methods_own_flag_must_be_the_same_for_all_seeds():
+    results = [*runs(["mm_drw", "erm"]), *runs(["mm_drw", "erm"], [2], delta=0.9)]
+    assert marked(results) == "delta 0.6 and 0.9"
+
+
+def test_results_that_do_not_say_their_flags_are_marked():
+    old = [result("erm", LT100, 0, 20.0, flags=None, epochs=10)]
+    words = marked([*runs(["mm_drw"]), *old])
+    assert words.startswith("epochs 200 and 10; flags that older results did not keep")
+
+
+def test_marks_of_pairs_are_told_in_all_texts():
+    results = [*runs(["mm_drw", "ldam"]), *runs(["erm"], epochs=10)]
+    results.append(result("focal", LT100, 0, 1.0, differences=["l2 0 (paper: 0.0002)"]))
+    pairs = [("mm_drw", "erm"), ("mm_drw", "ldam"), ("ldam", "erm")]
+    table = summarize(results, compare=pairs)
+    # The table's own mark is [1].
+    means = [cell.partition(" ")[2] for cell in table.pair_cells()["mean"]]
+    assert means == ["[2]", "", "[2]"]
+    note = "Not of the methods alone, as the runs differ: epochs 200 and 10."
+    assert table.pair_notes == [("[2]", note)]
+    assert f"- [2] {note}" in table.to_markdown()
+    assert f"[2] & {note}" in table.to_latex()
+    printed = io.StringIO()
+    print_table(table, Console(file=printed, width=150))
+    assert f"[2] {note}" in printed.getvalue()
+
+
+def test_latex_reads_no_note_as_a_space_below_a_row():
+    odd = [result("mm_drw", LT10, 0, 12.0, differences=["x"])]
+    text = summarize(RESULTS + odd).to_latex()
+    assert "[2] & Not the paper's protocol: x." in text
+    assert not re.search(r"\\\\\s*\[", text)

@@ -75,6 +75,7 @@ def _of(config):
         "seed": config.seed,
         "epochs": config.epochs,
         "backend": "tensorflow",
+        "flags": {**config.identity(), "backend": "tensorflow"},
         "top1_error": float(config.seed),
         "best_top1_error": float(config.seed),
         "protocol_differences": list(comparison.differences),
@@ -269,6 +270,36 @@ def test_report_only_trains_nothing(tmp_path, capsys, worker):
     assert "chosen on test: flatters" in capsys.readouterr().out
 
 
+def test_pairs_of_runs_with_other_flags_are_marked(tmp_path, capsys, worker):
+    compare = [*TINY, f"--output_dir={tmp_path}", "--compare=mm_drw,erm"]
+    note = "Not of the methods alone, as the runs differ: batch_size 64 and 128."
+    call(*TINY, "--methods=mm_drw", "--batch_size=64", f"--output_dir={tmp_path}")
+    call(*TINY, "--methods=erm", f"--output_dir={tmp_path}")
+    assert note not in capsys.readouterr().out
+    call(*compare, "--report_only")
+    assert note in " ".join(capsys.readouterr().out.split())
+    assert note in (tmp_path / "table.md").read_text()
+    call(*compare, "--overwrite")
+    assert "Not of the methods alone" not in capsys.readouterr().out
+
+
+def test_runs_of_before_flags_were_kept_have_those_they_are_found_by(
+    tmp_path, capsys, worker
+):
+    arguments = [*TINY, f"--output_dir={tmp_path}", "--compare=mm_drw,erm"]
+    call(*arguments)
+    for path in tmp_path.rglob(RESULT):
+        kept = json.loads(path.read_text())
+        del kept["flags"]
+        path.write_text(json.dumps(kept))
+    capsys.readouterr()
+    call(*arguments)
+    assert "Not of the methods alone" not in capsys.readouterr().out
+    call(*arguments, "--report_only")
+    told = " ".join(capsys.readouterr().out.split())
+    assert "flags that older results did not keep" in told
+
+
 def test_missing_data_are_told_before_the_first_run(tmp_path, capsys, worker):
     def load(name, data_dir):
         raise DatasetUnavailableError(f"no {name} in {data_dir}")
@@ -279,11 +310,6 @@ def test_missing_data_are_told_before_the_first_run(tmp_path, capsys, worker):
     assert stopped.value.code == 2
     assert capsys.readouterr().err == "mm_tf: no digits in there\n"
     assert not worker.trained
-
-
-def test_time_left_is_in_proportion_to_images():
-    assert grid.time_left_text(60, done=1000, left=4000) == "about 0:04:00 left"
-    assert grid.time_left_text(60, done=1000, left=0) == ""
 
 
 @pytest.mark.parametrize(("runs_of_a_process", "processes"), [(10, 2), (1, 3)])
