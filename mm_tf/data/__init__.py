@@ -7,6 +7,7 @@ is first used. Everything else needs NumPy alone until a data set is read.
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from mm_tf.data.holdout import hold_out, holdout_counts, split_holdout
 from mm_tf.data.imbalance import (
     IMBALANCES,
     balanced_counts,
@@ -39,9 +40,12 @@ __all__ = [
     "balanced_counts",
     "class_counts",
     "fit_data",
+    "hold_out",
+    "holdout_counts",
     "imbalanced",
     "load",
     "long_tailed_counts",
+    "split_holdout",
     "step_counts",
     "subsample",
     "training_pipeline",

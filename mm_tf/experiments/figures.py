@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullFormatter, StrMethodFormatter
 
 from mm_tf.class_errors import SHOT_GROUPS, shot_group
+from mm_tf.experiments.images import EVALUATED_ON
 from mm_tf.experiments.methods import METHODS
 
 # Okabe and Ito's colours, which colour-blind people can tell apart.
@@ -117,20 +118,22 @@ def class_counts_figure(result):
 
 
 def per_class_error_figure(results, labels=None):
-    """Draws each class's test error beside its number of training images.
+    """Draws each class's error beside its number of training images.
 
     With more than 20 classes an error is a dot, and a line is the mean of 10
     neighbouring classes.
 
     Args:
-        results: `RunResult`s of one setting, at most six.
+        results: `RunResult`s of one setting, evaluated on the same images, at most
+            six.
         labels: What to call them; by default by their methods.
 
     Returns:
         A `matplotlib.figure.Figure`; its `savefig(path)` writes it.
 
     Raises:
-        ValueError: There are none, more than six, or of several settings.
+        ValueError: There are none, more than six, of several settings, or on
+            different images.
 
     Source: as Figs. 1 and 3 of Kang, Vu, Yoo 2021.
     """
@@ -143,6 +146,12 @@ def per_class_error_figure(results, labels=None):
     if len(settings) > 1:
         raise ValueError(
             f"`results` must be of one setting. Received: {', '.join(sorted(settings))}"
+        )
+    evaluated = {result.evaluated_words for result in results}
+    if len(evaluated) > 1:
+        raise ValueError(
+            "`results` must be evaluated on the same images. "
+            f"Received: {' and '.join(sorted(evaluated))} images"
         )
     labels = labels or [METHODS[result.method].title for result in results]
     names, counts = results[0].class_names, results[0].class_counts
@@ -167,7 +176,7 @@ def per_class_error_figure(results, labels=None):
         ],
     )
     bottom.set_ylim(0, 100)
-    bottom.set_ylabel("test error in %")
+    bottom.set_ylabel(f"{results[0].evaluated_words} error in %")
     _name_classes(bottom, names)
     for axes in (top, bottom):
         _without_frame(axes)
@@ -193,7 +202,8 @@ def training_curves_figure(histories, labels, marks=()):
     Args:
         histories: For each run a dict of columns, each an array of one number an
             epoch: `epoch`, and of `loss` (training), `accuracy` (training, in
-            [0, 1]), `test_top1_error` (in %) those that there are.
+            [0, 1]), `test_top1_error` or `holdout_top1_error` (in %) those that
+            there are.
         labels: What to call the runs.
         marks: `Mark`s.
 
@@ -202,7 +212,7 @@ def training_curves_figure(histories, labels, marks=()):
     """
     figure = Figure(figsize=(5.8, 5.6), layout="constrained")
     top, bottom = figure.subplots(2, 1, sharex=True)
-    lines = []
+    lines, evaluated = [], {}
     for history, label, color in zip(histories, labels, COLORS, strict=False):
         epochs = history["epoch"]
         # One epoch would be a line of no length.
@@ -213,13 +223,16 @@ def training_curves_figure(histories, labels, marks=()):
         style |= {"markersize": 3, "linewidth": 1.6}
         if "loss" in history:
             top.plot(epochs, history["loss"], **style)
-        if "test_top1_error" in history:
-            bottom.plot(epochs, history["test_top1_error"], **style)
+        for name, words in EVALUATED_ON.items():
+            if f"{name}_top1_error" in history:
+                bottom.plot(epochs, history[f"{name}_top1_error"], **style)
+                evaluated[words] = True
         if "accuracy" in history:
             training_error = 100 * (1 - np.asarray(history["accuracy"]))
             bottom.plot(epochs, training_error, **(style | {"linestyle": "--"}))
         lines += top.plot([], [], color=color, linewidth=3, label=label)
-    lines += bottom.plot([], [], color=_GREY, label="test error")
+    label = " and ".join(evaluated) or EVALUATED_ON["test"]
+    lines += bottom.plot([], [], color=_GREY, label=f"{label} error")
     lines += bottom.plot([], [], color=_GREY, ls="--", label="training error")
     last = max((float(np.max(history["epoch"])) for history in histories), default=0)
     for axes in (top, bottom):
@@ -275,7 +288,7 @@ def shot_error_figure(results, labels):
     axes.set_xlim(-0.55, len(sizes) - 0.45)
     axes.set_ylim(0, 109)
     axes.set_yticks(range(0, 101, 20))
-    axes.set_ylabel("mean test error in %")
+    axes.set_ylabel(f"mean {results[0].evaluated_words} error in %")
     ticks = [
         f"{group}-shot\n{ranges[group]}\n{size} class{'' if size == 1 else 'es'}"
         for group, size in sizes.items()
@@ -291,16 +304,17 @@ def shot_error_figure(results, labels):
     return figure
 
 
-def confusion_figure(matrix, class_names):
-    """Draws what share of each class's test images is taken for which class.
+def confusion_figure(matrix, class_names, evaluated="test"):
+    """Draws what share of each class's images is taken for which class.
 
     With more than 20 classes they have no names, and the colour grows with the
     square root of the share, so that seldom confusions show.
 
     Args:
-        matrix: Test images of each true class (row) predicted as each class
+        matrix: Images of each true class (row) predicted as each class
             (column), [K, K], as `sklearn.metrics.confusion_matrix` gives it.
         class_names: The K names.
+        evaluated: What the images are, as a word before "images".
 
     Returns:
         A `matplotlib.figure.Figure`.
@@ -353,7 +367,7 @@ def confusion_figure(matrix, class_names):
                 )
     axes.spines[:].set_color(_GREY)
     bar = figure.colorbar(picture, ax=axes, shrink=0.8)
-    bar.set_label("% of the true class's test images")
+    bar.set_label(f"% of the true class's {evaluated} images")
     bar.outline.set_edgecolor(_GREY)
     return figure
 

@@ -168,6 +168,12 @@ def compare(config):
         for name, value in expected.items()
         if actual[name] != value
     ]
+    if config.holdout:
+        differences.insert(
+            0,
+            f"errors on a hold-out, {config.holdout:.3g} of each class's training "
+            "images (paper: on the test images, trained on all)",
+        )
     if config.epochs == _PROTOCOL["epochs"]:
         # With other epochs the schedule moves with them, which is said already.
         differences += _schedule_differences(config)

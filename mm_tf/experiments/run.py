@@ -15,8 +15,9 @@ import sys
 
 from absl import app, flags
 
-from mm_tf.data import DatasetUnavailableError, imbalanced, load
+from mm_tf.data import DatasetUnavailableError
 from mm_tf.experiments import config as config_module
+from mm_tf.experiments import images
 from mm_tf.experiments.config import RunConfig
 from mm_tf.experiments.results import RunFolder
 from mm_tf.experiments.stopping import Stop, leave
@@ -38,7 +39,8 @@ def run(config, data=None):
 
     Args:
         config: A `RunConfig`.
-        data: Its `ImageData`, with the config's class counts; read by default.
+        data: Its `ImageData`, with the config's `drawn_class_counts` (a hold-out is
+            cut from it); read by default.
 
     Returns:
         The `RunResult`, which is also `result.json` in `config.run_folder`.
@@ -89,10 +91,8 @@ def run(config, data=None):
 def _train(config, data, folder):
     _check_backend(config)
     with Stop() as stop:
-        if data is None:
-            # Data come first: that they are missing is told before Keras is imported.
-            data = load(config.dataset, config.data_dir)
-            data = imbalanced(data, config.class_counts, config.subset_seed)
+        # Data come first: that they are missing is told before Keras is imported.
+        data = images.read(config) if data is None else images.cut(config, data)
         from mm_tf.checkpoints import CheckpointError
         from mm_tf.divergence import DivergedError
         from mm_tf.experiments import summary, training

@@ -80,6 +80,14 @@ def test_other_protocols_are_told(arguments, difference):
     assert not comparison.is_comparable
 
 
+def test_errors_on_a_hold_out_do_not_compare():
+    comparison = paper.compare(papers_run(holdout=0.2))
+    assert comparison.published == 21.98
+    assert not comparison.is_comparable
+    (difference,) = comparison.differences
+    assert difference.startswith("errors on a hold-out, 0.2 of each class's training")
+
+
 def test_flags_that_a_method_does_not_take_make_no_difference():
     config = papers_run(method="erm", beta=9.0, scale=1.0, reweight_epoch=3)
     assert paper.compare(config).is_comparable
