@@ -259,6 +259,18 @@ class RunFolder:
                 return lock
             lock.release()
 
+    @property
+    def is_in_use(self):
+        """Whether a process is writing into it."""
+        path = self.incomplete / LOCK
+        if not path.exists():
+            return False
+        try:
+            with filelock.FileLock(path, timeout=0):
+                return False
+        except filelock.Timeout:
+            return True
+
     def prepare(self):
         """Makes the folder ready to write into; `locked` must hold it.
 

@@ -22,11 +22,15 @@ from mm_tf.experiments.config import RunConfig
 from mm_tf.experiments.results import RunFolder
 from mm_tf.experiments.stopping import Stop, leave
 
-__all__ = ["RunConfig", "RunFailedError", "run"]
+__all__ = ["RunConfig", "RunDivergedError", "RunFailedError", "run"]
 
 
 class RunFailedError(RuntimeError):
     """A run has no result; the message says why, and what of it is kept."""
+
+
+class RunDivergedError(RunFailedError):
+    """A run diverged, as it will whenever it is run with these flags."""
 
 
 def run(config, data=None):
@@ -51,8 +55,9 @@ def run(config, data=None):
             the one Keras was imported with.
         DatasetUnavailableError: The data set is not there and cannot be
             downloaded.
-        RunFailedError: The training diverged, or a file could not be written or
-            read on the way; the message says which, and what is kept.
+        RunDivergedError: The training diverged.
+        RunFailedError: A file could not be written or read on the way; the message
+            says which, and what is kept.
 
     Example:
 
@@ -101,7 +106,9 @@ def _train(config, data, folder):
         try:
             with stop.waiting():
                 return training.train(config, data, folder.incomplete, stop)
-        except (CheckpointError, DivergedError) as error:
+        except DivergedError as error:
+            raise RunDivergedError(f"{error} {_what_is_kept(folder)}") from error
+        except CheckpointError as error:
             raise RunFailedError(f"{error} {_what_is_kept(folder)}") from error
 
 
