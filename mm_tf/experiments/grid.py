@@ -562,6 +562,7 @@ def _lines(descriptor):
     run that is on would else go on for hours, and hold its folder.
     """
     lines: queue.SimpleQueue[str] = queue.SimpleQueue()
+    caller = threading.get_ident()
 
     def read():
         # Not by `sys.stdin`: a thread that reads it stops the process from ending.
@@ -570,7 +571,7 @@ def _lines(descriptor):
             *whole, rest = (rest + more).split(b"\n")
             for line in whole:
                 lines.put(line.decode())
-        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+        signal.pthread_kill(caller, signal.SIGINT)
 
     threading.Thread(target=read, daemon=True).start()
     while True:
