@@ -9,7 +9,12 @@ import matplotlib
 import numpy as np
 from matplotlib.colors import LinearSegmentedColormap, PowerNorm
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, NullFormatter, StrMethodFormatter
+from matplotlib.ticker import (
+    LogLocator,
+    MaxNLocator,
+    NullFormatter,
+    StrMethodFormatter,
+)
 
 from mm_tf.class_errors import SHOT_GROUPS, shot_group
 from mm_tf.experiments.images import EVALUATED_ON
@@ -26,6 +31,9 @@ _MOST_NAMED_CLASSES = 20
 
 # A class's name in a picture; the whole one may be as long as a file's author likes.
 _LONGEST_NAME = 20
+
+# Errors beside more dots than this would hide each other.
+_MOST_LABELLED_DOTS = 40
 
 # Of neighbouring classes, where there are too many classes for a bar each.
 _CLASSES_OF_A_MEAN = 10
@@ -370,6 +378,102 @@ def confusion_figure(matrix, class_names, evaluated="test"):
     bar.set_label(f"% of the true class's {evaluated} images")
     bar.outline.set_edgecolor(_GREY)
     return figure
+
+
+def search_figure(values, errors, label, log=(), chosen=0):
+    """Draws the errors of a search's trials over what was searched.
+
+    Where beta and delta were, first a map of the two, whose dots have their errors
+    written beside them; then, for each flag, the errors over its values. Of trials
+    at one place of the map the one with the smallest error is on top.
+
+    Args:
+        values: {flag: its value in each trial}.
+        errors: The error of each trial, in %.
+        label: What the errors are.
+        log: The flags whose axes are logarithmic.
+        chosen: Which trial was chosen; it gets a ring.
+
+    Returns:
+        A `matplotlib.figure.Figure`.
+
+    Raises:
+        ValueError: There is no trial, or no flag.
+
+    Example:
+
+    >>> from mm_tf.experiments.figures import search_figure
+    >>> figure = search_figure({"beta": [1.2, 1.5]}, [20.0, 18.0], "error")
+    >>> [axes.get_xlabel() for axes in figure.axes]
+    ['beta']
+    """
+    errors = np.asarray(errors, dtype="float64")
+    if not errors.size or not values:
+        raise ValueError(
+            "`errors` and `values` must be of one trial and one flag at least. "
+            f"Received: {errors.size} errors, values={values!r}"
+        )
+    has_map = {"beta", "delta"} <= values.keys()
+    panels = len(values) + has_map
+    columns = min(2, panels)
+    rows = -(-panels // columns)
+    figure = Figure(figsize=(4.4 * columns, 3.4 * rows), layout="constrained")
+    every = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axes in every[panels:]:
+        axes.remove()
+    if has_map:
+        _draw_map(figure, every[0], values, errors, chosen)
+    for axes, (name, numbers) in zip(
+        every[has_map:panels], values.items(), strict=True
+    ):
+        axes.scatter(numbers, errors, s=36, color=COLORS[0], alpha=0.75, linewidth=0)
+        _ring(axes, numbers[chosen], errors[chosen])
+        if name in log:
+            axes.set_xscale("log")
+            axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+            axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+            axes.xaxis.set_minor_formatter(NullFormatter())
+        axes.set_xlabel(name)
+        axes.set_ylabel("error, %")
+        axes.margins(0.1)
+        _without_frame(axes)
+    figure.suptitle(label, fontsize="medium")
+    return figure
+
+
+def _draw_map(figure, axes, values, errors, chosen):
+    # The smallest last, so that it lies on top.
+    order = np.argsort(-errors, kind="stable")
+    beta, delta = (np.asarray(values[name], "float64") for name in ("beta", "delta"))
+    dots = axes.scatter(
+        beta[order], delta[order], c=errors[order], s=70, cmap="cividis_r", zorder=2
+    )
+    _ring(axes, beta[chosen], delta[chosen])
+    smallest: dict[tuple[float, float], float] = {}
+    for x, y, error in zip(beta[order], delta[order], errors[order], strict=True):
+        smallest[x, y] = error
+    if len(smallest) <= _MOST_LABELLED_DOTS:
+        for place, error in smallest.items():
+            axes.annotate(
+                f"{error:.1f}",
+                place,
+                xytext=(0, 8),
+                textcoords="offset points",
+                ha="center",
+                fontsize="x-small",
+            )
+    axes.set_xlabel("beta")
+    axes.set_ylabel("delta")
+    axes.margins(0.12)
+    _without_frame(axes)
+    bar = figure.colorbar(dots, ax=axes, shrink=0.85)
+    bar.set_label("error, %")
+    bar.outline.set_edgecolor(_GREY)
+
+
+def _ring(axes, x, y):
+    style: dict[str, Any] = {"facecolor": "none", "edgecolor": COLORS[5]}
+    axes.scatter([x], [y], s=150, linewidth=1.8, zorder=3, **style)
 
 
 def image_strip(images, height=96, gap=6):

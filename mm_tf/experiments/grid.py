@@ -56,6 +56,7 @@ _RUNS_OF_A_PROCESS = 10
 _ANSWER = "\x1e"
 # A step, a checkpoint and, at an epoch's end, the test images.
 _SECONDS_TO_STOP = 60
+_SECONDS_TO_TIDY_UP = 2
 
 
 class RunCrashedError(RunFailedError):
@@ -556,12 +557,13 @@ def _interrupt_once(*_):
 
 
 def _lines(descriptor):
-    """Yields the lines of a file, and interrupts the process when it ends.
+    """Yields the lines of a file, and interrupts the task under way when it ends.
 
     It ends when whoever writes the tasks wants no more, or is gone: killed, say. A
     run that is on would else go on for hours, and hold its folder.
     """
-    lines: queue.SimpleQueue[str] = queue.SimpleQueue()
+    lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+    is_idle = threading.Event()
     caller = threading.get_ident()
 
     def read():
@@ -571,15 +573,21 @@ def _lines(descriptor):
             *whole, rest = (rest + more).split(b"\n")
             for line in whole:
                 lines.put(line.decode())
-        signal.pthread_kill(caller, signal.SIGINT)
+        lines.put(None)
+        # A task that has just answered still tidies up.
+        if not is_idle.wait(_SECONDS_TO_TIDY_UP):
+            signal.pthread_kill(caller, signal.SIGINT)
 
     threading.Thread(target=read, daemon=True).start()
-    while True:
-        yield lines.get()
+    while (line := lines.get()) is not None:
+        is_idle.clear()
+        yield line
+        is_idle.set()
 
 
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, _interrupt_once)
-    with contextlib.suppress(KeyboardInterrupt):
+    # Without a parent there is nobody to tell.
+    with contextlib.suppress(KeyboardInterrupt, BrokenPipeError):
         serve(_lines(sys.stdin.fileno()))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
