@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import Any
 
 import keras_tuner
+import numpy as np
 from keras_tuner.engine.trial import Trial, TrialStatus
 from keras_tuner.errors import FailedTrialError, FatalError
 from keras_tuner.src.distribute import utils as distribute
@@ -133,7 +134,14 @@ class _KeptOracle(keras_tuner.Oracle):
             )
             state["ongoing_trials"] = {}
             self.set_state(state)
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+        # RuntimeError: JSON that is nested without end.
+        except (
+            LookupError,
+            AttributeError,
+            RuntimeError,
+            TypeError,
+            ValueError,
+        ) as error:
             raise SearchFailedError(
                 f"{self.path} is damaged ({type(error).__name__}: {error}). Remove it: "
                 "finished trials are found again as far as the same values are drawn."
@@ -155,7 +163,12 @@ class _RandomOracle(_KeptOracle, keras_tuner.oracles.RandomSearchOracle):
 
 
 class _BayesianOracle(_KeptOracle, keras_tuner.oracles.BayesianOptimizationOracle):
-    pass
+    def populate_space(self, trial_id):
+        """Returns the next values, drawn by chance of the trial's own."""
+        # KerasTuner does not keep the state of its chance: after a stop it would
+        # look at other places.
+        self._random_state = np.random.RandomState(self.seed + len(self.trials))
+        return super().populate_space(trial_id)
 
 
 class _HyperbandOracle(_KeptOracle, keras_tuner.oracles.HyperbandOracle):
