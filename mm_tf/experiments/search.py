@@ -19,6 +19,9 @@ LOCK = "lock"
 LOGS = "logs"
 TRIALS = "trials"
 
+# What a worker leaves on a machine of its own, where its chief writes nothing.
+_OF_A_WORKER = frozenset({LOCK, LOGS, TRIALS})
+
 # A search that was killed may take this long to let go of its folder.
 _SECONDS_TO_WAIT = 10
 
@@ -120,11 +123,11 @@ class Search:
             if self.folder.exists():
                 names = {path.name for path in self.folder.iterdir()}
             if SEARCH not in names:
-                if names - {LOCK, LOGS}:
+                strange = names - _OF_A_WORKER
+                if strange:
                     raise ValueError(
                         "`output_dir` must be a new or empty folder or that of a "
-                        "search, and this one holds other files "
-                        f"({min(names - {LOCK, LOGS})}). "
+                        f"search, and this one holds other files ({min(strange)}). "
                         f"Received: output_dir={str(self.folder)!r}"
                     )
                 return

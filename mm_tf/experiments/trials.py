@@ -199,27 +199,26 @@ def best_config(search, trials):
     )
 
 
-def how_chosen(search, trials):
+def how_chosen(search):
     """Says on which images trials were compared, and what that means.
 
     Args:
         search: The `Search`.
-        trials: Its `Trial`s.
     """
-    number = sum(trial.error is not None for trial in trials)
     if not search.is_honest:
         return (
             "Chosen on the TEST images (--select_on=test), as in the paper: the "
-            f"smallest of {number} errors flatters, and no error here says how the "
+            "smallest of several errors flatters, and no error here says how the "
             "choice does on new images."
         )
     held_out = search.config.drawn_class_counts - search.config.class_counts
     return (
         f"Chosen on a hold-out of {held_out.sum():,} training images "
         f"({held_out.max():,} to {held_out.min():,} a class), on which no trial was "
-        f"trained; the test images chose nothing. The smallest of {number} errors "
-        "flatters all the same: the "
-        f"number to report is the test error of a run with {FLAGS}."
+        "trained; the test images chose nothing. One image of the rarest class is "
+        f"{100 / len(held_out) / held_out.min():.2g} points of the balanced error: "
+        "smaller differences say nothing. The smallest of several errors flatters all "
+        f"the same: the number to report is the test error of a run with {FLAGS}."
     )
 
 
@@ -295,7 +294,7 @@ def to_markdown(search, trials):
     """Returns the table of trials, with what it is."""
     parts = [
         f"# {title(search)}",
-        how_chosen(search, trials),
+        how_chosen(search),
         _caption(search),
         _texts(search, trials).to_markdown(index=False, disable_numparse=True),
     ]
@@ -328,7 +327,7 @@ def print_trials(search, trials, console=None):
         table.add_row(*map(Text, row))
     console.print(f"\n{title(search)}\n{_caption(search)}", markup=False)
     console.print(table)
-    console.print(how_chosen(search, trials), markup=False)
+    console.print(how_chosen(search), markup=False)
 
 
 def flagfile(search, trials):
@@ -342,7 +341,7 @@ def flagfile(search, trials):
         f"{title(search)}.",
         f"Best of {len(ranked(trials))} finished trials: {found.trial_id}, balanced "
         f"error {found.error:.2f} % on the {words} images.",
-        how_chosen(search, trials),
+        how_chosen(search),
         f"python -m mm_tf.experiments.run --flagfile={search.folder / FLAGS}",
     ]
     lines = "".join(f"# {line}\n" for line in comment)

@@ -263,6 +263,12 @@ def test_a_folder_of_something_else_is_refused(tmp_path, capsys, worker):
     assert "holds other files (thesis.txt)" in capsys.readouterr().err
 
 
+def test_a_worker_needs_no_folder_that_it_shares_with_its_chief(tmp_path, worker):
+    (tmp_path / "trials" / "0").mkdir(parents=True)
+    call(*TINY, "--trials=1", "--search=beta", f"--output_dir={tmp_path}")
+    assert len(rows(tmp_path)) == 1
+
+
 def test_two_searches_into_one_folder(tmp_path, capsys, worker, monkeypatch):
     monkeypatch.setattr("mm_tf.experiments.search._SECONDS_TO_WAIT", 0.1)
     arguments = (*TINY, "--trials=1", f"--output_dir={tmp_path}/s")
