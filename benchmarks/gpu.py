@@ -65,7 +65,7 @@ def fill_cells(arguments, unpacked, deadline):
             print(f"No time left for {config.run_folder}", flush=True)
             break
         began = time.perf_counter()
-        data = packed_images.imbalanced(unpacked, config.class_counts)
+        data = packed_images.imbalanced(unpacked, config.drawn_class_counts)
         result = run(config, data)
         if not arguments.keep_models:
             (config.run_folder / MODEL).unlink()

@@ -208,13 +208,16 @@ class TestError(keras.callbacks.Callback):
     It adds to the logs, in %: `test_top1_error`, `test_balanced_error` (the mean
     over classes) and `test_many_shot_error`, `test_medium_shot_error`,
     `test_few_shot_error` (the mean over the classes of the group, where there are
-    any). What a callback behind it, or `fit`'s history, reads, holds them.
+    any). What a callback behind it, or `fit`'s history, reads, holds them. With
+    another `name` they begin with that.
 
     Args:
         images: Test images [N, height, width, channels], as the model takes them.
         labels: Integer labels, [N].
         class_counts: Training images of each class, [K], for the shot groups.
         batch_size: Images of a step, >= 1.
+        name: What the images are, with which the names in the logs begin:
+            `"holdout"`, say.
 
     Raises:
         ValueError: An argument is not as described, or there are not as many labels
@@ -241,8 +244,9 @@ class TestError(keras.callbacks.Callback):
     # Its name begins as pytest's test classes do.
     __test__ = False
 
-    def __init__(self, images, labels, class_counts, batch_size=500):
+    def __init__(self, images, labels, class_counts, batch_size=500, name="test"):
         super().__init__()
+        self.name = name
         self.images = images
         self.batch_size = _checks.check_integer("batch_size", batch_size, low=1)
         self.num_classes = len(_checks.check_class_counts(class_counts))
@@ -290,14 +294,14 @@ class TestError(keras.callbacks.Callback):
         self.per_class_errors.append(errors)
         if logs is None:
             return
-        logs["test_top1_error"] = 100.0 * float(
+        logs[f"{self.name}_top1_error"] = 100.0 * float(
             np.mean(self.predictions != self.labels)
         )
-        logs["test_balanced_error"] = metrics.mean_error(errors)
+        logs[f"{self.name}_balanced_error"] = metrics.mean_error(errors)
         for group, classes in self._groups.items():
             error = metrics.mean_error(errors, classes)
             if error is not None:
-                logs[f"test_{group}_shot_error"] = error
+                logs[f"{self.name}_{group}_shot_error"] = error
 
 
 class Throughput(keras.callbacks.Callback):

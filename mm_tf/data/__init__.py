@@ -11,6 +11,7 @@ from mm_tf.data.archive import read_npz
 from mm_tf.data.assembly import DataWarning
 from mm_tf.data.decoding import ImageFileError
 from mm_tf.data.files import ImageFiles
+from mm_tf.data.holdout import hold_out, holdout_counts, split_holdout
 from mm_tf.data.imbalance import (
     IMBALANCES,
     balanced_counts,
@@ -57,6 +58,8 @@ __all__ = [
     "balanced_counts",
     "class_counts",
     "fit_data",
+    "hold_out",
+    "holdout_counts",
     "imbalanced",
     "load",
     "long_tailed_counts",
@@ -65,6 +68,7 @@ __all__ = [
     "read_folder",
     "read_npz",
     "read_tfds",
+    "split_holdout",
     "step_counts",
     "subsample",
     "training_pipeline",

@@ -16,6 +16,7 @@ import pandas as pd
 from scipy import stats
 
 from mm_tf.experiments import paper
+from mm_tf.experiments.images import EVALUATED_ON
 from mm_tf.experiments.methods import METHODS, is_used
 from mm_tf.experiments.results import RunResult
 
@@ -34,6 +35,7 @@ COLUMNS = (
     "difference",
     "comparable",
     "protocol_differences",
+    "evaluated_on",
 )
 
 
@@ -43,6 +45,7 @@ class Style:
 
     mean: str = "{mean:.2f}"
     sd: str = " ± {sd:.2f}"
+    evaluated: str = " {evaluated}"
     n: str = " (n = {n})"
     mark: str = " [{mark}]"
     published: str = " ({published:.2f}, {difference:+.2f})"
@@ -55,6 +58,7 @@ NARROW = Style(published="\n{published:.2f} ({difference:+.2f})")
 # All of it is mathematics, so that a minus is not set as a hyphen.
 LATEX = Style(
     sd=r" \pm {sd:.2f}",
+    evaluated=r"\ \mbox{{{evaluated}}}",
     n=r"\ (n = {n})",
     mark="^{{[{mark}]}}",
     published=r"\ ({published:.2f},\ {difference:+.2f})",
@@ -107,14 +111,16 @@ def paired_difference(results, method, other, setting):
     Returns:
         A `PairedDifference`.
     """
-    runs: dict[str, dict[int, RunResult]] = {method: {}, other: {}}
+    runs: dict[str, dict[tuple[int, str], RunResult]] = {method: {}, other: {}}
     for result in results:
         if result.setting == setting and result.method in runs:
-            runs[result.method][result.seed] = result
-    seeds = tuple(sorted(runs[method].keys() & runs[other].keys()))
+            # Errors on test and on hold-out images make no pair.
+            runs[result.method][result.seed, result.evaluated_on] = result
+    keys = sorted(runs[method].keys() & runs[other].keys())
+    seeds = tuple(seed for seed, _ in keys)
     if not seeds:
         return PairedDifference(setting, method, other, seeds)
-    pairs = [(runs[method][seed], runs[other][seed]) for seed in seeds]
+    pairs = [(runs[method][key], runs[other][key]) for key in keys]
     differences = pd.Series([a.top1_error - b.top1_error for a, b in pairs])
     mean, n = float(differences.mean()), len(seeds)
     sd = low = high = None
@@ -159,8 +165,9 @@ class Table:
             deviation (`sd`) of the top-1 error in % after the last epoch, and of
             the best epoch (`best_mean`, `best_sd`), which is chosen on the test
             images, so it flatters; the published number, the difference `mean -
-            published`, whether the two are of one protocol, and in what they
-            differ. What is missing is NaN.
+            published`, whether the two are of one protocol, in what they differ,
+            and on which images errors are (`"test"` or `"holdout"`; on a hold-out
+            there is no difference to a published number). What is missing is NaN.
         methods, settings: The rows and the columns, in their order.
         best_epoch: Whether texts hold the table of best epochs as well.
         pairs: The `PairedDifference`s that texts hold.
@@ -260,21 +267,35 @@ class Table:
     def caption(self, best=False):
         """Returns what the numbers are, in a few sentences."""
         ran = self.frame[self.frame["n"] > 0]
-        epoch = "best epoch (chosen on test: flatters)" if best else "last epoch"
+        epoch = "last epoch"
+        if best:
+            epoch = f"best epoch (chosen on {self._evaluated_words}: flatters)"
         number = f"n = {self.n}"
         if (ran["n"] < self.n).any():
             number += " unless the cell says otherwise"
         sentences = [
-            f"Top-1 error on the test images in %, {epoch}: mean ± sample standard "
-            f"deviation over seeds ({number})."
+            f"Top-1 error on the {self._evaluated_words} images in %, {epoch}: mean ± "
+            f"sample standard deviation over seeds ({number})."
         ]
-        if ran["published"].notna().any():
+        if set(ran["evaluated_on"]) == set(EVALUATED_ON):
+            sentences.append(
+                "Cells that say so are on hold-out images: they do not compare with "
+                "the others."
+            )
+        if ran["difference"].notna().any():
             sentences.append(
                 "In parentheses: the published number, and measured - published."
             )
         if len(ran) < len(self.frame):
             sentences.append(f"{MISSING}: not run.")
         return " ".join(sentences)
+
+    @property
+    def _evaluated_words(self):
+        """The word before "images" of all cells, or of those that do not say it."""
+        evaluated = set(self.frame["evaluated_on"]) - {""}
+        (one,) = evaluated if len(evaluated) == 1 else ("test",)
+        return EVALUATED_ON[one]
 
     @property
     def pairs_caption(self):
@@ -291,7 +312,7 @@ class Table:
         parts.append(_markdown(self.cells()))
         parts.append(_list(self.notes))
         if self.best_epoch:
-            parts += ["## Best epoch, chosen on the test images"]
+            parts += [f"## Best epoch, chosen on the {self._evaluated_words} images"]
             parts += [self.caption(best=True), _markdown(self.cells(best=True))]
         if self.pairs:
             parts += ["## Paired differences", self.pairs_caption]
@@ -324,13 +345,15 @@ class Table:
         is_there = {
             "mean": True,
             "sd": not math.isnan(row[sd]),
+            "evaluated": row["evaluated_on"] != "test",
             "mark": mark is not None,
             "n": row["n"] != self.n,
-            "published": not math.isnan(row["published"]),
+            "published": not math.isnan(row["difference"]),
         }
         values = {
             "mean": row[mean],
             "sd": row[sd],
+            "evaluated": EVALUATED_ON[row["evaluated_on"]],
             "mark": mark,
             "n": row["n"],
             "published": row["published"],
@@ -356,7 +379,8 @@ def summarize(results, methods=None, settings=None, best_epoch=False, compare=()
         A `Table`.
 
     Raises:
-        ValueError: Two results are of the same setting, method and seed.
+        ValueError: Two results are of the same setting, method and seed, or those of
+            a setting and method are not all on test, or all on hold-out images.
     """
     results = list(results)
     methods = _in_order(
@@ -379,6 +403,7 @@ def summarize(results, methods=None, settings=None, best_epoch=False, compare=()
             "`results` must hold one result for each setting, method and seed. "
             f"Received: several for {setting}, {method}, seed {seed}"
         )
+    evaluated = _evaluated(results)
     frame = (
         runs.sort_values("seed")
         .groupby(_CELL)
@@ -398,7 +423,9 @@ def summarize(results, methods=None, settings=None, best_epoch=False, compare=()
     cells = list(frame[_CELL].itertuples(index=False, name=None))
     published = [paper.published_error(setting, method) for setting, method in cells]
     frame["published"] = pd.Series(published, dtype=float)
-    frame["difference"] = frame["mean"] - frame["published"]
+    frame["evaluated_on"] = [evaluated.get(cell, "") for cell in cells]
+    difference = frame["mean"] - frame["published"]
+    frame["difference"] = difference.where(frame["evaluated_on"] != "holdout")
     frame["protocol_differences"] = [
         "; ".join(
             _protocol_differences([r for r in results if (r.setting, r.method) == cell])
@@ -414,6 +441,19 @@ def summarize(results, methods=None, settings=None, best_epoch=False, compare=()
         for setting in settings
     )
     return Table(frame[list(COLUMNS)], methods, settings, best_epoch, pairs)
+
+
+def _evaluated(results):
+    """{(setting, method): on which images its errors are}."""
+    found: dict[tuple[str, str], str] = {}
+    for result in results:
+        cell = result.setting, result.method
+        if found.setdefault(cell, result.evaluated_on) != result.evaluated_on:
+            raise ValueError(
+                "`results` of a setting and method must all be on test images, or all "
+                f"on hold-out images. Received: both for {', '.join(cell)}"
+            )
+    return found
 
 
 def _protocol_differences(results):

@@ -14,6 +14,7 @@ import typing
 from absl import flags
 
 from mm_tf import _checks, _files
+from mm_tf.data.holdout import holdout_counts
 from mm_tf.data.imbalance import IMBALANCES, class_counts
 from mm_tf.data.sources import DATASETS
 from mm_tf.experiments.methods import METHODS
@@ -35,6 +36,12 @@ SHORT_IMBALANCE = {"long_tailed": "lt", "step": "step"}
 def _flag(default, help, choices=None, **limits):
     """A field that is also a flag; `limits` are those of `_checks`."""
     metadata = {"help": help, "choices": choices, "limits": limits}
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def _later(default, help, **limits):
+    """A field that came later: runs kept before it was there are of its default."""
+    metadata = {"help": help, "choices": None, "limits": limits, "later": True}
     return dataclasses.field(default=default, metadata=metadata)
 
 
@@ -76,6 +83,13 @@ class RunConfig:
     )
     subset_seed: int = _flag(
         0, "Which images of each class are drawn; the same for all seeds.", low=0
+    )
+    holdout: float = _later(
+        0.0,
+        "Share of each class's training images, at least one of each, that is held "
+        "out: errors are measured on them in place of the test images. 0 for none.",
+        low=0.0,
+        high=1.0,
     )
     method: str = _flag(
         "mm_ldam_drw", "A row of the paper's Table 1.", choices=tuple(METHODS)
@@ -185,6 +199,11 @@ class RunConfig:
             )
         for name in ("data_dir", "output_dir", "pretrained_dir"):
             _check_folder(name, getattr(self, name))
+        if self.holdout == 1:
+            raise ValueError(
+                "`holdout` must be below 1, or nothing is left to train on. "
+                f"Received: holdout={self.holdout!r}"
+            )
         (first, _), (second, _) = self.drops
         if first > second:
             raise ValueError(
@@ -198,6 +217,14 @@ class RunConfig:
                 f"`imbalance_ratio` must be at most {largest} for {self.dataset}, or a "
                 "class has no image left. "
                 f"Received: imbalance_ratio={self.imbalance_ratio!r}"
+            )
+        if self.holdout and self.drawn_class_counts.min() < 2:
+            single = int((self.drawn_class_counts < 2).sum())
+            raise ValueError(
+                "`holdout` needs at least two images of each class, one to hold out "
+                f"and one to train on, and in {self.setting} {single} of "
+                f"{len(self.drawn_class_counts)} classes have one (a smaller "
+                f"--imbalance_ratio leaves more). Received: holdout={self.holdout!r}"
             )
 
     @property
@@ -218,7 +245,13 @@ class RunConfig:
 
     @property
     def class_counts(self):
-        """Training images of each class, int64 [K]."""
+        """Images of each class that are trained on, without a hold-out, int64 [K]."""
+        drawn = self.drawn_class_counts
+        return drawn - holdout_counts(drawn, self.holdout) if self.holdout else drawn
+
+    @property
+    def drawn_class_counts(self):
+        """Images of each class that are drawn, a hold-out among them, int64 [K]."""
         info = DATASETS[self.dataset]
         return class_counts(
             self.imbalance,
@@ -242,6 +275,11 @@ class RunConfig:
         return self._given_or_in_proportion(self.reweight_epoch, PAPER_REWEIGHTING)
 
     @property
+    def evaluated_on(self):
+        """On which images errors are measured: `"test"` or `"holdout"`."""
+        return "holdout" if self.holdout else "test"
+
+    @property
     def hyperparameters(self):
         """The values of the flags that the method's loss and weights take."""
         values = {name: getattr(self, name) for name in METHODS[self.method].uses}
@@ -255,7 +293,11 @@ class RunConfig:
             field.name: getattr(self, field.name)
             for field in dataclasses.fields(self)
             if "place" not in field.metadata
+            and not ("later" in field.metadata and self._is_default(field))
         }
+
+    def _is_default(self, field):
+        return getattr(self, field.name) == field.default
 
     def to_flagfile(self):
         """Returns the text of a flagfile that repeats the run."""

@@ -9,9 +9,15 @@ import matplotlib
 import numpy as np
 from matplotlib.colors import LinearSegmentedColormap, PowerNorm
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, NullFormatter, StrMethodFormatter
+from matplotlib.ticker import (
+    LogLocator,
+    MaxNLocator,
+    NullFormatter,
+    StrMethodFormatter,
+)
 
 from mm_tf.class_errors import SHOT_GROUPS, shot_group
+from mm_tf.experiments.images import EVALUATED_ON
 from mm_tf.experiments.methods import METHODS
 
 # Okabe and Ito's colours, which colour-blind people can tell apart.
@@ -25,6 +31,9 @@ _MOST_NAMED_CLASSES = 20
 
 # A class's name in a picture; the whole one may be as long as a file's author likes.
 _LONGEST_NAME = 20
+
+# Errors beside more dots than this would hide each other.
+_MOST_LABELLED_DOTS = 40
 
 # Of neighbouring classes, where there are too many classes for a bar each.
 _CLASSES_OF_A_MEAN = 10
@@ -117,20 +126,22 @@ def class_counts_figure(result):
 
 
 def per_class_error_figure(results, labels=None):
-    """Draws each class's test error beside its number of training images.
+    """Draws each class's error beside its number of training images.
 
     With more than 20 classes an error is a dot, and a line is the mean of 10
     neighbouring classes.
 
     Args:
-        results: `RunResult`s of one setting, at most six.
+        results: `RunResult`s of one setting, evaluated on the same images, at most
+            six.
         labels: What to call them; by default by their methods.
 
     Returns:
         A `matplotlib.figure.Figure`; its `savefig(path)` writes it.
 
     Raises:
-        ValueError: There are none, more than six, or of several settings.
+        ValueError: There are none, more than six, of several settings, or on
+            different images.
 
     Source: as Figs. 1 and 3 of Kang, Vu, Yoo 2021.
     """
@@ -143,6 +154,12 @@ def per_class_error_figure(results, labels=None):
     if len(settings) > 1:
         raise ValueError(
             f"`results` must be of one setting. Received: {', '.join(sorted(settings))}"
+        )
+    evaluated = {result.evaluated_words for result in results}
+    if len(evaluated) > 1:
+        raise ValueError(
+            "`results` must be evaluated on the same images. "
+            f"Received: {' and '.join(sorted(evaluated))} images"
         )
     labels = labels or [METHODS[result.method].title for result in results]
     names, counts = results[0].class_names, results[0].class_counts
@@ -167,7 +184,7 @@ def per_class_error_figure(results, labels=None):
         ],
     )
     bottom.set_ylim(0, 100)
-    bottom.set_ylabel("test error in %")
+    bottom.set_ylabel(f"{results[0].evaluated_words} error in %")
     _name_classes(bottom, names)
     for axes in (top, bottom):
         _without_frame(axes)
@@ -193,7 +210,8 @@ def training_curves_figure(histories, labels, marks=()):
     Args:
         histories: For each run a dict of columns, each an array of one number an
             epoch: `epoch`, and of `loss` (training), `accuracy` (training, in
-            [0, 1]), `test_top1_error` (in %) those that there are.
+            [0, 1]), `test_top1_error` or `holdout_top1_error` (in %) those that
+            there are.
         labels: What to call the runs.
         marks: `Mark`s.
 
@@ -202,7 +220,7 @@ def training_curves_figure(histories, labels, marks=()):
     """
     figure = Figure(figsize=(5.8, 5.6), layout="constrained")
     top, bottom = figure.subplots(2, 1, sharex=True)
-    lines = []
+    lines, evaluated = [], {}
     for history, label, color in zip(histories, labels, COLORS, strict=False):
         epochs = history["epoch"]
         # One epoch would be a line of no length.
@@ -213,13 +231,16 @@ def training_curves_figure(histories, labels, marks=()):
         style |= {"markersize": 3, "linewidth": 1.6}
         if "loss" in history:
             top.plot(epochs, history["loss"], **style)
-        if "test_top1_error" in history:
-            bottom.plot(epochs, history["test_top1_error"], **style)
+        for name, words in EVALUATED_ON.items():
+            if f"{name}_top1_error" in history:
+                bottom.plot(epochs, history[f"{name}_top1_error"], **style)
+                evaluated[words] = True
         if "accuracy" in history:
             training_error = 100 * (1 - np.asarray(history["accuracy"]))
             bottom.plot(epochs, training_error, **(style | {"linestyle": "--"}))
         lines += top.plot([], [], color=color, linewidth=3, label=label)
-    lines += bottom.plot([], [], color=_GREY, label="test error")
+    label = " and ".join(evaluated) or EVALUATED_ON["test"]
+    lines += bottom.plot([], [], color=_GREY, label=f"{label} error")
     lines += bottom.plot([], [], color=_GREY, ls="--", label="training error")
     last = max((float(np.max(history["epoch"])) for history in histories), default=0)
     for axes in (top, bottom):
@@ -275,7 +296,7 @@ def shot_error_figure(results, labels):
     axes.set_xlim(-0.55, len(sizes) - 0.45)
     axes.set_ylim(0, 109)
     axes.set_yticks(range(0, 101, 20))
-    axes.set_ylabel("mean test error in %")
+    axes.set_ylabel(f"mean {results[0].evaluated_words} error in %")
     ticks = [
         f"{group}-shot\n{ranges[group]}\n{size} class{'' if size == 1 else 'es'}"
         for group, size in sizes.items()
@@ -291,16 +312,17 @@ def shot_error_figure(results, labels):
     return figure
 
 
-def confusion_figure(matrix, class_names):
-    """Draws what share of each class's test images is taken for which class.
+def confusion_figure(matrix, class_names, evaluated="test"):
+    """Draws what share of each class's images is taken for which class.
 
     With more than 20 classes they have no names, and the colour grows with the
     square root of the share, so that seldom confusions show.
 
     Args:
-        matrix: Test images of each true class (row) predicted as each class
+        matrix: Images of each true class (row) predicted as each class
             (column), [K, K], as `sklearn.metrics.confusion_matrix` gives it.
         class_names: The K names.
+        evaluated: What the images are, as a word before "images".
 
     Returns:
         A `matplotlib.figure.Figure`.
@@ -353,9 +375,105 @@ def confusion_figure(matrix, class_names):
                 )
     axes.spines[:].set_color(_GREY)
     bar = figure.colorbar(picture, ax=axes, shrink=0.8)
-    bar.set_label("% of the true class's test images")
+    bar.set_label(f"% of the true class's {evaluated} images")
     bar.outline.set_edgecolor(_GREY)
     return figure
+
+
+def search_figure(values, errors, label, log=(), chosen=0):
+    """Draws the errors of a search's trials over what was searched.
+
+    Where beta and delta were, first a map of the two, whose dots have their errors
+    written beside them; then, for each flag, the errors over its values. Of trials
+    at one place of the map the one with the smallest error is on top.
+
+    Args:
+        values: {flag: its value in each trial}.
+        errors: The error of each trial, in %.
+        label: What the errors are.
+        log: The flags whose axes are logarithmic.
+        chosen: Which trial was chosen; it gets a ring.
+
+    Returns:
+        A `matplotlib.figure.Figure`.
+
+    Raises:
+        ValueError: There is no trial, or no flag.
+
+    Example:
+
+    >>> from mm_tf.experiments.figures import search_figure
+    >>> figure = search_figure({"beta": [1.2, 1.5]}, [20.0, 18.0], "error")
+    >>> [axes.get_xlabel() for axes in figure.axes]
+    ['beta']
+    """
+    errors = np.asarray(errors, dtype="float64")
+    if not errors.size or not values:
+        raise ValueError(
+            "`errors` and `values` must be of one trial and one flag at least. "
+            f"Received: {errors.size} errors, values={values!r}"
+        )
+    has_map = {"beta", "delta"} <= values.keys()
+    panels = len(values) + has_map
+    columns = min(2, panels)
+    rows = -(-panels // columns)
+    figure = Figure(figsize=(4.4 * columns, 3.4 * rows), layout="constrained")
+    every = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axes in every[panels:]:
+        axes.remove()
+    if has_map:
+        _draw_map(figure, every[0], values, errors, chosen)
+    for axes, (name, numbers) in zip(
+        every[has_map:panels], values.items(), strict=True
+    ):
+        axes.scatter(numbers, errors, s=36, color=COLORS[0], alpha=0.75, linewidth=0)
+        _ring(axes, numbers[chosen], errors[chosen])
+        if name in log:
+            axes.set_xscale("log")
+            axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+            axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+            axes.xaxis.set_minor_formatter(NullFormatter())
+        axes.set_xlabel(name)
+        axes.set_ylabel("error, %")
+        axes.margins(0.1)
+        _without_frame(axes)
+    figure.suptitle(label, fontsize="medium")
+    return figure
+
+
+def _draw_map(figure, axes, values, errors, chosen):
+    # The smallest last, so that it lies on top.
+    order = np.argsort(-errors, kind="stable")
+    beta, delta = (np.asarray(values[name], "float64") for name in ("beta", "delta"))
+    dots = axes.scatter(
+        beta[order], delta[order], c=errors[order], s=70, cmap="cividis_r", zorder=2
+    )
+    _ring(axes, beta[chosen], delta[chosen])
+    smallest: dict[tuple[float, float], float] = {}
+    for x, y, error in zip(beta[order], delta[order], errors[order], strict=True):
+        smallest[x, y] = error
+    if len(smallest) <= _MOST_LABELLED_DOTS:
+        for place, error in smallest.items():
+            axes.annotate(
+                f"{error:.1f}",
+                place,
+                xytext=(0, 8),
+                textcoords="offset points",
+                ha="center",
+                fontsize="x-small",
+            )
+    axes.set_xlabel("beta")
+    axes.set_ylabel("delta")
+    axes.margins(0.12)
+    _without_frame(axes)
+    bar = figure.colorbar(dots, ax=axes, shrink=0.85)
+    bar.set_label("error, %")
+    bar.outline.set_edgecolor(_GREY)
+
+
+def _ring(axes, x, y):
+    style: dict[str, Any] = {"facecolor": "none", "edgecolor": COLORS[5]}
+    axes.scatter([x], [y], s=150, linewidth=1.8, zorder=3, **style)
 
 
 def image_strip(images, height=96, gap=6):

@@ -14,11 +14,13 @@ import difflib
 import json
 import os
 import pathlib
+import queue
 import re
 import signal
 import subprocess
 import sys
 import textwrap
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -29,7 +31,7 @@ from mm_tf.experiments.config import RunConfig
 from mm_tf.experiments.methods import METHODS
 from mm_tf.experiments.progress import Progress
 from mm_tf.experiments.results import RunFolder, RunResult
-from mm_tf.experiments.run import RunFailedError, run
+from mm_tf.experiments.run import RunDivergedError, RunFailedError, run
 
 ROOT = "saved_models"
 
@@ -53,6 +55,16 @@ _RUNS_OF_A_PROCESS = 10
 _ANSWER = "\x1e"
 # A step, a checkpoint and, at an epoch's end, the test images.
 _SECONDS_TO_STOP = 60
+_SECONDS_TO_TIDY_UP = 2
+
+
+class RunCrashedError(RunFailedError):
+    """A run's process ended by itself, or the run with an error nobody foresaw."""
+
+
+_FAILURES = {
+    kind.__name__: kind for kind in (RunFailedError, RunDivergedError, RunCrashedError)
+}
 
 
 def parse_methods(names):
@@ -316,7 +328,10 @@ class Worker:
             Its `RunResult`.
 
         Raises:
-            RunFailedError: It failed.
+            RunDivergedError: It diverged.
+            RunCrashedError: Its process ended by itself, as for want of memory, or it
+                failed in a way that nobody foresaw.
+            RunFailedError: It could not be begun or kept: another one would fail too.
         """
         if self._runs == _RUNS_OF_A_PROCESS:
             self._stop()
@@ -332,16 +347,17 @@ class Worker:
             print(json.dumps([task, arguments]), file=self._process.stdin, flush=True)
         for line in self._process.stdout:
             if line.startswith(_ANSWER):
-                reason = json.loads(line.removeprefix(_ANSWER))
-                if reason is not None:
-                    raise RunFailedError(reason)
+                failure = json.loads(line.removeprefix(_ANSWER))
+                if failure is not None:
+                    kind, reason = failure
+                    raise _FAILURES[kind](reason)
                 return
             if line.strip():
                 show(line.strip())
         status = self._process.wait()
         self._process, self._runs = None, 0
         ended = f"signal {-status}" if status < 0 else f"exit status {status}"
-        raise RunFailedError(f"its process ended by itself ({ended})")
+        raise RunCrashedError(f"its process ended by itself ({ended})")
 
     def _start(self):
         self._process = subprocess.Popen(
@@ -387,10 +403,10 @@ def serve(lines):
         task, arguments = json.loads(line)
         try:
             _TASKS[task](**arguments)
-            reason = None
+            failure = None
         except Exception as error:  # A run may fail in any way there is.
-            reason = _reason(error)
-        print(f"\n{_ANSWER}{json.dumps(reason)}", flush=True)
+            failure = _kind(error).__name__, _reason(error)
+        print(f"\n{_ANSWER}{json.dumps(failure)}", flush=True)
         if "keras" in sys.modules:
             sys.modules["keras"].backend.clear_session()
 
@@ -425,10 +441,19 @@ def _name(config):
     return f"{METHODS[config.method].title}, {config.setting}, seed {config.seed}"
 
 
+def _kind(error):
+    if isinstance(error, RunDivergedError):
+        return RunDivergedError
+    return RunFailedError if _is_ours(error) else RunCrashedError
+
+
+def _is_ours(error):
+    return isinstance(error, ValueError | DatasetUnavailableError | RunFailedError)
+
+
 def _reason(error):
     lines = str(error).strip().splitlines() or [""]
-    is_ours = isinstance(error, ValueError | DatasetUnavailableError | RunFailedError)
-    kind = "" if is_ours else f"{type(error).__name__}: "
+    kind = "" if _is_ours(error) else f"{type(error).__name__}: "
     return textwrap.shorten(f"{kind}{lines[0]}", _LONGEST_REASON, placeholder=" ...")
 
 
@@ -451,7 +476,38 @@ def _interrupt_once(*_):
     raise KeyboardInterrupt
 
 
+def _lines(descriptor):
+    """Yields the lines of a file, and interrupts the task under way when it ends.
+
+    It ends when whoever writes the tasks wants no more, or is gone: killed, say. A
+    run that is on would else go on for hours, and hold its folder.
+    """
+    lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+    is_idle = threading.Event()
+    caller = threading.get_ident()
+
+    def read():
+        # Not by `sys.stdin`: a thread that reads it stops the process from ending.
+        rest = b""
+        while more := os.read(descriptor, 2**16):
+            *whole, rest = (rest + more).split(b"\n")
+            for line in whole:
+                lines.put(line.decode())
+        lines.put(None)
+        # A task that has just answered still tidies up.
+        if not is_idle.wait(_SECONDS_TO_TIDY_UP):
+            signal.pthread_kill(caller, signal.SIGINT)
+
+    threading.Thread(target=read, daemon=True).start()
+    while (line := lines.get()) is not None:
+        is_idle.clear()
+        yield line
+        is_idle.set()
+
+
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, _interrupt_once)
-    with contextlib.suppress(KeyboardInterrupt):
-        serve(sys.stdin)
+    # Without a parent there is nobody to tell.
+    with contextlib.suppress(KeyboardInterrupt, BrokenPipeError):
+        serve(_lines(sys.stdin.fileno()))
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -45,6 +45,8 @@ def weights_path(config):
     """
     epochs = config.hyperparameters["pretraining_epochs"]
     facts = {name: getattr(config, name) for name in _DEPENDS_ON}
+    if config.holdout:  # Else the key is as before there was such a flag.
+        facts["holdout"] = config.holdout
     facts["epochs"] = epochs
     facts["drops"] = RunConfig(epochs=epochs).drops
     facts["backend"] = keras.backend.backend()

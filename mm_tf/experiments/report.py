@@ -30,6 +30,7 @@ from absl import flags
 from mm_tf import _files
 from mm_tf.data import DATASETS, DatasetUnavailableError, load
 from mm_tf.experiments import config as config_module
+from mm_tf.experiments import images as images_module
 from mm_tf.experiments import paper
 from mm_tf.experiments.config import RunConfig
 from mm_tf.experiments.methods import METHODS
@@ -59,7 +60,7 @@ class _Run:
         flags: The lines of its `flags.txt`, {name: value}.
         config: Its `RunConfig`, or None where this version cannot read it.
         history: Columns of numbers, one an epoch; None where there is none.
-        labels: The class of each test image; None where it was not kept.
+        labels: The class of each test (or hold-out) image; None where it was not kept.
         predictions: What each was taken for; None where it was not kept.
         missing: What could not be read, in words.
     """
@@ -92,19 +93,19 @@ def write_report(runs, output=None, data_dir=None, gallery=True, data=None):
         output: The folder to write, which is new, empty or an earlier report; by
             default `report` in the folder of a single run.
         data_dir: Where tfds keeps data sets; by default as in the run's flags.
-        gallery: Whether to show test images. They are read, and where they are
-            not prepared downloaded, as for the run itself; where that fails the
-            page says so.
-        data: The runs' `ImageData`, to show test images of data that
-            `mm_tf.data.load` does not know.
+        gallery: Whether to show the test (or hold-out) images. They are read, and
+            where they are not prepared downloaded, as for the run itself; where that
+            fails the page says so.
+        data: The runs' `ImageData`, as for `mm_tf.experiments.run.run`, to show
+            images of data that `mm_tf.data.load` does not know.
 
     Returns:
         The `pathlib.Path` of the page.
 
     Raises:
         ValueError: `runs` is empty, has more than six, or one that is no finished
-            run or of another setting; or `output` cannot be written, holds other
-            files, or is missing with several runs.
+            run, of another setting or evaluated on other images; or `output` cannot
+            be written, holds other files, or is missing with several runs.
 
     Example:
 
@@ -152,6 +153,12 @@ def _check_results(folders):
             raise ValueError(
                 f"`runs` must be of one setting. Received: {first.setting} "
                 f"({folders[0]}) and {result.setting} ({folder})"
+            )
+        if result.evaluated_on != first.evaluated_on:
+            raise ValueError(
+                "`runs` must be evaluated on the same images. Received: "
+                f"{first.evaluated_words} images ({folders[0]}) and "
+                f"{result.evaluated_words} images ({folder})"
             )
         for name in ("class_names", "class_counts"):
             if getattr(result, name) != getattr(first, name):
@@ -421,7 +428,8 @@ def _summary(runs):
             ],
         ),
         (
-            "Top-1, best epoch (chosen on the test images, so it flatters)",
+            f"Top-1, best epoch (chosen on the {results[0].evaluated_words} images, "
+            "so it flatters)",
             [
                 f"{result.best_top1_error:.2f} "
                 f"(epoch\N{NO-BREAK SPACE}{result.best_epoch})"
@@ -562,7 +570,8 @@ def _draw_errors(pictures, runs, labels):
     return pictures.draw(
         "per_class_error",
         lambda: figures.per_class_error_figure(results, labels),
-        f"Test error of each class below its training images. Means: {means}. "
+        f"{results[0].evaluated_words.capitalize()} error of each class below its "
+        f"training images. Means: {means}. "
         "The table of all classes has every number.",
     )
 
@@ -574,8 +583,8 @@ def _draw_shots(pictures, runs, labels):
     return pictures.draw(
         "shot_error",
         lambda: figures.shot_error_figure(results, labels),
-        "Bars: mean test error of the many-, medium- and few-shot classes. The table "
-        "at the top has every number.",
+        f"Bars: mean {results[0].evaluated_words} error of the many-, medium- and "
+        "few-shot classes. The table at the top has every number.",
     )
 
 
@@ -597,7 +606,8 @@ def _draw_curves(pictures, runs, labels):
         lambda: figures.training_curves_figure(
             [run.history or {"epoch": np.zeros(1)} for run in runs], labels, marks
         ),
-        "Lines: training loss, and training and test error, after each epoch of "
+        "Lines: training loss, and training and "
+        f"{runs[0].result.evaluated_words} error, after each epoch of "
         + ", ".join(label for _, label in shown)
         + f". {moments}",
         caption=moments,
@@ -655,9 +665,12 @@ def _draw_confusions(pictures, runs, labels, matrices):
         right = 100 * np.trace(matrix) / matrix.sum()
         return pictures.draw(
             f"confusion_{number}",
-            lambda: figures.confusion_figure(matrix, run.result.class_names),
-            f"Confusion matrix of {label}: {right:.1f} % of the test images are on the "
-            "diagonal. The pairs of classes that are confused most often are below.",
+            lambda: figures.confusion_figure(
+                matrix, run.result.class_names, run.result.evaluated_words
+            ),
+            f"Confusion matrix of {label}: {right:.1f} % of the "
+            f"{run.result.evaluated_words} images are on the diagonal. The pairs of "
+            "classes that are confused most often are below.",
             caption=label,
         )
 
@@ -671,25 +684,37 @@ def _draw_confusions(pictures, runs, labels, matrices):
 
 
 def _test_images(runs, data_dir, gallery, data):
-    """Returns the test images, or None and why not."""
+    """Returns the images that the runs were evaluated on, or None and why not."""
     run = next((run for run in runs if run.labels is not None), None)
     if not gallery:
         return None, "They were not asked for."
     if run is None:
         return None, "The runs kept no predictions."
     try:
-        if data is None:
-            of_run = run.config.data_dir if run.config else None
-            data = load(run.result.dataset, data_dir or of_run)
+        data = _read_data(run, data_dir, data)
     except (ValueError, DatasetUnavailableError) as error:
         return None, str(error)
     for run in runs:
         if run.labels is not None and not np.array_equal(run.labels, data.test_labels):
             return (
                 None,
-                "The data set here is not the one that the runs were tested on.",
+                "The data set here is not the one that the runs were evaluated on.",
             )
     return data.test_images, None
+
+
+def _read_data(run, data_dir, data):
+    if run.result.evaluated_on == "holdout":
+        if run.config is None:
+            raise ValueError("Without its flags a run's hold-out is not known.")
+        if data is not None:
+            return images_module.cut(run.config, data)
+        folder = data_dir or run.config.data_dir
+        return images_module.read(dataclasses.replace(run.config, data_dir=folder))
+    if data is not None:
+        return data
+    of_run = run.config.data_dir if run.config else None
+    return load(run.result.dataset, data_dir or of_run)
 
 
 def _pairs(pictures, number, run, matrix, images):
@@ -707,7 +732,8 @@ def _pairs(pictures, number, run, matrix, images):
         if not count:
             break
         words = (
-            f"{count:,} of {of_class:,} test images ({100 * count / of_class:.1f} %)"
+            f"{count:,} of {of_class:,} {run.result.evaluated_words} images "
+            f"({100 * count / of_class:.1f} %)"
         )
         pair: dict[str, Any] = {
             "true": names[true],
@@ -720,7 +746,8 @@ def _pairs(pictures, number, run, matrix, images):
                 pictures,
                 f"confused_{number}_{place}",
                 images[(run.labels == true) & (run.predictions == predicted)],
-                f"Test images of {names[true]} that are taken for {names[predicted]}.",
+                f"{run.result.evaluated_words.capitalize()} images of {names[true]} "
+                f"that are taken for {names[predicted]}.",
             )
         pairs.append(pair)
     return pairs
@@ -768,7 +795,7 @@ def main(arguments=None):
     parser.add_argument(
         "--no_gallery",
         action="store_true",
-        help="show no test images, and read no data set",
+        help="show no test or hold-out images, and read no data set",
     )
     given = parser.parse_args(arguments)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")

@@ -6,12 +6,13 @@ import json
 import os
 import pathlib
 import shutil
-from typing import Any
+from typing import Any, Literal
 
 import filelock
 import pydantic
 
 from mm_tf import _files
+from mm_tf.experiments.images import EVALUATED_ON
 
 CHECKPOINTS = "checkpoints"
 FLAGS = "flags.txt"
@@ -25,20 +26,20 @@ RESULT = "result.json"
 
 @dataclasses.dataclass(frozen=True)
 class RunResult:
-    """What a run found. Errors are on the test images, in %.
+    """What a run found. Errors are on the images of `evaluated_on`, in %.
 
     Attributes:
         method, setting, dataset, imbalance, imbalance_ratio, seed, subset_seed,
             epochs: As in the config.
         hyperparameters: The flags that the method's loss and weights take.
         class_names: The K names.
-        class_counts: Training images of each class, [K].
+        class_counts: Training images of each class, without a hold-out, [K].
         top1_error: After the last epoch.
-        best_top1_error: The smallest of all epochs. Chosen on the test images, so
-            it flatters.
+        best_top1_error: The smallest of all epochs. Chosen on the images that it is
+            measured on, so it flatters.
         best_epoch: Its epoch, from 0.
         balanced_error: The mean over the classes, last epoch.
-        per_class_error: [K], last epoch; None for a class without test images.
+        per_class_error: [K], last epoch; None for a class without such images.
         many_shot_error, medium_shot_error, few_shot_error: The mean over the
             classes with > 100, 20 to 100, < 20 training images, last epoch; None
             where there is no such class.
@@ -51,6 +52,8 @@ class RunResult:
             that device; None in results of version 0.1.0 from before this was kept.
         flags: All flags that decide the run, {name: value}, the backend that was in
             use among them; None likewise.
+        evaluated_on: `"test"` for the test images, `"holdout"` for training images
+            that were held out, which compare with nobody's test errors.
     """
 
     method: str
@@ -81,9 +84,15 @@ class RunResult:
     versions: dict[str, str]
     deterministic: bool | None = None
     flags: dict[str, Any] | None = None
+    evaluated_on: Literal["test", "holdout"] = "test"
 
     # How `read` takes a file, which someone may have edited.
     __pydantic_config__ = {"strict": True, "allow_inf_nan": False}
+
+    @property
+    def evaluated_words(self):
+        """What its images are, as a word before "images": test, or hold-out."""
+        return EVALUATED_ON[self.evaluated_on]
 
     def to_json(self):
         """Returns the result as JSON text."""
@@ -255,6 +264,18 @@ class RunFolder:
             if path.exists():
                 return lock
             lock.release()
+
+    @property
+    def is_in_use(self):
+        """Whether a process is writing into it."""
+        path = self.incomplete / LOCK
+        if not path.exists():
+            return False
+        try:
+            with filelock.FileLock(path, timeout=0):
+                return False
+        except filelock.Timeout:
+            return True
 
     def prepare(self):
         """Makes the folder ready to write into; `locked` must hold it.

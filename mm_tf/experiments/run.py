@@ -18,18 +18,23 @@ import warnings
 from absl import app, flags
 
 from mm_tf._files import WriteError
-from mm_tf.data import DatasetUnavailableError, imbalanced, load
+from mm_tf.data import DatasetUnavailableError
 from mm_tf.experiments import config as config_module
+from mm_tf.experiments import images
 from mm_tf.experiments.config import RunConfig
 from mm_tf.experiments.methods import METHODS
 from mm_tf.experiments.results import RunFolder
 from mm_tf.experiments.stopping import Stop, leave
 
-__all__ = ["RunConfig", "RunFailedError", "run"]
+__all__ = ["RunConfig", "RunDivergedError", "RunFailedError", "run"]
 
 
 class RunFailedError(RuntimeError):
     """A run has no result; the message says why, and what of it is kept."""
+
+
+class RunDivergedError(RunFailedError):
+    """A run diverged, as it will whenever it is run with these flags."""
 
 
 def run(config, data=None):
@@ -42,7 +47,8 @@ def run(config, data=None):
 
     Args:
         config: A `RunConfig`.
-        data: Its `ImageData`, with the config's class counts; read by default.
+        data: Its `ImageData`, with the config's `drawn_class_counts` (a hold-out is
+            cut from it); read by default.
 
     Returns:
         The `RunResult`, which is also `result.json` in `config.run_folder`.
@@ -53,8 +59,9 @@ def run(config, data=None):
             the one Keras was imported with.
         DatasetUnavailableError: The data set is not there and cannot be
             downloaded.
-        RunFailedError: The training diverged, or a file could not be written or
-            read on the way; the message says which, and what is kept.
+        RunDivergedError: The training diverged.
+        RunFailedError: A file could not be written or read on the way; the message
+            says which, and what is kept.
 
     Example:
 
@@ -93,10 +100,8 @@ def run(config, data=None):
 def _train(config, data, folder):
     _check_backend(config)
     with Stop() as stop:
-        if data is None:
-            # Data come first: that they are missing is told before Keras is imported.
-            data = load(config.dataset, config.data_dir)
-            data = imbalanced(data, config.class_counts, config.subset_seed)
+        # Data come first: that they are missing is told before Keras is imported.
+        data = images.read(config) if data is None else images.cut(config, data)
         from mm_tf.checkpoints import CheckpointError, UnusableCheckpointError
         from mm_tf.divergence import DivergedError
         from mm_tf.experiments import summary, training
@@ -107,7 +112,9 @@ def _train(config, data, folder):
                 return training.train(config, data, folder.incomplete, stop)
         except UnusableCheckpointError as error:
             raise RunFailedError(str(error)) from error
-        except (CheckpointError, DivergedError) as error:
+        except DivergedError as error:
+            raise RunDivergedError(f"{error} {_what_is_kept(folder)}") from error
+        except CheckpointError as error:
             raise RunFailedError(f"{error} {_what_is_kept(folder)}") from error
         except WriteError as error:
             raise _not_written(error, folder) from None

@@ -32,6 +32,12 @@ def print_plan(config, console=None):
         f"{counts.sum():,} training images, {counts.max():,} to {counts.min():,} a "
         f"class; {config.model}, {config.epochs} epochs"
     )
+    if config.holdout:
+        held_out = config.drawn_class_counts - counts
+        console.print(
+            f"  errors are on a hold-out of {held_out.sum():,} more training images, "
+            f"{held_out.max():,} to {held_out.min():,} a class, not on the test images"
+        )
     if values:
         console.print(f"  {values}")
     console.print(
@@ -92,12 +98,13 @@ def _hyperparameters(config):
 def _errors_table(result):
     title = f"{METHODS[result.method].title}, {result.setting}, seed {result.seed}"
     table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left")
-    table.add_column("Error on the test images")
+    table.add_column(f"Error on the {result.evaluated_words} images")
     table.add_column("%", justify="right")
     rows = (
         (f"top-1, last epoch ({result.epochs - 1})", result.top1_error),
         (
-            f"top-1, best epoch ({result.best_epoch}; chosen on test, so it flatters)",
+            f"top-1, best epoch ({result.best_epoch}; chosen on "
+            f"{result.evaluated_words}, so it flatters)",
             result.best_top1_error,
         ),
         ("mean over classes", result.balanced_error),

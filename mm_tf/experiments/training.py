@@ -110,6 +110,16 @@ def schedule(config):
     return changes
 
 
+def test_error(config, data):
+    """Returns the callback that measures errors on the test or hold-out images."""
+    return callbacks.TestError(
+        data.test_images,
+        data.test_labels,
+        config.class_counts,
+        name=config.evaluated_on,
+    )
+
+
 def verbosity():
     """Returns Keras's progress bars at a terminal, one line an epoch elsewhere."""
     return 1 if sys.stdout.isatty() else 2
@@ -122,7 +132,8 @@ def train(config, data, folder, stop=lambda: None):
 
     Args:
         config: A `RunConfig`.
-        data: `ImageData` whose training images have the config's class counts.
+        data: `ImageData` whose training images have the config's class counts; a
+            hold-out is in place of its test images.
         folder: The `pathlib.Path` to write into.
         stop: Called after every step: an exception it returns is raised when a
             checkpoint is written.
@@ -150,7 +161,7 @@ def _train(config, data, folder, stop, is_deterministic):
     if METHODS[config.method].pretraining == "rotation" and not kept.folder.exists():
         start_from_pretrained(config, data.train_images, model, verbosity(), stop)
     throughput = callbacks.Throughput(len(data.train_labels))
-    test = callbacks.TestError(data.test_images, data.test_labels, config.class_counts)
+    test = test_error(config, data)
     log = callbacks.EpochLog(folder / HISTORY)
     guard = callbacks.StopOnDivergence()
     checkpoints.fit(
@@ -191,7 +202,7 @@ def _write_per_class_errors(path, class_names, test):
 
 def _result(config, data, history, test, throughput, is_deterministic):
     errors = test.per_class_errors[-1]
-    top1_errors = history["test_top1_error"]
+    top1_errors = history[f"{config.evaluated_on}_top1_error"]
     shot_errors = {
         f"{group}_shot_error": metrics.mean_error(
             errors, metrics.shot_group(config.class_counts, group)
@@ -214,7 +225,7 @@ def _result(config, data, history, test, throughput, is_deterministic):
         top1_error=top1_errors[-1],
         best_top1_error=min(top1_errors),
         best_epoch=int(np.argmin(top1_errors)),
-        balanced_error=history["test_balanced_error"][-1],
+        balanced_error=history[f"{config.evaluated_on}_balanced_error"][-1],
         per_class_error=[None if np.isnan(error) else float(error) for error in errors],
         **shot_errors,
         published_top1_error=comparison.published,
@@ -226,4 +237,5 @@ def _result(config, data, history, test, throughput, is_deterministic):
         versions=environment.versions(),
         deterministic=is_deterministic,
         flags={**config.identity(), "backend": keras.backend.backend()},
+        evaluated_on=config.evaluated_on,
     )

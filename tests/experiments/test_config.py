@@ -4,6 +4,7 @@ import pathlib
 import pytest
 from flag_parsing import parse
 
+from mm_tf.data import holdout_counts
 from mm_tf.experiments.config import RunConfig, flagfiles_first
 
 FLAGFILE = pathlib.Path(__file__).parents[2] / "experiments" / "cifar10_lt100.flags"
@@ -50,6 +51,21 @@ def test_class_counts():
     assert set(balanced) == {124}
 
 
+def test_a_hold_out_is_not_trained_on():
+    config = RunConfig(imbalance_ratio=20, holdout=0.2)
+    drawn = RunConfig(imbalance_ratio=20).class_counts
+    assert config.drawn_class_counts.tolist() == drawn.tolist()
+    held_out = config.drawn_class_counts - config.class_counts
+    assert held_out.tolist() == holdout_counts(drawn, 0.2).tolist()
+    assert (config.evaluated_on, RunConfig().evaluated_on) == ("holdout", "test")
+
+
+def test_a_flag_that_came_later_does_not_change_what_runs_before_it_are():
+    assert "holdout" not in RunConfig().identity()
+    assert "holdout" not in RunConfig().to_flagfile()
+    assert "--holdout=0.2\n" in RunConfig(imbalance_ratio=20, holdout=0.2).to_flagfile()
+
+
 def test_flags_without_values_are_the_defaults():
     assert parse() == RunConfig()
 
@@ -60,6 +76,7 @@ def test_every_field_is_a_flag_and_its_flagfile_repeats_it(tmp_path):
         imbalance="step",
         imbalance_ratio=10.5,
         subset_seed=2,
+        holdout=0.25,
         method="cb_focal",
         beta=1.1,
         delta=2.4,
@@ -117,6 +134,9 @@ def test_a_flag_behind_the_flagfile_beats_it():
         (dict(first_drop_epoch=190), "`second_drop_epoch` must not come before"),
         (dict(seed=-1), "`seed` must be"),
         (dict(augment="yes"), "`augment` must be a bool"),
+        (dict(holdout=-0.1), "`holdout` must be.*Received: holdout=-0.1"),
+        (dict(holdout=1), "`holdout` must be below 1.*Received: holdout=1.0"),
+        (dict(holdout=0.2), "digits_lt100 1 of 10 classes have one.*holdout=0.2"),
         (dict(output_dir=" "), "`output_dir` must name a folder"),
         (dict(backend="mxnet"), "`backend` must be one of"),
     ],

@@ -39,6 +39,28 @@ def test_best_beta_and_delta_are_the_papers(shared):
     )
 
 
+@pytest.mark.parametrize(("table", "dataset"), [("table2", "10"), ("table3", "100")])
+def test_tables_2_and_3_are_the_papers(shared, table, dataset):
+    published = {
+        (row["setting"], float(row["beta"]), float(row["delta_neg"])): float(
+            row["top1_error"]
+        )
+        for row in rows(shared / "paper/tables2and3.csv")
+        if row["setting"].startswith(f"cifar{dataset}_")
+    }
+    assert list(published.items()) == list(paper.ABLATIONS[table].items())
+
+
+def test_a_cell_of_the_ablation_is_compared_with_its_own_number():
+    comparison = paper.compare_ablation(papers_run(beta=1.6))
+    assert comparison == paper.Comparison(22.43, ())
+    # In Table 1 it is another run.
+    assert paper.compare(papers_run(beta=1.6)).differences == ("beta 1.6 (paper: 1.5)",)
+    short = paper.compare_ablation(papers_run(beta=1.6, epochs=10))
+    assert short.differences == ("epochs 10 (paper: 200)",)
+    assert paper.compare_ablation(papers_run(beta=1.7)).published is None
+
+
 def test_every_row_of_table1_is_a_method_in_its_order():
     assert list(METHODS) == list(paper.TABLE1)
 
@@ -78,6 +100,14 @@ def test_other_protocols_are_told(arguments, difference):
     comparison = paper.compare(papers_run(**arguments))
     assert comparison.differences == (difference,)
     assert not comparison.is_comparable
+
+
+def test_errors_on_a_hold_out_do_not_compare():
+    comparison = paper.compare(papers_run(holdout=0.2))
+    assert comparison.published == 21.98
+    assert not comparison.is_comparable
+    (difference,) = comparison.differences
+    assert difference.startswith("errors on a hold-out, 0.2 of each class's training")
 
 
 def test_flags_that_a_method_does_not_take_make_no_difference():

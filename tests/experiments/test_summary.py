@@ -44,6 +44,14 @@ def test_another_protocol():
     assert "not to be compared with its number: epochs 10 (paper: 200)." in text
 
 
+def test_errors_on_a_hold_out_say_so():
+    result = dataclasses.replace(RESULT, evaluated_on="holdout")
+    text = printed(summary.print_result, result, "here")
+    assert "Error on the hold-out images" in text
+    assert "chosen on hold-out, so it flatters" in text
+    assert "test" not in text
+
+
 @pytest.mark.parametrize("width", [40, 80, 200])
 def test_all_of_a_hundred_classes_are_legible(width):
     result = dataclasses.replace(
@@ -65,11 +73,15 @@ def test_all_of_a_hundred_classes_are_legible(width):
         (dict(method="cb_rw"), "re-weighted from epoch 0"),
         (dict(method="hg_drs"), "re-sampled from epoch 160"),
         (dict(method="cb_rs"), "re-sampled from epoch 0"),
+        (
+            dict(imbalance_ratio=20, holdout=0.2),
+            "on a hold-out of 84 more training images, 25 to 1 a class",
+        ),
         (dict(method="erm"), "1,000 training images, 124 to 57 a class"),
     ],
 )
 def test_plan(arguments, expected):
-    if arguments["method"] == "erm":
+    if arguments.get("method") == "erm":
         counts = RunConfig().class_counts
         expected = (
             f"{counts.sum():,} training images, {counts.max()} to {counts.min()} a"

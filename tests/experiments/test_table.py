@@ -1,6 +1,7 @@
 """The table of results: means, spreads, marks, paired differences, its texts."""
 
 import csv
+import dataclasses
 import io
 import math
 import re
@@ -167,6 +168,34 @@ def test_rows_and_columns_are_in_the_papers_order():
 def test_the_same_run_twice_is_refused():
     with pytest.raises(ValueError, match="several for cifar10_lt100, erm, seed 0"):
         summarize([RESULTS[3], RESULTS[3]])
+
+
+def on_holdout(one):
+    return dataclasses.replace(
+        one, evaluated_on="holdout", protocol_differences=["errors on a hold-out"]
+    )
+
+
+def test_cells_on_a_hold_out_say_so_and_have_no_difference():
+    ours, theirs = RESULTS[:3], [on_holdout(RESULTS[3])]
+    table = summarize([*ours, *theirs], best_epoch=True, compare=[("mm_drw", "erm")])
+    cells = table.cells()
+    assert cells.loc["ERM", LT100] == "30.00 hold-out [1] (n = 1)"
+    assert "hold-out" not in cells.loc["MM-DRW", LT100]
+    found = row(table, LT100, "erm")
+    assert found["evaluated_on"] == "holdout"
+    assert found["published"] == 29.64 and math.isnan(found["difference"])
+    assert "Cells that say so are on hold-out images" in table.to_markdown()
+    assert r"30.00\ \mbox{hold-out}^{[1]}" in table.to_latex()
+    assert table.pairs[0].seeds == ()  # Such errors make no pair.
+    alone = summarize(theirs, best_epoch=True).to_markdown()
+    assert "Top-1 error on the hold-out images in %" in alone
+    assert "test images" not in alone.replace("on the test images, trained", "")
+
+
+def test_errors_on_test_and_hold_out_images_are_not_averaged():
+    with pytest.raises(ValueError, match="Received: both for cifar10_lt100, mm_drw$"):
+        summarize([RESULTS[0], on_holdout(RESULTS[1])])
 
 
 def test_csv_has_a_row_a_cell():

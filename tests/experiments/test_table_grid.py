@@ -323,7 +323,8 @@ def test_a_process_that_dies_or_fails_is_one_failed_run(
         "for line in sys.stdin:\n"
         "    task, arguments = json.loads(line)\n"
         "    if arguments['seed'] == 0: os.kill(os.getpid(), 9)\n"
-        "    print('Epoch 1/1', chr(10) + chr(30) + json.dumps('bad'), flush=True)\n"
+        "    answer = json.dumps(['RunFailedError', 'bad'])\n"
+        "    print('Epoch 1/1', chr(10) + chr(30) + answer, flush=True)\n"
     )
     started = []
     popen = subprocess.Popen
@@ -350,8 +351,35 @@ def test_reasons_are_one_line(capsys):
         for line in capsys.readouterr().out.split("\n")
         if line.startswith("\x1e")
     ]
-    assert answers[0].startswith("`name` must be one of")
-    assert answers[1].startswith("TypeError: ")
+    (kind, reason), (other_kind, other_reason) = answers
+    assert kind == "RunFailedError" and reason.startswith("`name` must be one of")
+    assert other_kind == "RunCrashedError" and other_reason.startswith("TypeError: ")
+
+
+def test_a_process_whose_parent_is_gone_stops_with_a_checkpoint(tmp_path):
+    config = RunConfig(
+        model="resnet8",
+        imbalance_ratio=20.0,
+        epochs=1000,
+        batch_size=8,
+        output_dir=str(tmp_path / "run"),
+    )
+    command = [sys.executable, "-m", "mm_tf.experiments.grid"]
+    process = subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, sys.path))},
+    )
+    process.stdin.write(f"{json.dumps(['run', dataclasses.asdict(config)])}\n".encode())
+    process.stdin.flush()
+    folder = RunFolder(config)
+    while not folder.has_checkpoint:
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.stdin.close()  # As when the parent is killed.
+    assert process.wait(timeout=60) == 0
+    assert folder.has_checkpoint and not folder.is_in_use
 
 
 def test_a_real_grid_is_stopped_and_goes_on(tmp_path, capsys, monkeypatch):

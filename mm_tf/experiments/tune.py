@@ -1,0 +1,334 @@
+"""Searches beta, delta, scale and other flags of a run, with KerasTuner.
+
+    python -m mm_tf.experiments.tune --flagfile=experiments/cifar10_lt100.flags
+    python -m mm_tf.experiments.tune --flagfile=... --search=beta=1..2,delta --trials=24
+    python -m mm_tf.experiments.tune --grid=table2     # the paper's ablation
+
+All flags of `mm_tf.experiments.run` hold for every trial. Trials are compared by the
+balanced error on a hold-out of the training images, in a folder that holds them all:
+stop it as you like, and go on with the same line. For a search of your own:
+
+    import keras_tuner
+    from mm_tf.experiments import tune
+    from mm_tf.experiments.config import RunConfig
+
+    model = tune.hypermodel(RunConfig(imbalance_ratio=20, epochs=20))
+    tuner = keras_tuner.RandomSearch(model, objective=model.objective, max_trials=12)
+    tuner.search()
+"""
+
+import dataclasses
+import os
+import pathlib
+import sys
+
+from absl import app, flags
+
+from mm_tf.data import DatasetUnavailableError
+from mm_tf.experiments import ablation, local_workers, paper, space, stopping, trials
+from mm_tf.experiments import config as config_module
+from mm_tf.experiments import run as run_module
+from mm_tf.experiments.config import RunConfig
+from mm_tf.experiments.search import TUNERS, Search, SearchFailedError, run_search
+
+__all__ = ["HOLDOUT", "TRIALS", "hypermodel", "main"]
+
+HOLDOUT = 0.2
+TRIALS = 12
+
+# The flags of a search, which a grid of the paper does not have.
+_OF_SEARCH = (
+    "tuner",
+    "trials",
+    "search",
+    "select_on",
+    "search_seed",
+    "holdout",
+    "workers",
+)
+
+
+def hypermodel(config, search=(), select_on="holdout"):
+    """Returns a `keras_tuner.HyperModel` of a run, for a search of your own.
+
+    Its space, hold-out and objective are those of the command. Give a tuner of
+    KerasTuner the model and its `objective`; `tuner.search()` needs no data.
+
+    Args:
+        config: A `RunConfig` of all that does not vary. Without a hold-out it gets
+            one of 20 % of each class's training images.
+        search: What varies: names of flags, each alone or with a range
+            (`"beta=1..2"`) or values (`"delta=0.6/1.2"`). By default beta, delta and
+            scale, as far as the method takes them.
+        select_on: `"holdout"`, or `"test"` for the test images, as in the paper: the
+            errors then flatter. The config must have no hold-out for that.
+
+    Returns:
+        A `mm_tf.experiments.hypermodel.RunHyperModel`.
+
+    Raises:
+        ValueError: An argument is not as described; the message names it.
+
+    Example:
+
+    >>> import keras_tuner
+    >>> from mm_tf.experiments import tune
+    >>> from mm_tf.experiments.config import RunConfig
+    >>> config = RunConfig(model="resnet8", imbalance_ratio=20, epochs=20)
+    >>> model = tune.hypermodel(config, search=["beta=1..2", "delta=0.6/1.2"])
+    >>> model.objective.name, model.objective.direction
+    ('holdout_balanced_error', 'min')
+    >>> hp = keras_tuner.HyperParameters()
+    >>> model.build(hp).output_shape
+    (None, 10)
+    >>> sorted(hp.values)
+    ['beta', 'delta']
+    """
+    config = _selecting(config, select_on, config.holdout or None)
+    dimensions = space.parse(list(search), config)
+    from mm_tf.experiments.hypermodel import RunHyperModel
+
+    return RunHyperModel(config, dimensions)
+
+
+def _selecting(config, select_on, holdout):
+    """Returns the config with the hold-out that trials are compared on."""
+    if select_on == "holdout":
+        holdout = HOLDOUT if holdout is None else holdout
+        if holdout == 0:
+            raise ValueError(
+                "`holdout` must be above 0 to compare trials on "
+                f"(--select_on=test for the test images). Received: holdout={holdout!r}"
+            )
+        return dataclasses.replace(config, holdout=holdout)
+    if select_on != "test":
+        raise ValueError(
+            f"`select_on` must be holdout or test. Received: select_on={select_on!r}"
+        )
+    if holdout:
+        raise ValueError(
+            "`holdout` is not to be given where the test images choose. "
+            f"Received: holdout={holdout!r}"
+        )
+    return dataclasses.replace(config, holdout=0.0)
+
+
+def define_flags(values=flags.FLAGS):
+    """Defines the command's flags, those of a run among them."""
+    config_module.define_flags(values)
+    values["holdout"].help = (
+        "Share of each class's training images, at least one of each, on which trials "
+        f"are compared; default {HOLDOUT}. They are not trained on."
+    )
+    values["output_dir"].help = (
+        "The search's own folder; default saved_models/<setting>/<method>/search. With "
+        "--grid the folder of all its runs; default saved_models/<grid>."
+    )
+    values["overwrite"].help = "Not to be given here: give another --output_dir."
+    flags.DEFINE_enum(
+        "tuner",
+        "random",
+        TUNERS,
+        "How values are chosen; grid tries all combinations, hyperband stops poor ones "
+        "early.",
+        flag_values=values,
+    )
+    flags.DEFINE_integer(
+        "trials",
+        None,
+        f"The most trials; default {TRIALS}. Hyperband has as many as --epochs asks "
+        "for. More of them go on with the search that is there.",
+        flag_values=values,
+    )
+    flags.DEFINE_list(
+        "search",
+        [],
+        "What varies, with commas: flags, each alone, with a range (beta=1..2) or with "
+        "values (beta=1.2/1.5). By default beta, delta and scale, as far as the method "
+        "takes them; also learning_rate, l2, epochs, batch_size and the other numbers "
+        "that the method's loss takes.",
+        flag_values=values,
+    )
+    flags.DEFINE_enum(
+        "select_on",
+        "holdout",
+        ("holdout", "test"),
+        "What trials are compared on. test repeats the paper's way, and flatters.",
+        flag_values=values,
+    )
+    flags.DEFINE_integer(
+        "search_seed", 0, "Which values the tuner draws.", flag_values=values
+    )
+    flags.DEFINE_integer(
+        "workers",
+        0,
+        "Train so many trials at a time, each by a process on this machine, under "
+        "KerasTuner's chief; 0 for one at a time in this process.",
+        flag_values=values,
+    )
+    flags.DEFINE_enum(
+        "grid",
+        None,
+        tuple(paper.ABLATIONS),
+        "No search: the cells of the paper's ablation, beside the published numbers. "
+        "table2 is CIFAR-10, table3 CIFAR-100.",
+        flag_values=values,
+    )
+    flags.DEFINE_boolean(
+        "report_only", False, "Train nothing: tell what is there.", flag_values=values
+    )
+    flags.DEFINE_boolean(
+        "supervised",
+        False,
+        "Set by --workers: stop when standard input ends.",
+        flag_values=values,
+    )
+
+
+def main(argv, values=flags.FLAGS):
+    """The command."""
+    try:
+        if len(argv) > 1:
+            raise ValueError(
+                f"Only flags are expected, as --tuner=random. Received: {argv[1]!r}"
+            )
+        if values.overwrite:
+            raise ValueError(
+                "`overwrite` is not to be given here: give another --output_dir. "
+                "Received: overwrite=True"
+            )
+        if values.backend is not None:
+            run_module.check_installed(values.backend)
+            os.environ["KERAS_BACKEND"] = values.backend
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+        if values.supervised:
+            local_workers.stop_at_end_of_input()
+        if values.grid is None:
+            status = _search(_check(values), values)
+        else:
+            status = _ablate(values)
+    except (ValueError, DatasetUnavailableError) as error:
+        run_module.fail(error)
+    except SearchFailedError as error:
+        run_module.fail(f"{error} The same line goes on with the search.", status=1)
+    except KeyboardInterrupt as stopped:
+        stopping.leave(
+            stopped,
+            "mm_tf.experiments.tune",
+            "What is finished stays, and what is under way has a checkpoint.",
+        )
+    if status:
+        sys.exit(status)
+
+
+def _check(values):
+    """Returns the `Search` that the flags say."""
+    given = values["holdout"].value if values["holdout"].present else None
+    config = _selecting(_config(values, holdout=0.0), values.select_on, given)
+    if values.tuner == "hyperband" and values["trials"].present:
+        raise ValueError(
+            "`trials` is not to be given with --tuner=hyperband, which has as many as "
+            f"--epochs asks for. Received: trials={values.trials}"
+        )
+    for name, low in (("trials", 1), ("search_seed", 0), ("workers", 0)):
+        value = values[name].value
+        if value is not None and value < low:
+            raise ValueError(
+                f"`{name}` must be an integer >= {low}. Received: {name}={value}"
+            )
+    texts = [text.strip() for text in values.search if text.strip()]
+    dimensions = space.parse(texts, config, grid=values.tuner == "grid")
+    number = values.trials or TRIALS
+    if values.tuner == "grid" and space.cells(dimensions) > number:
+        raise ValueError(
+            f"`trials` must be at least the {space.cells(dimensions)} cells of the "
+            "grid, or --search must name fewer values, as --search=beta=1.2/1.5,delta="
+            f"0.6/1.2. Received: trials={number}"
+        )
+    if values.tuner == "hyperband" and "epochs" in [each.name for each in dimensions]:
+        raise ValueError(
+            "`search` must be without epochs with --tuner=hyperband, which varies them "
+            f"itself. Received: search={values.search}"
+        )
+    folder = pathlib.Path("saved_models", config.setting, config.method, "search")
+    search = Search(
+        config=config,
+        tuner=values.tuner,
+        dimensions=dimensions,
+        trials=None if values.tuner == "hyperband" else number,
+        seed=values.search_seed,
+        folder=_folder(values, folder),
+    )
+    search.check_folder()
+    return search
+
+
+def _config(values, **changes):
+    """Returns the `RunConfig` of the flags, but for its folder."""
+    names = [field.name for field in dataclasses.fields(RunConfig)]
+    arguments = {name: getattr(values, name) for name in names}
+    return RunConfig(**{**arguments, "output_dir": None, **changes})
+
+
+def _folder(values, default):
+    if values.output_dir is not None and not values.output_dir.strip():
+        raise ValueError(
+            "`output_dir` must name a folder. "
+            f"Received: output_dir={values.output_dir!r}"
+        )
+    return pathlib.Path(values.output_dir or default).expanduser()
+
+
+def _search(search, values):
+    """Does the search, or tells of it; returns the exit status."""
+    if not values.report_only:
+        with stopping.Stop():
+            if values.workers:
+                local_workers.run(search, values.workers, sys.argv[1:])
+            elif not run_search(search):
+                return 0
+    found = trials.read(search)
+    trials.print_trials(search, found)
+    paths = trials.write(search, found)
+    print(f"Written: {', '.join(map(str, paths))}")
+    chosen = trials.best(search, found)
+    if chosen is None:
+        print("mm_tf: no trial has finished.", file=sys.stderr)
+        return 1
+    print(
+        "To train on all training images with the best values, and measure on the test "
+        "images:\npython -m mm_tf.experiments.run "
+        f"--flagfile={search.folder / trials.FLAGS}"
+    )
+    return 0
+
+
+def _ablate(values):
+    """Runs a grid of the paper, or tells of it; returns the exit status."""
+    for name in (*_OF_SEARCH, *ablation.SET_BY_GRID):
+        if values[name].present:
+            raise ValueError(
+                f"`{name}` is not to be given with --grid={values.grid}. "
+                f"Received: {name}={values[name].value!r}"
+            )
+    root = _folder(values, pathlib.Path("saved_models", values.grid))
+    given = {
+        field.name: values[field.name].value
+        for field in dataclasses.fields(RunConfig)
+        if values[field.name].present and field.name != "output_dir"
+    }
+    with stopping.Stop():
+        return ablation.run(values.grid, root, given, values.report_only)
+
+
+def _parse_flags(argv):
+    try:
+        return flags.FLAGS(config_module.flagfiles_first(argv))
+    except (flags.Error, ValueError) as error:
+        run_module.fail(error)
+
+
+if __name__ == "__main__":
+    define_flags()
+    flags.adopt_module_key_flags(config_module)
+    app.run(main, flags_parser=_parse_flags)
