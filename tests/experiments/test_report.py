@@ -286,7 +286,7 @@ def test_what_is_missing_is_said(run):
     ("arguments", "words"),
     [
         ({"gallery": False}, "They were not asked for."),
-        ({"data": make_data(4)}, "not the one that the runs were tested on"),
+        ({"data": make_data(4)}, "not the one that the runs were evaluated on"),
     ],
 )
 def test_without_images(run, arguments, words):
