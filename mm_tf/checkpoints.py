@@ -22,10 +22,12 @@ from keras import ops
 
 from mm_tf import _checks, _files
 from mm_tf.data import fit_data
-from mm_tf.divergence import DivergedError
+from mm_tf.divergence import DivergedError, StopOnDivergence
 
 _NAME = re.compile(r"epoch(\d+)-step(\d+)\.npz")
 _FACTS = "facts"
+# What decides the order of the images, but for the labels.
+_OF_ORDER = ("seed", "batch_size", "num_examples", "resample_from")
 # The newest, and the one before it should that be damaged.
 _KEPT = 2
 
@@ -233,23 +235,25 @@ class Checkpoints(keras.callbacks.Callback):
         self._companions: dict[str, Any] = {}
         self._steps_per_epoch = 0
         self._first_step = 0
+        self._order: Mapping[str, Any] = {}
         self._metrics: Mapping[str, np.ndarray] = {}
         self._states: Mapping[str, Any] = {}
         self._written_at = 0.0
 
-    def begin(self, model, steps_per_epoch, companions):
+    def begin(self, model, order, companions):
         """Reads the newest checkpoint; `fit` of this module calls it.
 
         Args:
             model: The model, built and compiled.
-            steps_per_epoch: Steps of an epoch.
+            order: The `EpochOrder`.
             companions: The other callbacks.
 
         Returns:
             Whether there was a checkpoint.
         """
         self.set_model(model)
-        self._steps_per_epoch = steps_per_epoch
+        self._steps_per_epoch = order.steps_per_epoch
+        self._order = {name: getattr(order, name) for name in _OF_ORDER}
         self._companions = {}
         for callback in companions:
             if hasattr(callback, "get_state"):
@@ -259,9 +263,11 @@ class Checkpoints(keras.callbacks.Callback):
         if newest is None:
             return False
         arrays, facts = newest
+        self._check_is_of_fit(facts)
         self._check_versions(facts["versions"])
         variables = _variables(model)
         self._check_shapes(variables, arrays)
+        self._check_is_same(facts)
         for key, variable in variables.items():
             variable.assign(arrays[key])
         self.epoch, self.step = facts["epoch"], facts["step"]
@@ -319,13 +325,36 @@ class Checkpoints(keras.callbacks.Callback):
             # Gradients overflow before the loss does: such weights are not worth
             # the place of good ones.
             if array.dtype.kind == "f" and not np.isfinite(array).all():
-                raise DivergedError(self.model, self.epoch, "a weight is not finite")
+                what = f"a weight is not finite before step {self.step}"
+                raise DivergedError(self.model, self.epoch, what)
         self._states = {
             name: callback.get_state() for name, callback in self._companions.items()
         }
-        facts = {"states": self._states, "versions": _versions()}
+        facts = {
+            "states": self._states,
+            "versions": _versions(),
+            "order": self._order,
+        }
         self.folder.write(self.epoch, self.step, arrays, facts)
         self._written_at = time.monotonic()
+
+    def _check_is_of_fit(self, facts):
+        if not {"states", "versions", "order"} <= facts.keys():
+            raise UnusableCheckpointError(
+                f"{self.folder.path} has a checkpoint that `checkpoints.fit` did not "
+                "write."
+            )
+
+    def _check_is_same(self, facts):
+        for what, there, here in (
+            ("callbacks", sorted(facts["states"]), sorted(self._companions)),
+            ("order", facts["order"], self._order),
+        ):
+            if there != here:
+                raise UnusableCheckpointError(
+                    f"{self.folder.path} has a checkpoint of another training: {what} "
+                    f"{there} there, {here} here."
+                )
 
     def _check_versions(self, there):
         here = _versions()
@@ -343,8 +372,14 @@ class Checkpoints(keras.callbacks.Callback):
             )
 
     def _check_shapes(self, variables, arrays):
-        here = {key: tuple(variable.shape) for key, variable in variables.items()}
-        there = {key: array.shape for key, array in arrays.items()}
+        here = {
+            key: (
+                tuple(variable.shape),
+                keras.backend.standardize_dtype(variable.dtype),
+            )
+            for key, variable in variables.items()
+        }
+        there = {key: (array.shape, str(array.dtype)) for key, array in arrays.items()}
         for key in sorted({*here, *there}):
             if here.get(key) != there.get(key):
                 raise UnusableCheckpointError(
@@ -378,13 +413,17 @@ def fit(
 
     Raises:
         CheckpointError: As `Checkpoints`.
-        ValueError: As `mm_tf.data.fit_data`.
+        ValueError: As `mm_tf.data.fit_data`; or the model averages its weights
+            (`use_ema`), takes several steps at once (`steps_per_execution`), or has
+            variables of a dtype that NumPy does not have: these would not go on as
+            they were.
     """
+    _check_model(model)
     _build_rest(model, labels)
     callbacks = list(callbacks)
     epoch = step = 0
     if checkpoints is not None:
-        if checkpoints.begin(model, order.steps_per_epoch, callbacks) and verbose:
+        if checkpoints.begin(model, order, callbacks) and verbose:
             print(_goes_on(checkpoints, epochs))
         callbacks.append(checkpoints)
         epoch, step = checkpoints.epoch, checkpoints.step
@@ -392,6 +431,9 @@ def fit(
         # `fit` knows no first step: the rest of an epoch has a call of its own.
         last = epoch + 1 if step else epochs
         steps = order.steps_per_epoch - step
+        for callback in callbacks:
+            if isinstance(callback, StopOnDivergence):
+                callback.first_step = step
         model.fit(
             fit_data(images, labels, order, last, epoch, step),
             initial_epoch=epoch,
@@ -410,7 +452,29 @@ def fit(
             shuffle=False,  # The order is the pipeline's.
             verbose=verbose,
         )
+        if model.stop_training:
+            break
         epoch, step = last, 0
+
+
+def _check_model(model):
+    if getattr(model.optimizer, "use_ema", False):
+        raise ValueError(
+            "`model` must have an optimizer without `use_ema`: Keras replaces the "
+            "weights by their average at the end of each `fit`. Received: use_ema=True"
+        )
+    if model.steps_per_execution > 1:
+        raise ValueError(
+            "`model` must be compiled with one step an execution. "
+            f"Received: steps_per_execution={model.steps_per_execution}"
+        )
+    for variable in model.variables:
+        dtype = keras.backend.standardize_dtype(variable.dtype)
+        if dtype == "bfloat16":
+            raise ValueError(
+                "`model` must have variables of a dtype that NumPy has (the policy "
+                f"'mixed_bfloat16' has float32). Received: {variable.path} of {dtype}"
+            )
 
 
 def _goes_on(checkpoints, epochs):

@@ -53,6 +53,8 @@ class StopOnDivergence(keras.callbacks.Callback):
 
     def __init__(self):
         super().__init__()
+        # Steps of the epoch that were before this `fit`.
+        self.first_step = 0
         self._epoch = 0
         self._last = None
 
@@ -64,21 +66,22 @@ class StopOnDivergence(keras.callbacks.Callback):
         self._epoch = epoch
 
     def on_train_batch_end(self, batch, logs=None):
-        before, self._last = self._last, (batch, (logs or {}).get("loss"))
+        step = self.first_step + batch
+        before, self._last = self._last, (step, (logs or {}).get("loss"))
         self._check(before)
 
     def on_epoch_end(self, epoch, logs=None):
-        before, self._last = self._last, None
+        before, self._last, self.first_step = self._last, None, 0
         self._check(before)
 
-    def _check(self, step):
-        if step is None or step[1] is None:
+    def _check(self, last):
+        if last is None or last[1] is None:
             return
-        batch, loss = step
+        step, loss = last
         loss = float(ops.convert_to_numpy(loss))
         if not np.isfinite(loss):
             raise DivergedError(
-                self.model, self._epoch, f"the loss is {loss} from step {batch} on"
+                self.model, self._epoch, f"the loss is {loss} from step {step} on"
             )
 
 
@@ -118,7 +121,8 @@ def _lacks_cosines(model):
     if not isinstance(head, keras.layers.Dense):
         return False
     # Unit columns, as by a constraint, with unit features before them are cosines.
-    return head.kernel_constraint is None or head.use_bias
+    has_unit_columns = isinstance(head.kernel_constraint, keras.constraints.UnitNorm)
+    return head.use_bias or not has_unit_columns
 
 
 def _last_layer(model):
@@ -132,6 +136,10 @@ def _last_layer(model):
         if isinstance(layer, NormalizedDense):
             return layer
         if getattr(layer, "output", None) is outputs[0]:
+            if isinstance(layer, keras.layers.Activation):
+                # In mixed precision the last layer often only casts.
+                outputs = [layer.input]
+                continue
             is_model = isinstance(layer, keras.Model)
             return _last_layer(layer) if is_model else layer
     return None

@@ -223,6 +223,53 @@ def test_another_network_is_refused(tmp_path):
         )
 
 
+def test_another_order_or_other_callbacks_are_refused(tmp_path):
+    model, kept = build(), Checkpoints(tmp_path)
+    order = EpochOrder(LABELS, STEPS, 5)
+    checkpoints.fit(model, IMAGES, LABELS, order, 1, kept, verbose=0)
+    other = EpochOrder(LABELS, STEPS, 6)
+    with pytest.raises(CheckpointError, match="order .*'seed': 5.*'seed': 6.* here"):
+        checkpoints.fit(
+            build(), IMAGES, LABELS, other, 2, Checkpoints(tmp_path), verbose=0
+        )
+    log = callbacks.EpochLog()
+    with pytest.raises(CheckpointError, match="callbacks .. there, .'EpochLog0'. here"):
+        checkpoints.fit(
+            build(), IMAGES, LABELS, order, 2, Checkpoints(tmp_path), [log], verbose=0
+        )
+
+
+def test_a_callback_that_stops_the_training_stops_it_when_resumed_too(tmp_path):
+    class Stop(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            self.model.stop_training = True
+
+    order = EpochOrder(LABELS, STEPS, 5)
+    with pytest.raises(Enough):
+        kept = Checkpoints(tmp_path, stop=after(1))
+        checkpoints.fit(build(), IMAGES, LABELS, order, 4, kept, [Stop()], verbose=0)
+    kept = Checkpoints(tmp_path)
+    checkpoints.fit(build(), IMAGES, LABELS, order, 4, kept, [Stop()], verbose=0)
+    assert (kept.epoch, kept.step) == (1, 0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"optimizer": keras.optimizers.SGD(use_ema=True)}, "`use_ema`.*use_ema=True"),
+        ({"steps_per_execution": 3}, "one step an exec.*steps_per_execution=3"),
+    ],
+)
+def test_a_model_that_would_not_go_on_as_it_was_is_refused(
+    tmp_path, arguments, message
+):
+    model = build()
+    model.compile(**{"optimizer": "sgd", "loss": losses.MaximumMargin(), **arguments})
+    order = EpochOrder(LABELS, STEPS, 5)
+    with pytest.raises(ValueError, match=message):
+        checkpoints.fit(model, IMAGES, LABELS, order, 1, Checkpoints(tmp_path))
+
+
 def test_another_backend_is_refused_and_other_versions_are_told(tmp_path, monkeypatch):
     with pytest.raises(Enough):
         train(tmp_path, after(5))
@@ -264,7 +311,9 @@ def test_weights_that_are_not_finite_take_no_checkpoints_place(tmp_path):
 
     order = EpochOrder(LABELS, STEPS, 5)
     kept = Checkpoints(tmp_path)
-    with pytest.raises(DivergedError, match="a weight is not finite, at learning rate"):
+    with pytest.raises(
+        DivergedError, match="a weight is not finite before step 0, at lea"
+    ):
         checkpoints.fit(
             build(), IMAGES, LABELS, order, EPOCHS, kept, [Spoil()], verbose=0
         )

@@ -14,6 +14,8 @@ from mm_tf.experiments.config import RunConfig
 from mm_tf.experiments.progress import PRETRAINING_BEGINS, PRETRAINING_IS_OVER
 from mm_tf.pretraining import pretrain_rotation
 
+_SECONDS_BETWEEN_LOOKS = 0.5
+
 # What the pre-trained weights depend on. The method, its loss and its class
 # weights are not among it: methods share a backbone.
 _DEPENDS_ON = (
@@ -30,6 +32,7 @@ _DEPENDS_ON = (
     "augment",
     "jit",
     "deterministic",
+    "holdout",
     "seed",
 )
 
@@ -45,8 +48,6 @@ def weights_path(config):
     """
     epochs = config.hyperparameters["pretraining_epochs"]
     facts = {name: getattr(config, name) for name in _DEPENDS_ON}
-    if config.holdout:  # Else the key is as before there was such a flag.
-        facts["holdout"] = config.holdout
     facts["epochs"] = epochs
     facts["drops"] = RunConfig(epochs=epochs).drops
     facts["backend"] = keras.backend.backend()
@@ -74,7 +75,7 @@ def start_from_pretrained(config, images, model, verbose, stop=lambda: None):
     backbone = keras.Model(model.input, model.get_layer("features").output)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with _waiting_for(path.with_name(path.name + ".lock")):
+        with _waiting_for(path.with_name(path.name + ".lock"), stop):
             if path.exists():
                 print(f"{PRETRAINING_IS_OVER} found: {path}", flush=True)
             else:
@@ -89,14 +90,19 @@ def start_from_pretrained(config, images, model, verbose, stop=lambda: None):
 
 
 @contextlib.contextmanager
-def _waiting_for(path):
+def _waiting_for(path, stop):
     """Lets one process at a time train a backbone; the others wait, then find it."""
     lock = filelock.FileLock(path)
     try:
         lock.acquire(timeout=0)
     except filelock.Timeout:
         print("Another run pre-trains this backbone: waiting for it.", flush=True)
-        lock.acquire()
+        while not lock.is_locked:
+            stopped = stop()
+            if stopped is not None:
+                raise stopped from None
+            with contextlib.suppress(filelock.Timeout):
+                lock.acquire(timeout=_SECONDS_BETWEEN_LOOKS)
     try:
         yield
         path.unlink(missing_ok=True)

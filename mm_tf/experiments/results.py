@@ -175,7 +175,7 @@ class RunFolder:
                 )
             self._check_is_ours(self.path, (FLAGS, RESULT))
             self._check_is_ours(self.incomplete, (FLAGS,))
-            self._check_is_ours(self._replaced, (FLAGS, RESULT))
+            self._check_is_ours(self._replaced, (FLAGS,))
             if self._config.overwrite or not (self.path / RESULT).exists():
                 return None
             there = self._read_flags(self.path)
@@ -196,13 +196,18 @@ class RunFolder:
     @staticmethod
     def _check_is_ours(path, files):
         """Refuses what a run did not make, so that nothing of a user's is lost."""
-        if not path.exists():
+        try:
+            names = {each.name for each in path.iterdir()}
+        except FileNotFoundError:
             return
-        if not path.is_dir():
+        except NotADirectoryError:
+            if not path.exists():
+                return  # What is above it is a file.
             raise ValueError(
                 f"`output_dir` must be a folder. Received: the file {path}"
-            )
-        names = {each.name for each in path.iterdir()} - {LOCK}
+            ) from None
+        # What a run that was killed may leave before its flags are written.
+        names = {name for name in names if name != LOCK and ".incomplete." not in name}
         if names and not names.issuperset(files):
             what = "holds other files"
             if FLAGS in names:
@@ -248,6 +253,7 @@ class RunFolder:
 
     def _acquire(self):
         path = self.incomplete / LOCK
+        tries = 100
         while True:
             lock = filelock.FileLock(path, timeout=0)
             try:
@@ -258,6 +264,12 @@ class RunFolder:
                     "`output_dir` is in use: another run is writing into it. "
                     f"Received: output_dir={self.path}"
                 ) from None
+            except (FileNotFoundError, FileExistsError) as error:
+                # Another run took the folder away, or put it there, in between.
+                tries -= 1
+                if not tries or not self.path.parent.is_dir():
+                    raise self.cannot_be("written", error) from None
+                continue
             except OSError as error:
                 raise self.cannot_be("written", error) from None
             # Between the two, a run that ended may have moved the folder away.
@@ -298,17 +310,10 @@ class RunFolder:
                         "--output_dir, or --overwrite to discard it. "
                         f"Received: output_dir={self.path}"
                     )
-                self._empty()
+                _remove_run(self.incomplete, keep=(LOCK,))
             _files.write_text(flags, self._config.to_flagfile())
         except OSError as error:
             raise self.cannot_be("written", error) from None
-
-    def _empty(self):
-        for path in self.incomplete.iterdir():
-            if path.is_dir():
-                shutil.rmtree(path)
-            elif path.name != LOCK:
-                path.unlink()
 
     def written_result(self):
         """Returns the result of a run that was stopped just before its end, or None.
@@ -329,18 +334,23 @@ class RunFolder:
         _files.write_text(self.incomplete / FLAGS, config.to_flagfile())
         _files.write_text(self.incomplete / RESULT, result.to_json())
         if self.path.exists():
-            if self._replaced.exists():
-                shutil.rmtree(self._replaced)
+            _remove_run(self._replaced)
             os.replace(self.path, self._replaced)
         os.replace(self.incomplete, self.path)
         _files.sync(self.path.parent)
-        self._remove_leftovers()
+        self.remove_leftovers()
 
-    def _remove_leftovers(self):
-        """Removes what only an unfinished run needs."""
-        for path in (self.path / CHECKPOINTS, self._replaced):
-            if path.exists():
-                shutil.rmtree(path)
+    @property
+    def has_leftovers(self):
+        """Whether a finished run was killed before all that it needed was gone."""
+        leftovers = (self.path / CHECKPOINTS, self.path / LOCK, self._replaced)
+        return any(path.exists() for path in leftovers)
+
+    def remove_leftovers(self):
+        """Removes what only an unfinished run needs; `locked` must hold the folder."""
+        if (self.path / CHECKPOINTS).exists():
+            shutil.rmtree(self.path / CHECKPOINTS)
+        _remove_run(self._replaced)
         (self.path / LOCK).unlink(missing_ok=True)
 
     @property
@@ -352,4 +362,23 @@ class RunFolder:
         """Takes away the folder of a run that failed before its first checkpoint."""
         if not self.has_checkpoint:
             with contextlib.suppress(OSError):
-                shutil.rmtree(self.incomplete)
+                _remove_run(self.incomplete)
+
+
+def _remove_run(folder, keep=()):
+    """Removes a run's folder so that, stopped in between, it still is known as one."""
+    if not folder.exists():
+        return
+    last = (FLAGS, LOCK)
+    for path in folder.iterdir():
+        if path.name in (*last, *keep):
+            continue
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+    for name in last:
+        if name not in keep:
+            (folder / name).unlink(missing_ok=True)
+    if not keep:
+        folder.rmdir()

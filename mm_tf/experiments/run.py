@@ -12,6 +12,7 @@ A flag on the command line beats the flagfile. The same from Python:
 import importlib.util
 import os
 import pathlib
+import signal
 import sys
 import warnings
 
@@ -24,7 +25,7 @@ from mm_tf.experiments import images
 from mm_tf.experiments.config import RunConfig
 from mm_tf.experiments.methods import METHODS
 from mm_tf.experiments.results import RunFolder
-from mm_tf.experiments.stopping import Stop, leave
+from mm_tf.experiments.stopping import Stop, StoppedError, leave
 
 __all__ = ["RunConfig", "RunDivergedError", "RunFailedError", "run"]
 
@@ -78,6 +79,10 @@ def run(config, data=None):
     folder = RunFolder(config)
     result = folder.finished_result()
     if result is not None:
+        if folder.has_leftovers:
+            with folder.locked():
+                folder.remove_leftovers()
+                folder.discard_if_empty()
         return result
     with folder.locked():
         # Another process may have finished it just now.
@@ -92,8 +97,10 @@ def run(config, data=None):
                 folder.finish(result)
             except OSError as error:
                 raise _not_written(error, folder) from None
-        finally:
+        except BaseException:
+            # Not after the rename: another run may have begun in that place.
             folder.discard_if_empty()
+            raise
     return result
 
 
@@ -162,10 +169,10 @@ def main(argv):
         fail(error, status=1)
     except KeyboardInterrupt as stopped:
         leave(stopped, "mm_tf.experiments.run", _kept_of(config))
-    except BrokenPipeError as broken:
+    except BrokenPipeError:
         # Who reads has gone, as `head` does: there is nowhere to print.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        leave(broken, "mm_tf.experiments.run", _kept_of(config))
+        leave(StoppedError(signal.SIGPIPE), "mm_tf.experiments.run", _kept_of(config))
     from mm_tf.experiments import summary
 
     summary.print_result(result, config.run_folder)

@@ -336,7 +336,7 @@ def test_a_replaced_run_is_not_lost_when_stopped_in_between(tmp_path, monkeypatc
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
 
-def test_a_run_that_diverges_keeps_its_last_good_checkpoint(tmp_path):
+def test_a_run_that_diverges_in_its_first_epoch_leaves_nothing(tmp_path):
     config = RunConfig(
         **{**TINY, "model": "resnet8"},
         epochs=3,

@@ -446,6 +446,7 @@ OTHER_VALUES = dict(
     output_dir="elsewhere",
     pretrained_dir="elsewhere",
     checkpoint_minutes=1.0,
+    holdout=0.2,
     overwrite=True,
 )
 # The loss, what balances the classes, the supervised schedule, and places. Of the
