@@ -85,7 +85,6 @@ def test_a_backbone_is_pretrained_without_the_hold_out():
     without = dataclasses.replace(one, holdout=0.0)
     paths = {pretrained.weights_path(each)[0] for each in (one, without)}
     assert len(paths) == 2
-    assert "holdout" not in pretrained.weights_path(without)[1]
 
 
 def test_a_result_from_before_there_were_hold_outs(tmp_path):
