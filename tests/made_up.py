@@ -2,6 +2,16 @@
 
 from mm_tf.experiments.results import RunResult
 
+# What a finished run leaves in its folder.
+RUN_FILES = {
+    "flags.txt",
+    "history.csv",
+    "model.keras",
+    "per_class_error.csv",
+    "predictions.npz",
+    "result.json",
+}
+
 RESULT = RunResult(
     method="mm_drw",
     setting="digits_lt10",

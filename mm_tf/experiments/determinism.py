@@ -47,13 +47,16 @@ def _jax():
     # A CPU is repeatable as it is. For a GPU, XLA reads this variable when it
     # starts, and there is no other way to tell it.
     option = "--xla_gpu_deterministic_ops=true"
-    options = os.environ.get("XLA_FLAGS", "")
-    if option not in options:
-        os.environ["XLA_FLAGS"] = f"{options} {option}".strip()
+    before = os.environ.get("XLA_FLAGS")
+    if option not in (before or ""):
+        os.environ["XLA_FLAGS"] = f"{before or ''} {option}".strip()
     try:
         yield
     finally:
-        os.environ["XLA_FLAGS"] = options
+        if before is None:
+            del os.environ["XLA_FLAGS"]
+        else:
+            os.environ["XLA_FLAGS"] = before
 
 
 @contextlib.contextmanager

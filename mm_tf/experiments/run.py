@@ -222,6 +222,20 @@ def check_installed(backend):
         )
 
 
+def parse_flags(argv):
+    """Returns the words of a command line that are no flags, its flags parsed.
+
+    A wrong flag ends the command with one message.
+
+    Args:
+        argv: The command line, the program's name first.
+    """
+    try:
+        return flags.FLAGS(config_module.flagfiles_first(argv))
+    except (flags.Error, ValueError) as error:
+        fail(error)
+
+
 def fail(message, status=2):
     """Ends a command with one message on standard error and an exit status."""
     print(f"mm_tf: {message}", file=sys.stderr)

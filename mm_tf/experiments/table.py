@@ -286,14 +286,7 @@ def _report(results, call, best_epoch):
     print(f"Written: {', '.join(map(str, paths))}")
 
 
-def _parse_flags(argv):
-    try:
-        return flags.FLAGS(config_module.flagfiles_first(argv))
-    except (flags.Error, ValueError) as error:
-        run_module.fail(error)
-
-
 if __name__ == "__main__":
     define_flags()
     flags.adopt_module_key_flags(config_module)
-    app.run(main, flags_parser=_parse_flags)
+    app.run(main, flags_parser=run_module.parse_flags)

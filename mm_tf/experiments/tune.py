@@ -18,7 +18,6 @@ stop it as you like, and go on with the same line. For a search of your own:
 """
 
 import dataclasses
-import os
 import pathlib
 import sys
 
@@ -197,10 +196,7 @@ def main(argv, values=flags.FLAGS):
                 "`overwrite` is not to be given here: give another --output_dir. "
                 "Received: overwrite=True"
             )
-        if values.backend is not None:
-            run_module.check_installed(values.backend)
-            os.environ["KERAS_BACKEND"] = values.backend
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+        run_module.set_up(values.backend)
         if values.supervised:
             local_workers.stop_at_end_of_input()
         if values.grid is None:
@@ -321,14 +317,7 @@ def _ablate(values):
         return ablation.run(values.grid, root, given, values.report_only)
 
 
-def _parse_flags(argv):
-    try:
-        return flags.FLAGS(config_module.flagfiles_first(argv))
-    except (flags.Error, ValueError) as error:
-        run_module.fail(error)
-
-
 if __name__ == "__main__":
     define_flags()
     flags.adopt_module_key_flags(config_module)
-    app.run(main, flags_parser=_parse_flags)
+    app.run(main, flags_parser=run_module.parse_flags)

@@ -18,9 +18,10 @@ import keras
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from made_up import RUN_FILES
 
+from mm_tf.experiments import determinism, training
 from mm_tf.experiments import run as run_module
-from mm_tf.experiments import training
 from mm_tf.experiments.methods import METHODS
 from mm_tf.experiments.results import RunFolder
 from mm_tf.experiments.run import RunConfig, RunFailedError, run
@@ -293,15 +294,7 @@ def test_a_run_stopped_between_its_result_and_its_name_is_finished(
     assert not started.run_folder.exists()
     monkeypatch.setattr(run_module, "_train", None)  # Not needed any more.
     assert run(started).epochs == 2
-    names = {path.name for path in started.run_folder.iterdir()}
-    assert names == {
-        "flags.txt",
-        "history.csv",
-        "model.keras",
-        "per_class_error.csv",
-        "predictions.npz",
-        "result.json",
-    }
+    assert {path.name for path in started.run_folder.iterdir()} == RUN_FILES
 
 
 def _refuse_folders(replace):
@@ -390,6 +383,16 @@ def test_a_full_disk_and_a_read_only_one_cost_nothing(small_disk, tmp_path):
     run(config)
     run(RunConfig(**arguments, output_dir=str(tmp_path / "run")))
     assert seen(folder / "run") == seen(tmp_path / "run")
+
+
+@pytest.mark.parametrize("before", [None, "", "--xla_some_option=1"])
+def test_the_setting_for_xla_is_as_before(monkeypatch, before):
+    monkeypatch.delenv("XLA_FLAGS", raising=False)
+    if before is not None:
+        monkeypatch.setenv("XLA_FLAGS", before)
+    with determinism._jax():
+        assert os.environ["XLA_FLAGS"].endswith("--xla_gpu_deterministic_ops=true")
+    assert os.environ.get("XLA_FLAGS") == before
 
 
 def test_keras_is_as_before_a_run(tmp_path):

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import pytest
 from flag_parsing import parse
+from made_up import RUN_FILES
 
 from mm_tf import checkpoints, class_weights, losses
 from mm_tf.data import DATASETS, imbalanced, load
@@ -34,14 +35,7 @@ def finished(tmp_path_factory):
 def test_leaves_what_is_promised(finished):
     config, result = finished
     names = {path.name for path in config.run_folder.iterdir()}
-    assert names == {
-        "flags.txt",
-        "history.csv",
-        "model.keras",
-        "per_class_error.csv",
-        "predictions.npz",
-        "result.json",
-    }
+    assert names == RUN_FILES
     assert not config.run_folder.with_name("mine.incomplete").exists()
     assert RunResult.read(config.run_folder) == result
     backend = keras.backend.backend()
