@@ -9,19 +9,17 @@ A flag on the command line beats the flagfile. The same from Python:
     result = run(RunConfig(dataset="digits", method="mm_drw", epochs=20))
 """
 
-import importlib.util
 import os
 import pathlib
 import signal
 import sys
-import warnings
 
 from absl import app, flags
 
 from mm_tf._files import WriteError
 from mm_tf.data import DatasetUnavailableError
+from mm_tf.experiments import command, images
 from mm_tf.experiments import config as config_module
-from mm_tf.experiments import images
 from mm_tf.experiments.config import RunConfig
 from mm_tf.experiments.methods import METHODS
 from mm_tf.experiments.results import RunFolder
@@ -158,15 +156,15 @@ def _check_backend(config):
 def main(argv):
     """The command."""
     if len(argv) > 1:
-        fail(f"Only flags are expected, as --method=mm. Received: {argv[1]!r}")
+        command.fail(f"Only flags are expected, as --method=mm. Received: {argv[1]!r}")
     try:
         config = config_module.from_flags()
-        set_up(config.backend)
+        command.set_up(config.backend)
         result = run(config)
     except (ValueError, DatasetUnavailableError) as error:
-        fail(error)
+        command.fail(error)
     except RunFailedError as error:
-        fail(error, status=1)
+        command.fail(error, status=1)
     except KeyboardInterrupt as stopped:
         leave(stopped, "mm_tf.experiments.run", _kept_of(config))
     except BrokenPipeError:
@@ -188,65 +186,7 @@ def _kept_of(config):
     return "Nothing is kept yet."
 
 
-def set_up(backend):
-    """Sets up the process of a command: Keras's backend, and what is printed.
-
-    Args:
-        backend: Keras's backend, or None to leave the choice to Keras.
-
-    Raises:
-        ValueError: It is not installed.
-    """
-    if backend is not None:
-        os.environ["KERAS_BACKEND"] = backend
-    # As Keras reads it, which would fail late and at length.
-    chosen = os.environ.get("KERAS_BACKEND")
-    if chosen:
-        if chosen not in config_module.BACKENDS:
-            raise ValueError(
-                f"KERAS_BACKEND must be one of {', '.join(config_module.BACKENDS)}. "
-                f"Received: KERAS_BACKEND={chosen}"
-            )
-        check_installed(chosen)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    # In a line, without the place in the code.
-    warnings.formatwarning = lambda message, kind, *_: f"{kind.__name__}: {message}\n"
-
-
-def check_installed(backend):
-    """Raises a ValueError if the package of a Keras backend is not there."""
-    if importlib.util.find_spec(backend) is None:
-        raise ValueError(
-            "`backend` must be installed: in a checkout of mm_tf, "
-            f"pip install '.[{backend}]'. Received: backend={backend!r}"
-        )
-
-
-def parse_flags(argv):
-    """Returns the words of a command line that are no flags, its flags parsed.
-
-    A wrong flag ends the command with one message.
-
-    Args:
-        argv: The command line, the program's name first.
-    """
-    try:
-        return flags.FLAGS(config_module.flagfiles_first(argv))
-    except (flags.Error, ValueError) as error:
-        fail(error)
-
-
-def fail(message, status=2):
-    """Ends a command with one message on standard error and an exit status."""
-    print(f"mm_tf: {message}", file=sys.stderr)
-    sys.exit(status)
-
-
 if __name__ == "__main__":
     config_module.define_flags()
     flags.adopt_module_key_flags(config_module)
-    try:
-        arguments = config_module.flagfiles_first(sys.argv)
-    except ValueError as error:
-        fail(error)
-    app.run(main, arguments)
+    app.run(main, flags_parser=command.parse_flags)

@@ -24,9 +24,8 @@ import tempfile
 from absl import app, flags
 
 from mm_tf.data import DatasetUnavailableError
+from mm_tf.experiments import command, grid, paper, stopping
 from mm_tf.experiments import config as config_module
-from mm_tf.experiments import grid, paper, stopping
-from mm_tf.experiments import run as run_module
 from mm_tf.experiments.config import RunConfig
 from mm_tf.experiments.methods import METHODS
 
@@ -190,7 +189,7 @@ def main(argv, values=flags.FLAGS):
     """The command."""
     try:
         call = _check(argv, values)
-        run_module.set_up(values.backend)
+        command.set_up(values.backend)
         failures: list[grid.Failure] = []
         if values.report_only:
             results = _results_there(call)
@@ -202,7 +201,7 @@ def main(argv, values=flags.FLAGS):
                 results, failures = grid.run_grid(call.configs)
         _report(results, call, values.best_epoch)
     except (ValueError, DatasetUnavailableError) as error:
-        run_module.fail(error)
+        command.fail(error)
     except KeyboardInterrupt as stopped:
         stopping.leave(
             stopped,
@@ -289,4 +288,4 @@ def _report(results, call, best_epoch):
 if __name__ == "__main__":
     define_flags()
     flags.adopt_module_key_flags(config_module)
-    app.run(main, flags_parser=run_module.parse_flags)
+    app.run(main, flags_parser=command.parse_flags)

@@ -24,9 +24,16 @@ import sys
 from absl import app, flags
 
 from mm_tf.data import DatasetUnavailableError
-from mm_tf.experiments import ablation, local_workers, paper, space, stopping, trials
+from mm_tf.experiments import (
+    ablation,
+    command,
+    local_workers,
+    paper,
+    space,
+    stopping,
+    trials,
+)
 from mm_tf.experiments import config as config_module
-from mm_tf.experiments import run as run_module
 from mm_tf.experiments.config import RunConfig
 from mm_tf.experiments.search import TUNERS, Search, SearchFailedError, run_search
 
@@ -196,7 +203,7 @@ def main(argv, values=flags.FLAGS):
                 "`overwrite` is not to be given here: give another --output_dir. "
                 "Received: overwrite=True"
             )
-        run_module.set_up(values.backend)
+        command.set_up(values.backend)
         if values.supervised:
             local_workers.stop_at_end_of_input()
         if values.grid is None:
@@ -204,9 +211,9 @@ def main(argv, values=flags.FLAGS):
         else:
             status = _ablate(values)
     except (ValueError, DatasetUnavailableError) as error:
-        run_module.fail(error)
+        command.fail(error)
     except SearchFailedError as error:
-        run_module.fail(f"{error} The same line goes on with the search.", status=1)
+        command.fail(f"{error} The same line goes on with the search.", status=1)
     except KeyboardInterrupt as stopped:
         stopping.leave(
             stopped,
@@ -320,4 +327,4 @@ def _ablate(values):
 if __name__ == "__main__":
     define_flags()
     flags.adopt_module_key_flags(config_module)
-    app.run(main, flags_parser=run_module.parse_flags)
+    app.run(main, flags_parser=command.parse_flags)

@@ -1,0 +1,64 @@
+"""What every command of this package does first, and how it ends with an error."""
+
+import importlib.util
+import os
+import sys
+import warnings
+
+from absl import flags
+
+from mm_tf.experiments import config as config_module
+
+
+def set_up(backend):
+    """Sets up the process of a command: Keras's backend, and what is printed.
+
+    Args:
+        backend: Keras's backend, or None to leave the choice to Keras.
+
+    Raises:
+        ValueError: It is not installed.
+    """
+    if backend is not None:
+        os.environ["KERAS_BACKEND"] = backend
+    # As Keras reads it, which would fail late and at length.
+    chosen = os.environ.get("KERAS_BACKEND")
+    if chosen:
+        if chosen not in config_module.BACKENDS:
+            raise ValueError(
+                f"KERAS_BACKEND must be one of {', '.join(config_module.BACKENDS)}. "
+                f"Received: KERAS_BACKEND={chosen}"
+            )
+        check_installed(chosen)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    # In a line, without the place in the code.
+    warnings.formatwarning = lambda message, kind, *_: f"{kind.__name__}: {message}\n"
+
+
+def check_installed(backend):
+    """Raises a ValueError if the package of a Keras backend is not there."""
+    if importlib.util.find_spec(backend) is None:
+        raise ValueError(
+            "`backend` must be installed: in a checkout of mm_tf, "
+            f"pip install '.[{backend}]'. Received: backend={backend!r}"
+        )
+
+
+def parse_flags(argv):
+    """Returns the words of a command line that are no flags, its flags parsed.
+
+    A wrong flag ends the command with one message.
+
+    Args:
+        argv: The command line, the program's name first.
+    """
+    try:
+        return flags.FLAGS(config_module.flagfiles_first(argv))
+    except (flags.Error, ValueError) as error:
+        fail(error)
+
+
+def fail(message, status=2):
+    """Ends a command with one message on standard error and an exit status."""
+    print(f"mm_tf: {message}", file=sys.stderr)
+    sys.exit(status)
