@@ -25,8 +25,8 @@ def load(name):
     return module
 
 
-doctests, margins, reference, tables = map(
-    load, ("doctests", "margins", "reference", "tables")
+docstrings, margins, reference, tables = map(
+    load, ("docstrings", "margins", "reference", "tables")
 )
 
 
@@ -88,11 +88,18 @@ def test_doctests_are_fenced():
     text = (
         "Does it.\n\n>>> x = [\n...     1]\n>>> x\n[1]\n\n>>> 2\n2\n\nSource: a book.\n"
     )
-    assert doctests.fence_doctests(text) == (
+    assert docstrings.fence_doctests(text) == (
         "Does it.\n\n```pycon\n>>> x = [\n...     1]\n>>> x\n[1]\n\n>>> 2\n2\n```\n\n"
         "Source: a book.\n"
     )
-    assert doctests.fence_doctests("No example, 2 >>> 1.") == "No example, 2 >>> 1."
+    assert docstrings.fence_doctests("No example, 2 >>> 1.") == "No example, 2 >>> 1."
+
+
+def test_comparisons_are_no_quotations():
+    text = "No number\n    >= 0.\n\n>>> 1\n1\n"
+    assert docstrings.escape_comparisons(text) == (
+        "No number\n    \\>= 0.\n\n>>> 1\n1\n"
+    )
 
 
 def test_the_pictures_are_of_the_losses_and_are_shown():

@@ -1,4 +1,4 @@
-"""Docstrings as Markdown: examples of a docstring become blocks of code."""
+"""Docstrings as Markdown: what Markdown would take for something else."""
 
 import re
 
@@ -24,12 +24,20 @@ def fence_doctests(text):
     )
 
 
-class DoctestFences(griffe.Extension):
-    """Puts the doctests of all docstrings in fences."""
+def escape_comparisons(text):
+    """Returns a docstring's text in which no line of prose begins with a `>`.
+
+    Where a line breaks before ">= 0" Markdown would take the rest for a quotation.
+    """
+    return re.sub(r"^( *)>(?!>> )", r"\1\\>", text, flags=re.MULTILINE)
+
+
+class MarkdownDocstrings(griffe.Extension):
+    """Makes Markdown of all docstrings."""
 
     def on_instance(self, *, obj, **kwargs):
         """Is called by griffe for each module, class, function and attribute."""
         if obj.docstring:
-            text = fence_doctests(obj.docstring.value)
+            text = fence_doctests(escape_comparisons(obj.docstring.value))
             # "Example:" is a section where its text is indented; here it is not.
             obj.docstring.value = re.sub(r"^Example:$", "**Example**", text, flags=re.M)
