@@ -30,7 +30,11 @@ A method is a row of the paper's Table 1, `--method=` of the commands. The table
 from `mm_tf.experiments.methods.METHODS`; what the flags are stands in `RunConfig`:
 [Settings](settings.md).
 
+<div class="flags" markdown>
+
 {table}
+
+</div>
 
 "Deferred" is from epoch {reweighting} of {epochs}, and in proportion with other
 `--epochs`; `--reweight_epoch` says another. What is weighted or re-sampled takes
@@ -51,20 +55,32 @@ python -m mm_tf.experiments.run --flagfile=experiments/cifar10_lt100.flags --see
 
 In `experiments/`. The head of each says what the paper published for it.
 
+<div class="flags" markdown>
+
 {flagfiles}
+
+</div>
 
 ## What decides a run
 
 Each flag is a field of `mm_tf.experiments.config.RunConfig` under the same name, and
 the other way round.
 
+<div class="flags" markdown>
+
 {deciding}
+
+</div>
 
 ## Where and how a run is kept
 
 These are no part of what a run is: the same run may be gone on with under others.
 
+<div class="flags" markdown>
+
 {keeping}
+
+</div>
 """
 
 
