@@ -1,11 +1,10 @@
-import dataclasses
 import pathlib
 
 import pytest
 from flag_parsing import parse
 
 from mm_tf.data import holdout_counts
-from mm_tf.experiments.config import RunConfig, flagfiles_first
+from mm_tf.experiments.config import RunConfig, flag_fields, flagfiles_first
 
 FLAGFILE = pathlib.Path(__file__).parents[2] / "experiments" / "cifar10_lt100.flags"
 
@@ -72,9 +71,15 @@ def test_flags_without_values_are_the_defaults():
 
 def test_every_field_is_a_flag_and_its_flagfile_repeats_it(tmp_path):
     config = RunConfig(
-        dataset="cifar100",
+        dataset="folder",
         imbalance="step",
         imbalance_ratio=10.5,
+        image_size=(48, 64),
+        channels=1,
+        test_fraction=0.3,
+        split_seed=5,
+        horizontal_flip=False,
+        data_digest="0123456789abcdef",
         subset_seed=2,
         holdout=0.25,
         method="cb_focal",
@@ -102,10 +107,19 @@ def test_every_field_is_a_flag_and_its_flagfile_repeats_it(tmp_path):
         augment=False,
         seed=7,
         backend="jax",
-        data_dir="some/where",
+        data_dir="/some/where",
     )
-    places = {"output_dir", "pretrained_dir", "checkpoint_minutes", "overwrite"}
-    for field in dataclasses.fields(config):
+    places = {
+        "strict",
+        "verify",
+        "memory_limit",
+        "num_threads",
+        "output_dir",
+        "pretrained_dir",
+        "checkpoint_minutes",
+        "overwrite",
+    }
+    for field in flag_fields():
         if field.name not in places:
             assert getattr(config, field.name) != field.default, field.name
     flagfile = tmp_path / "flags.txt"

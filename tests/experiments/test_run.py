@@ -12,6 +12,7 @@ from made_up import RUN_FILES
 
 from mm_tf import checkpoints, class_weights, losses
 from mm_tf.data import DATASETS, imbalanced, load
+from mm_tf.experiments import config as config_module
 from mm_tf.experiments import pretrained, progress, training
 from mm_tf.experiments.methods import METHODS
 from mm_tf.experiments.results import RunResult
@@ -466,8 +467,11 @@ WITHOUT_PART_IN_PRETRAINING = {
     "overwrite",
 }
 
+# Those of one's own images are looked at in test_own_images.
 FLAGS_OF_PRETRAINING = [
-    field.name for field in dataclasses.fields(RunConfig) if field.name != "method"
+    field.name
+    for field in config_module.flag_fields()
+    if field.name not in ("method", *config_module.OF_OWN_IMAGES)
 ]
 
 
