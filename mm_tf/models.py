@@ -8,7 +8,12 @@ import keras
 import numpy as np
 
 from mm_tf import _checks, backbones
-from mm_tf.layers import NormalizedDense, PaddedShortcut, RandomPaddedCrop
+from mm_tf.layers import (
+    NormalizedDense,
+    PaddedShortcut,
+    RandomHorizontalFlip,
+    RandomPaddedCrop,
+)
 
 HEADS = ("normalized", "linear")
 
@@ -251,7 +256,7 @@ class _Seeds:
 def _augment(x, crop_padding, horizontal_flip, seeds):
     x = RandomPaddedCrop(crop_padding, seed=seeds.next(), name="crop")(x)
     if horizontal_flip:
-        x = keras.layers.RandomFlip("horizontal", seed=seeds.next(), name="flip")(x)
+        x = RandomHorizontalFlip(seed=seeds.next(), name="flip")(x)
     return x
 
 
@@ -324,7 +329,10 @@ def _head(x, num_classes, head, seeds):
             seed=seeds.next(),
         )
         return NormalizedDense(num_classes, initializer, name="head")(x)
-    # Logits stay in float32 under half-precision policies: the losses need it.
+    # Logits stay in full precision under half-precision policies: the losses need it.
     return keras.layers.Dense(
-        num_classes, kernel_initializer=_he_normal(seeds), dtype="float32", name="head"
+        num_classes,
+        kernel_initializer=_he_normal(seeds),
+        dtype=keras.config.floatx(),
+        name="head",
     )(x)

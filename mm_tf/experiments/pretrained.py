@@ -62,6 +62,9 @@ def weights_path(config):
     facts.update(
         (name, value) for name, value in config.identity().items() if name in _IF_GIVEN
     )
+    if config.strategy != "none":
+        # The same but for rounding, and a run on one device repeats to the bit.
+        facts |= {"strategy": config.strategy, "devices": config.devices}
     facts["epochs"] = epochs
     facts["drops"] = RunConfig(epochs=epochs).drops
     facts["backend"] = keras.backend.backend()

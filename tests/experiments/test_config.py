@@ -91,7 +91,9 @@ def test_every_field_is_a_flag_and_its_flagfile_repeats_it(tmp_path):
         focal_gamma=2.0,
         class_weighting="inverse_frequency",
         effective_number_beta=0.999,
-        model="resnet20",
+        model="MobileNet",
+        weights="there.h5",
+        frozen_epochs=3,
         epochs=30,
         warmup_epochs=2,
         first_drop_epoch=20,
@@ -108,6 +110,8 @@ def test_every_field_is_a_flag_and_its_flagfile_repeats_it(tmp_path):
         seed=7,
         backend="jax",
         data_dir="/some/where",
+        strategy="data_parallel",
+        devices=4,
     )
     places = {
         "strict",
