@@ -56,7 +56,7 @@ def test_a_network_is_of_its_seed_and_takes_grey_images(tmp_path):
     assert cosines.shape == (3, 4) and abs(cosines).max() <= 1 + 1e-6
     model.save(tmp_path / "model.keras")
     again = keras.saving.load_model(tmp_path / "model.keras")
-    np.testing.assert_allclose(again.predict(images[:2], verbose=0), cosines[:2], 1e-5)
+    np.testing.assert_allclose(again.predict(images[:2], verbose=0), cosines[:2], 1e-3)
 
 
 def test_weights_on_disk(tmp_path):
