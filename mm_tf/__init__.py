@@ -13,6 +13,7 @@ from mm_tf import _registration
 __version__ = "0.1.0"
 
 _PARTS = (
+    "backbones",
     "callbacks",
     "checkpoints",
     "class_weights",

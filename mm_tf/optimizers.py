@@ -73,6 +73,51 @@ class SGD(keras.optimizers.SGD):
             **kwargs,
         )
         self.l2 = _checks.check_number("l2", l2, low=0.0)
+        self._trained = None
+
+    def train_only(self, variables):
+        """Says which variables are trained from now on; the others stay as they are.
+
+        The optimizer keeps the momentum of all that it was built with, so that some
+        can rest for a while, as those of a frozen backbone. On JAX, where the steps
+        are functions without a state, Keras cannot tell by itself.
+
+        Args:
+            variables: Some of the variables that it was built with, in the order of
+                the model's `trainable_variables`.
+
+        Raises:
+            ValueError: The optimizer is not built, or not with one of them.
+        """
+        variables = list(variables)
+        if not self.built:
+            raise ValueError(
+                "The optimizer must be built first: `optimizer.build(variables)`."
+            )
+        self._check_variables_are_known(variables)
+        everything = len(variables) == len(self._trainable_variables)
+        # Their places: variables themselves Keras would take for the optimizer's own.
+        places = tuple(self._get_variable_index(each) for each in variables)
+        self._trained = None if everything else places
+
+    def stateless_apply(self, optimizer_variables, grads, trainable_variables):
+        """Updates values of variables without changing any; called by Keras."""
+        if self._trained is None:
+            return super().stateless_apply(
+                optimizer_variables, grads, trainable_variables
+            )
+        trained = [self._trainable_variables[place] for place in self._trained]
+        pairs = [
+            *zip(trained, trainable_variables, strict=True),
+            *zip(self.variables, optimizer_variables, strict=True),
+        ]
+        with keras.StatelessScope(state_mapping=pairs) as scope:
+            self.apply(grads, trained)
+        values = [
+            value if (new := scope.get_current_value(variable)) is None else new
+            for variable, value in pairs
+        ]
+        return values[: len(trained)], values[len(trained) :]
 
     def update_step(self, gradient, variable, learning_rate):
         """Updates one variable; called by Keras."""

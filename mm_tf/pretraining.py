@@ -5,7 +5,7 @@ import numpy as np
 from keras import ops
 
 from mm_tf import _checks, _replicas, callbacks, checkpoints, optimizers
-from mm_tf.data import EpochOrder
+from mm_tf.data import EpochOrder, ImageFiles
 
 TURNS = 4
 
@@ -88,7 +88,8 @@ def pretrain_rotation(
         backbone: A `keras.Model`, images [N, size, size, channels] in, features
             [N, D] out: of a model of `resnet_cifar` for example
             `keras.Model(model.input, model.get_layer("features").output)`.
-        images: The training images, [N, size, size, channels].
+        images: The training images, [N, size, size, channels]: an array or an
+            `mm_tf.data.ImageFiles`, which is read batch by batch.
         epochs: Epochs, >= 1; an epoch shows every image in all four turns.
         batch_size: Images of a step before they are turned, >= 1.
         learning_rate: The rate after the warm-up, > 0.
@@ -134,7 +135,8 @@ def pretrain_rotation(
     seed = _checks.check_integer("seed", seed, low=0, high=2**32 - 1)
     optimizer = optimizers.SGD(learning_rate, momentum=momentum, l2=l2)
     schedule = callbacks.WarmUpStepDecay(learning_rate, warmup_epochs, drops)
-    images = np.asarray(images)
+    if not isinstance(images, ImageFiles):
+        images = np.asarray(images)
     if images.ndim != 4 or not len(images) or images.shape[1] != images.shape[2]:
         raise ValueError(
             "`images` must be square, [N, size, size, channels], and one or more. "

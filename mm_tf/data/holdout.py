@@ -8,6 +8,7 @@ import numpy as np
 
 from mm_tf._checks import check_integer, check_number
 from mm_tf.data._checks import check_integers
+from mm_tf.data.files import take
 from mm_tf.data.imbalance import subsample
 from mm_tf.data.sources import ImageData
 
@@ -121,9 +122,9 @@ def hold_out(data: ImageData, share: float, seed: int) -> ImageData:
     train, held_out = split_holdout(data.train_labels, share, seed)
     return dataclasses.replace(
         data,
-        train_images=data.train_images[train],
+        train_images=take(data.train_images, train),
         train_labels=data.train_labels[train],
-        test_images=data.train_images[held_out],
+        test_images=take(data.train_images, held_out),
         test_labels=data.train_labels[held_out],
     )
 

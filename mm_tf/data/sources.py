@@ -1,6 +1,7 @@
 """The data sets: what is known of them without reading, and how they are read."""
 
 import dataclasses
+import difflib
 import os
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
@@ -8,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mm_tf._checks import check_choice
 from mm_tf.data import prepared
 from mm_tf.data._checks import check_integers
 from mm_tf.data.files import ImageFiles, Images, take
@@ -187,12 +187,13 @@ def _are_strings(values: Any) -> bool:
     )
 
 
-def check_name(name: Any) -> str:
+def check_name(name: Any, argument: str = "name") -> str:
     """Returns the name of a data set, without looking for the data set.
 
     Args:
         name: A name in `DATASETS`, `"folder"`, `"csv"` or `"npz"`, or `"tfds:"` and a
             name that `tensorflow_datasets` knows.
+        argument: What the message calls it. Defaults to `"name"`.
 
     Raises:
         ValueError: If it is none of these.
@@ -204,8 +205,14 @@ def check_name(name: Any) -> str:
     'tfds:mnist'
     """
     of_tfds = isinstance(name, str) and name.removeprefix(TFDS_PREFIX) not in ("", name)
-    if not of_tfds:
-        check_choice("name", name, (*DATASETS, *OWN_DATASETS, f"{TFDS_PREFIX}NAME"))
+    choices = (*DATASETS, *OWN_DATASETS, f"{TFDS_PREFIX}NAME")
+    if not of_tfds and (name not in choices[:-1] or not isinstance(name, str)):
+        near = difflib.get_close_matches(str(name), choices, n=1)
+        hint = f" Did you mean {near[0]}?" if near else ""
+        raise ValueError(
+            f"`{argument}` must be one of {', '.join(map(repr, choices))}.{hint} "
+            f"Received: {argument}={name!r}"
+        )
     return name
 
 

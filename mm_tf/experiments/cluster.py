@@ -150,12 +150,13 @@ class Cluster:
         finally:
             self._leave()
 
-    def load(self, name, data_dir):
+    def load(self, name, data_dir, options=None):
         """Makes sure that a data set is there, on every machine.
 
         Args:
-            name: The data set.
-            data_dir: Its folder, or None for the default one of each machine.
+            name: As for `mm_tf.data.load`.
+            data_dir: Likewise; None for the default one of each machine.
+            options: Likewise.
 
         Raises:
             DatasetUnavailableError: It is not.
@@ -164,13 +165,17 @@ class Cluster:
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
         look = self._ray.remote(num_cpus=0, max_retries=0)(_look)
-        mark = str(self._mark)
+        arguments = {
+            "name": name,
+            "data_dir": _absolute(data_dir),
+            "options": None if options is None else dataclasses.asdict(options),
+        }
         looks = [
             look.options(
                 scheduling_strategy=NodeAffinitySchedulingStrategy(
                     node["NodeID"], soft=False
                 )
-            ).remote(mark, name, _absolute(data_dir))
+            ).remote(str(self._mark), arguments)
             for node in self._nodes()
         ]
         for reference in looks:
@@ -279,12 +284,11 @@ def _absolute(folder):
     return None if folder is None else str(pathlib.Path(folder).expanduser().resolve())
 
 
-def _look(mark, name, data_dir):
+def _look(mark, arguments):
     """On a machine of the cluster: (its name, whether it sees the runs, failure)."""
     if not os.path.exists(mark):
         return socket.gethostname(), False, None
-    loaded = grid.do("load", {"name": name, "data_dir": data_dir})
-    return socket.gethostname(), True, loaded
+    return socket.gethostname(), True, grid.do("load", arguments)
 
 
 def _run(mark, arguments):

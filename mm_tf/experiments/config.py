@@ -8,14 +8,20 @@ is told in well under a second.
 import dataclasses
 import fractions
 import functools
+import os
 import pathlib
+import re
 import typing
 
+import numpy as np
 from absl import flags
 
-from mm_tf import _checks, _files
+from mm_tf import _checks, _files, backbones
+from mm_tf.data import sources
+from mm_tf.data.files import MEMORY_LIMIT, check_image_size
 from mm_tf.data.holdout import holdout_counts
 from mm_tf.data.imbalance import IMBALANCES, class_counts
+from mm_tf.data.options import DEFAULT_SIZE, ReadOptions
 from mm_tf.data.sources import DATASETS
 from mm_tf.experiments.methods import METHODS
 
@@ -33,6 +39,19 @@ STRATEGIES = {"none": None, "mirrored": "tensorflow", "data_parallel": "jax"}
 CLASS_WEIGHTINGS = ("effective_number", "inverse_frequency")
 
 SHORT_IMBALANCE = {"long_tailed": "lt", "step": "step"}
+
+# The imbalance of images that stay as many as they are.
+AS_IS = "as_is"
+_WITHOUT_RATIO = {"none": "balanced", AS_IS: AS_IS}
+
+# What is said of images of one's own, and of no other data set.
+OF_OWN_IMAGES = (
+    *(field.name for field in dataclasses.fields(ReadOptions)),
+    "data_digest",
+)
+_IMAGE_SIZE = re.compile(r"([1-9]\d{0,4})(?:x([1-9]\d{0,4}))?")
+# Of the part of a setting's name that a user's folder gives.
+_LONGEST_NAME = 80
 
 
 def _flag(default, help, choices=None, **limits):
@@ -73,15 +92,21 @@ class RunConfig:
     """
 
     dataset: str = _flag(
-        "digits", "The data set; digits needs no download.", choices=tuple(DATASETS)
+        "digits",
+        "The data set: digits, which needs no download, cifar10, cifar100; folder, csv "
+        "or npz for images of your own in --data_dir; or tfds:NAME.",
     )
-    imbalance: str = _flag(
-        "long_tailed",
-        "How class counts fall: exponentially, in one step, or not at all.",
-        choices=tuple(IMBALANCES),
+    imbalance: str | None = _flag(
+        None,
+        "How class counts fall: exponentially (long_tailed), in one step, or not at "
+        "all (none); or as_is, the counts that images of your own have. By default "
+        "as_is for them, and long_tailed otherwise.",
+        choices=(*IMBALANCES, AS_IS),
     )
     imbalance_ratio: float = _flag(
-        100.0, "Images of the largest class / images of the smallest.", low=1.0
+        100.0,
+        "Images of the largest class / images of the smallest; not for as_is.",
+        low=1.0,
     )
     subset_seed: int = _flag(
         0, "Which images of each class are drawn; the same for all seeds.", low=0
@@ -119,7 +144,21 @@ class RunConfig:
     effective_number_beta: float = _flag(
         0.9999, "Effective number: its beta.", low=0.0, high=1.0
     )
-    model: str = _flag("resnet32", "The network.", choices=tuple(MODEL_DEPTHS))
+    model: str = _flag(
+        "resnet32",
+        f"The network: {', '.join(MODEL_DEPTHS)}; or one of keras.applications by its "
+        "name there, as EfficientNetV2B0.",
+    )
+    weights: str | None = _later(
+        None,
+        "Of a network of keras.applications, the weights to begin with: imagenet, "
+        "which Keras downloads, or a file .weights.h5 or .h5; by default none.",
+    )
+    frozen_epochs: int = _later(
+        0,
+        "With --weights: the first epochs, in which the head alone is trained.",
+        low=0,
+    )
     epochs: int = _flag(PAPER_EPOCHS, "Epochs of training.", low=1)
     warmup_epochs: int = _flag(
         5, "Epochs in which the learning rate rises to its value.", low=0
@@ -165,6 +204,36 @@ class RunConfig:
         low=0,
         high=2**32 - 1,  # Keras keeps seeds as uint32.
     )
+    image_size: str | None = _later(
+        None,
+        "Images of your own: the height and width that they are resized and cropped "
+        "to, as 64 or 48x64; default 32, and the own size of arrays.",
+    )
+    channels: int | None = _later(
+        None,
+        "Images of your own: 3 (RGB) or 1 (grey); by default as they are.",
+        low=1,
+        high=3,
+    )
+    test_fraction: float = _later(
+        0.2,
+        "Images of your own without test images: the share of each class that is "
+        "taken for them.",
+        low=0.0,
+        high=1.0,
+    )
+    split_seed: int = _later(
+        0, "Images of your own without test images: which are taken for them.", low=0
+    )
+    horizontal_flip: bool = _later(
+        True,
+        "Images of your own: whether a mirrored image still shows the same class.",
+    )
+    data_digest: str | None = _later(
+        None,
+        "Images of your own: their digest, which a run finds out and keeps. Given, "
+        "other images in --data_dir are an error.",
+    )
     backend: str | None = _flag(
         None, "Keras's backend; by default the one Keras chooses.", choices=BACKENDS
     )
@@ -181,7 +250,27 @@ class RunConfig:
         low=1,
     )
     data_dir: str | None = _place(
-        None, "Where tfds keeps data sets; by default TFDS_DATA_DIR or tfds's own."
+        None,
+        "The folder, CSV file or archive of images of your own. Else where tfds keeps "
+        "data sets; by default TFDS_DATA_DIR or tfds's own.",
+    )
+    strict: bool = _place(
+        False, "Images of your own: a file that cannot be decoded is an error."
+    )
+    verify: bool = _place(
+        True,
+        "Images of your own: decode every file once before anything else, to leave "
+        "out those that cannot be.",
+    )
+    memory_limit: int = _place(
+        MEMORY_LIMIT,
+        "Images of your own: bytes of decoded images that are kept in memory.",
+        low=0,
+    )
+    num_threads: int | None = _place(
+        None,
+        "Images of your own: threads that decode; default as many as CPU cores.",
+        low=1,
     )
     output_dir: str | None = _place(
         None,
@@ -213,15 +302,26 @@ class RunConfig:
         False, "Replace a finished run in the output folder by this one."
     )
 
+    counts_of_data: tuple[int, ...] | None = dataclasses.field(
+        default=None, metadata={"found": True}
+    )
+
     def __post_init__(self):
-        for field in dataclasses.fields(self):
-            value = _checked(field, getattr(self, field.name))
-            object.__setattr__(self, field.name, value)
+        sources.check_name(self.dataset, "dataset")
+        if self.imbalance is None:
+            self._set("imbalance", AS_IS if self.is_own else "long_tailed")
+        if not isinstance(self.image_size, str):
+            self._set("image_size", _size_text(self.image_size))
+        for field in flag_fields():
+            self._set(field.name, _checked(field, getattr(self, field.name)))
+        if self.counts_of_data is not None:
+            self._set("counts_of_data", tuple(map(int, self.counts_of_data)))
         if self.effective_number_beta == 1:
             raise ValueError(
                 "`effective_number_beta` must be below 1. Received: "
                 f"effective_number_beta={self.effective_number_beta!r}"
             )
+        self._check_model()
         for name in ("data_dir", "output_dir", "pretrained_dir"):
             _check_folder(name, getattr(self, name))
         if self.holdout == 1:
@@ -236,21 +336,90 @@ class RunConfig:
                 f"Received: first_drop_epoch={first}, second_drop_epoch={second}"
             )
         self._check_strategy()
-        # A ratio that leaves a class empty is told here, before data are read.
-        largest = DATASETS[self.dataset].images_per_class
-        if self.imbalance != "none" and self.imbalance_ratio > largest:
+        self._check_reading()
+        if self.knows_counts:
+            self._check_counts()
+
+    def _set(self, name, value):
+        object.__setattr__(self, name, value)
+
+    def _check_model(self):
+        if self.model not in (*MODEL_DEPTHS, *backbones.APPLICATIONS):
+            names = (*MODEL_DEPTHS, *backbones.APPLICATIONS)
             raise ValueError(
-                f"`imbalance_ratio` must be at most {largest} for {self.dataset}, or a "
-                "class has no image left. "
-                f"Received: imbalance_ratio={self.imbalance_ratio!r}"
+                f"`model` must be one of {', '.join(MODEL_DEPTHS)}, or a network of "
+                "keras.applications by its name there, as EfficientNetV2B0."
+                f"{backbones.nearest(self.model, names)} "
+                f"Received: model={self.model!r}"
+            )
+        if self.model in MODEL_DEPTHS and self.weights is not None:
+            raise ValueError(
+                "`weights` are for networks of keras.applications (--model="
+                f"EfficientNetV2B0, say). Received: weights={self.weights!r} with "
+                f"model={self.model!r}"
+            )
+        if self.frozen_epochs and self.weights is None:
+            raise ValueError(
+                "`frozen_epochs` needs `weights`: a network of drawn weights has "
+                f"nothing to keep. Received: frozen_epochs={self.frozen_epochs}"
+            )
+
+    def _check_size(self, height, width):
+        if self.model in backbones.APPLICATIONS:
+            argument = "image_size" if self.is_own else "dataset"
+            backbones.check_size(self.model, height, width, argument)
+
+    def _check_reading(self):
+        """Checks what is about images of one's own, without looking at them."""
+        if self.is_own:
+            if self.dataset in sources.OWN_DATASETS and self.data_dir is None:
+                raise ValueError(
+                    f"`data_dir` must say where the images of --dataset={self.dataset} "
+                    "are. Received: data_dir=None"
+                )
+            size = self.read_options.image_size
+            needs_squares = METHODS[self.method].pretraining == "rotation"
+            if size is not None and size[0] != size[1] and needs_squares:
+                raise _not_square(self, size)
+            if size is None and self.dataset in ("folder", "csv"):
+                size = DEFAULT_SIZE
+            if size is not None:
+                self._check_size(*size)
+            return
+        self._check_size(*DATASETS[self.dataset].image_shape[:2])
+        if self.imbalance == AS_IS:
+            raise ValueError(
+                f"`imbalance` must be one of {', '.join(IMBALANCES)} for "
+                f"{self.dataset}, which is balanced as it is. "
+                f"Received: imbalance={self.imbalance!r}"
+            )
+        for field in flag_fields():
+            if field.name in OF_OWN_IMAGES and not self._is_default(field):
+                raise ValueError(
+                    f"`{field.name}` is for images of your own (--dataset=folder, csv, "
+                    f"npz or tfds:NAME), and {self.dataset} is read in one way. "
+                    f"Received: {field.name}={getattr(self, field.name)!r}"
+                )
+
+    def _check_counts(self):
+        """Checks, once class counts are known, that they can be what is asked for."""
+        # A ratio that leaves a class empty is told here, before data are read.
+        largest = min(self._known_counts)
+        if self.imbalance not in ("none", AS_IS) and self.imbalance_ratio > largest:
+            of = "the smallest class" if self.is_own else self.dataset
+            raise ValueError(
+                f"`imbalance_ratio` must be at most {largest} for {of}, or a class has "
+                f"no image left. Received: imbalance_ratio={self.imbalance_ratio!r}"
             )
         if self.holdout and self.drawn_class_counts.min() < 2:
             single = int((self.drawn_class_counts < 2).sum())
+            more = " (a smaller --imbalance_ratio leaves more)"
             raise ValueError(
                 "`holdout` needs at least two images of each class, one to hold out "
                 f"and one to train on, and in {self.setting} {single} of "
-                f"{len(self.drawn_class_counts)} classes have one (a smaller "
-                f"--imbalance_ratio leaves more). Received: holdout={self.holdout!r}"
+                f"{len(self.drawn_class_counts)} classes have one"
+                f"{'' if self.imbalance == AS_IS else more}. "
+                f"Received: holdout={self.holdout!r}"
             )
 
     def _check_strategy(self):
@@ -307,12 +476,69 @@ class RunConfig:
             )
 
     @property
+    def is_own(self):
+        """Whether the images are one's own, of which nothing is known beforehand."""
+        return self.dataset not in DATASETS
+
+    @property
+    def read_options(self):
+        """The `ReadOptions` of images of one's own; None for other data sets."""
+        if not self.is_own:
+            return None
+        values = {
+            field.name: getattr(self, field.name)
+            for field in dataclasses.fields(ReadOptions)
+        }
+        if self.image_size is not None:
+            values["image_size"] = _parse_size(self.image_size)
+        return ReadOptions(**values)
+
+    @property
+    def knows_counts(self):
+        """Whether class counts are known: of images of one's own, by `on` alone."""
+        return not self.is_own or self.counts_of_data is not None
+
+    def on(self, data):
+        """Returns the config with the class counts that images of one's own have.
+
+        Args:
+            data: The whole `ImageData`, as `mm_tf.data.load` gives it.
+
+        Raises:
+            ValueError: What is asked for cannot be had of these images.
+        """
+        if not self.is_own:
+            return self
+        height, width, _ = data.info.image_shape
+        if height != width and METHODS[self.method].pretraining == "rotation":
+            raise _not_square(self, (height, width))
+        self._check_size(height, width)
+        return dataclasses.replace(self, counts_of_data=tuple(data.class_counts))
+
+    @property
     def setting(self):
-        """The setting's name, as in the flagfiles: `cifar10_lt100`."""
-        if self.imbalance == "none":
-            return f"{self.dataset}_balanced"
-        short = SHORT_IMBALANCE[self.imbalance]
-        return f"{self.dataset}_{short}{self.imbalance_ratio:.15g}"
+        """The setting's name, as in the flagfiles: `cifar10_lt100`.
+
+        Of images of one's own it has the name of their folder or file in it:
+        `folder-photos_as_is`.
+        """
+        name = self._name_of_data
+        if self.imbalance in _WITHOUT_RATIO:
+            return f"{name}_{_WITHOUT_RATIO[self.imbalance]}"
+        short = SHORT_IMBALANCE[str(self.imbalance)]
+        return f"{name}_{short}{self.imbalance_ratio:.15g}"
+
+    @property
+    def _name_of_data(self):
+        """The data set's name, with that of its folder or file if it is one's own."""
+        if not self.is_own:
+            return self.dataset
+        name = self.dataset
+        if self.dataset in sources.OWN_DATASETS:
+            place = pathlib.Path(_absolute(self.data_dir))
+            name = f"{name}-{place.name if self.dataset == 'folder' else place.stem}"
+        # A name that every file system takes.
+        return re.sub(r"[^\w.-]+", "-", name).strip("-.")[:_LONGEST_NAME]
 
     @property
     def run_folder(self):
@@ -331,13 +557,27 @@ class RunConfig:
     @property
     def drawn_class_counts(self):
         """Images of each class that are drawn, a hold-out among them, int64 [K]."""
-        info = DATASETS[self.dataset]
+        if self.imbalance == AS_IS:
+            return np.array(self._known_counts, dtype=np.int64)
         return class_counts(
-            self.imbalance,
-            info.images_per_class,
-            info.num_classes,
+            str(self.imbalance),
+            min(self._known_counts),
+            len(self._known_counts),
             self.imbalance_ratio,
         )
+
+    @property
+    def _known_counts(self):
+        """Training images of each class before a subset is drawn."""
+        if not self.is_own:
+            info = DATASETS[self.dataset]
+            return (info.images_per_class,) * info.num_classes
+        if self.counts_of_data is None:
+            raise ValueError(
+                "Class counts of images of your own are known when they have been "
+                f"read: see `RunConfig.on`. Received: dataset={self.dataset!r}"
+            )
+        return self.counts_of_data
 
     @property
     def drops(self):
@@ -370,7 +610,7 @@ class RunConfig:
         """What the run is, without where and how it is kept: {flag: value}."""
         return {
             field.name: getattr(self, field.name)
-            for field in dataclasses.fields(self)
+            for field in flag_fields()
             if "place" not in field.metadata
             and not ("later" in field.metadata and self._is_default(field))
         }
@@ -385,6 +625,9 @@ class RunConfig:
         }
         if self.data_dir is not None:
             values["data_dir"] = self.data_dir
+            if self.dataset in sources.OWN_DATASETS:
+                # It is to repeat the run from wherever it is read.
+                values["data_dir"] = _absolute(self.data_dir)
         return "".join(
             f"--{'' if value else 'no'}{name}\n"
             if isinstance(value, bool)
@@ -396,6 +639,46 @@ class RunConfig:
         if given is not None:
             return given
         return round(fractions.Fraction(of_paper * self.epochs, PAPER_EPOCHS))
+
+
+def flag_fields():
+    """Returns the fields of `RunConfig` that are flags."""
+    return [
+        field
+        for field in dataclasses.fields(RunConfig)
+        if "found" not in field.metadata
+    ]
+
+
+def _absolute(path):
+    return os.path.abspath(os.path.expanduser(path))
+
+
+def _size_text(size):
+    """An image size as the flag has it: `64` or `48x64`."""
+    if size is None:
+        return None
+    height, width = check_image_size(size)
+    return str(height) if height == width else f"{height}x{width}"
+
+
+def _parse_size(text):
+    """The height and width that a flag says."""
+    match = _IMAGE_SIZE.fullmatch(text)
+    if match is None:
+        raise ValueError(
+            "`image_size` must be a number of pixels, or height x width, as 64 or "
+            f"48x64. Received: image_size={text!r}"
+        )
+    return int(match[1]), int(match[2] or match[1])
+
+
+def _not_square(config, size):
+    return ValueError(
+        f"`method`: {config.method} turns images by quarters, so they must be square "
+        "(--image_size=64, say). "
+        f"Received: images of {size[0]} x {size[1]} pixels"
+    )
 
 
 def _kind(field):
@@ -453,7 +736,7 @@ _DEFINE: dict[type, typing.Callable] = {
 
 def define_flags(values=flags.FLAGS):
     """Defines a flag for each field of `RunConfig`; for commands alone."""
-    for field in dataclasses.fields(RunConfig):
+    for field in flag_fields():
         kind, _ = _kind(field)
         choices, help = field.metadata["choices"], field.metadata["help"]
         if choices:
@@ -480,7 +763,7 @@ def from_flags(values=flags.FLAGS):
     Raises:
         ValueError: As `RunConfig`.
     """
-    names = [field.name for field in dataclasses.fields(RunConfig)]
+    names = [field.name for field in flag_fields()]
     return RunConfig(**{name: getattr(values, name) for name in names})
 
 

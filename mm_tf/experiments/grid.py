@@ -22,12 +22,19 @@ import subprocess
 import sys
 import textwrap
 import threading
+import warnings
 from collections.abc import Callable
 from typing import Any
 
-from mm_tf.data import DATASETS, DatasetUnavailableError, load
+from mm_tf.data import (
+    DATASETS,
+    DatasetUnavailableError,
+    DataWarning,
+    ReadOptions,
+    load,
+)
 from mm_tf.experiments import config as config_module
-from mm_tf.experiments import paper
+from mm_tf.experiments import images, paper
 from mm_tf.experiments.config import RunConfig
 from mm_tf.experiments.methods import METHODS
 from mm_tf.experiments.progress import Progress
@@ -171,7 +178,8 @@ def _parse_setting(name):
         kinds = " or ".join(f"{short}RATIO" for short in _IMBALANCES)
         raise ValueError(
             f"`settings` must be a data set ({', '.join(DATASETS)}), `_`, and {kinds} "
-            f"or balanced, as cifar10_lt100. Received: settings={name!r}"
+            "or balanced, as cifar10_lt100; for images of your own give --dataset and "
+            f"--data_dir instead. Received: settings={name!r}"
         )
     arguments: dict[str, Any] = {"dataset": match["dataset"], "imbalance": "none"}
     if match["short"]:
@@ -194,7 +202,8 @@ def grid(methods, settings, seeds, output_dir=ROOT, **arguments):
 
     Args:
         methods: Names of methods.
-        settings: Names of settings, as `"cifar10_lt100"`.
+        settings: Names of settings, as `"cifar10_lt100"`; or {name: arguments of
+            `RunConfig`}, as of images of your own.
         seeds: Numbers.
         output_dir: The folder under which each run has its own.
         **arguments: More arguments of `RunConfig`, for all runs. Without `beta` and
@@ -208,7 +217,7 @@ def grid(methods, settings, seeds, output_dir=ROOT, **arguments):
     Raises:
         ValueError: A value is not one that `RunConfig` takes.
     """
-    parsed = parse_settings(settings)
+    parsed = settings if isinstance(settings, dict) else parse_settings(settings)
     root = pathlib.Path(output_dir).expanduser()
     configs = []
     for seed in seeds:
@@ -265,15 +274,18 @@ def run_grid(configs, console=None, worker=None):
         DatasetUnavailableError: A data set that is needed is not there and cannot
             be downloaded.
     """
+    configs = _identified(configs)
     results, failures, left = _look(configs)
     with worker or Worker() as worker, Progress(len(configs), left, console) as to:
         to.tell(f"{len(configs)} runs: {len(results)} there, {len(left)} to train")
         for failure in failures:
             to.tell(f"Failed: {failure}")
         # All data first: that some are missing must not be found out after days.
-        for name, folder in dict.fromkeys((c.dataset, c.data_dir) for c in left):
+        for name, folder, options in dict.fromkeys(
+            (c.dataset, c.data_dir, c.read_options) for c in left
+        ):
             to.read(name)
-            worker.load(name, folder)
+            worker.load(name, folder, options)
         for config, outcome in worker.outcomes(left, to):
             if isinstance(outcome, RunFailedError):
                 failures.append(Failure(config, str(outcome)))
@@ -305,14 +317,20 @@ class Worker:
             self._process.send_signal(signal.SIGINT)
         self._stop()
 
-    def load(self, name, data_dir):
+    def load(self, name, data_dir, options=None):
         """Makes sure that a data set is there.
+
+        Args:
+            name: As for `mm_tf.data.load`.
+            data_dir: Likewise.
+            options: Likewise.
 
         Raises:
             DatasetUnavailableError: It is not, or the folder does not exist.
         """
+        options = None if options is None else dataclasses.asdict(options)
         try:
-            self._do("load", {"name": name, "data_dir": data_dir})
+            self._do("load", {"name": name, "data_dir": data_dir, "options": options})
         except RunFailedError as error:
             raise DatasetUnavailableError(str(error)) from None
 
@@ -399,8 +417,11 @@ class Worker:
             process.wait()
 
 
-def _load(name, data_dir):
-    load(name, data_dir)
+def _load(name, data_dir, options=None):
+    with warnings.catch_warnings():
+        # Each run tells them.
+        warnings.simplefilter("ignore", DataWarning)
+        load(name, data_dir, ReadOptions(**options) if options else None)
 
 
 def _run(**arguments):
@@ -443,6 +464,18 @@ def serve(lines):
     """
     for line in lines:
         print(f"\n{_ANSWER}{json.dumps(do(*json.loads(line)))}", flush=True)
+
+
+def _identified(configs):
+    """The configs with the digests of one's own images, which are looked at once."""
+    digests = {
+        (c.dataset, c.data_dir): images.identified(c).data_digest
+        for c in {(c.dataset, c.data_dir): c for c in configs}.values()
+    }
+    return [
+        dataclasses.replace(c, data_digest=digests[c.dataset, c.data_dir])
+        for c in configs
+    ]
 
 
 def _look(configs):

@@ -49,13 +49,16 @@ class RunHyperModel(keras_tuner.HyperModel):
 
     def build(self, hp):
         """Returns the compiled model of values."""
-        return training.build_model(self.config_of(hp), self.data.info)
+        info = self.data.info  # What the config is to know is in the data.
+        return training.build_model(self.config_of(hp), info)
 
     @property
     def data(self):
         """The `ImageData`: read when it is first asked for, then kept."""
         if self._data is None:
-            self._data = images.read(self.config)
+            whole = images.load_whole(self.config)
+            self.config = self.config.on(whole)
+            self._data = images.subset(self.config, whole)
         return self._data
 
     def fit(self, hp, model, callbacks=(), epochs=None, initial_epoch=0, verbose=None):
@@ -76,17 +79,20 @@ class RunHyperModel(keras_tuner.HyperModel):
         Raises:
             FailedTrialError: The training diverged.
         """
+        data = self.data
         config = self.config_of(hp)
         verbose = training.verbosity() if verbose is None else verbose
         try:
             with determinism.computing(config.deterministic):
                 last = config.epochs if epochs is None else epochs
-                return self._fit(config, model, callbacks, initial_epoch, last, verbose)
+                return self._fit(
+                    config, data, model, callbacks, initial_epoch, last, verbose
+                )
         except DivergedError as error:
             raise FailedTrialError(str(error)) from None
 
-    def _fit(self, config, model, callbacks, first, epochs, verbose):
-        data = self.data
+    @staticmethod
+    def _fit(config, data, model, callbacks, first, epochs, verbose):
         if METHODS[config.method].pretraining == "rotation" and not first:
             start_from_pretrained(config, data.train_images, model, verbose)
         order = training.build_order(config, data.train_labels)

@@ -1,8 +1,11 @@
 """The images that a config trains on and is evaluated on."""
 
+import dataclasses
+import warnings
 from types import MappingProxyType
 
-from mm_tf.data import hold_out, imbalanced, load
+from mm_tf.data import DataWarning, hold_out, imbalanced, load
+from mm_tf.data.identification import data_digest
 
 # What a `RunConfig` and a `RunResult` name by `evaluated_on`, in words.
 EVALUATED_ON = MappingProxyType({"test": "test", "holdout": "hold-out"})
@@ -30,9 +33,68 @@ def read(config):
     >>> len(data.train_labels), len(data.test_labels)
     (990, 250)
     """
-    data = load(config.dataset, config.data_dir)
-    subset = imbalanced(data, config.drawn_class_counts, config.subset_seed)
-    return cut(config, subset)
+    return subset(config, load_whole(config))
+
+
+def load_whole(config):
+    """Reads the data set of a config, as it is.
+
+    What there is to say of it stands in its `notes`; no warning says it again.
+
+    Args:
+        config: A `RunConfig`.
+
+    Returns:
+        An `ImageData`.
+
+    Raises:
+        ValueError: As `read`.
+        DatasetUnavailableError: As `read`.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DataWarning)
+        return load(config.dataset, config.data_dir, config.read_options)
+
+
+def subset(config, data):
+    """The subset of a config, and its hold-out if it names one.
+
+    Args:
+        config: A `RunConfig`.
+        data: Its whole `ImageData`, as `load_whole` gives it.
+
+    Returns:
+        An `ImageData`.
+
+    Raises:
+        ValueError: The images are not enough for what the config asks for.
+    """
+    config = config.on(data)
+    drawn = imbalanced(data, config.drawn_class_counts, config.subset_seed)
+    return cut(config, drawn)
+
+
+def identified(config):
+    """The config with the digest of one's own images, by which its run is known.
+
+    Args:
+        config: A `RunConfig`.
+
+    Returns:
+        A `RunConfig`.
+
+    Raises:
+        ValueError: The images are not there, or others than the config says.
+    """
+    digest = data_digest(config.dataset, config.data_dir)
+    if config.data_digest not in (None, digest):
+        raise ValueError(
+            "`data_digest`: the images are not those of the run, in number, name, "
+            "class, size or content. Leave it out for a run on these. Received: "
+            f"data_digest={config.data_digest!r}, and {digest!r} of the images in "
+            f"{config.data_dir}"
+        )
+    return dataclasses.replace(config, data_digest=digest)
 
 
 def cut(config, data):

@@ -35,6 +35,17 @@ _DEPENDS_ON = (
     "holdout",
     "seed",
 )
+# And these, where they are not the defaults: what is kept from before they were
+# there keeps its key.
+_IF_GIVEN = (
+    "weights",
+    "image_size",
+    "channels",
+    "test_fraction",
+    "split_seed",
+    "horizontal_flip",
+    "data_digest",
+)
 
 
 def weights_path(config):
@@ -48,6 +59,9 @@ def weights_path(config):
     """
     epochs = config.hyperparameters["pretraining_epochs"]
     facts = {name: getattr(config, name) for name in _DEPENDS_ON}
+    facts.update(
+        (name, value) for name, value in config.identity().items() if name in _IF_GIVEN
+    )
     if config.strategy != "none":
         # The same but for rounding, and a run on one device repeats to the bit.
         facts |= {"strategy": config.strategy, "devices": config.devices}

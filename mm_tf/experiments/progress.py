@@ -41,7 +41,9 @@ class Work:
     """
 
     def __init__(self, config):
-        self._images = int(config.class_counts.sum())
+        # Images of one's own are counted by the run, not here: an epoch then is the
+        # unit, and the same for all runs on them.
+        self._images = int(config.class_counts.sum()) if config.knows_counts else 1
         epochs = config.hyperparameters.get("pretraining_epochs", 0)
         self._pretraining = TURNS * self._images * epochs
         self._is_pretraining = False

@@ -710,11 +710,15 @@ def _read_data(run, data_dir, data):
         if data is not None:
             return images_module.cut(run.config, data)
         folder = data_dir or run.config.data_dir
-        return images_module.read(dataclasses.replace(run.config, data_dir=folder))
+        config = dataclasses.replace(run.config, data_dir=folder)
+        return images_module.read(images_module.identified(config))
     if data is not None:
         return data
-    of_run = run.config.data_dir if run.config else None
-    return load(run.result.dataset, data_dir or of_run)
+    if run.config is None:
+        # Of the data sets that have one way to be read.
+        return load(run.result.dataset, data_dir)
+    config = dataclasses.replace(run.config, data_dir=data_dir or run.config.data_dir)
+    return images_module.load_whole(images_module.identified(config))
 
 
 def _pairs(pictures, number, run, matrix, images):
@@ -745,7 +749,8 @@ def _pairs(pictures, number, run, matrix, images):
             pair["picture"] = _draw_pair(
                 pictures,
                 f"confused_{number}_{place}",
-                images[(run.labels == true) & (run.predictions == predicted)],
+                images,
+                np.flatnonzero((run.labels == true) & (run.predictions == predicted)),
                 f"{run.result.evaluated_words.capitalize()} images of {names[true]} "
                 f"that are taken for {names[predicted]}.",
             )
@@ -753,12 +758,12 @@ def _pairs(pictures, number, run, matrix, images):
     return pairs
 
 
-def _draw_pair(pictures, name, images, alt):
+def _draw_pair(pictures, name, images, places, alt):
     from mm_tf.experiments import figures
 
     # Spread over all of them: the images are sorted, so the first are alike.
-    size = min(_IMAGES_OF_A_PAIR, len(images))
-    chosen = np.linspace(0, len(images) - 1, size).round().astype(int)
+    size = min(_IMAGES_OF_A_PAIR, len(places))
+    chosen = places[np.linspace(0, len(places) - 1, size).round().astype(int)]
     return pictures.keep(name, figures.image_strip(images[chosen]), alt, "")
 
 

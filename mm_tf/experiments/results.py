@@ -229,9 +229,12 @@ class RunFolder:
         there = [line for line in there.splitlines() if not line.startswith(ignored)]
         here = [line for line in here if not line.startswith(ignored)]
         sides = (set(there) - set(here), "there"), (set(here) - set(there), "here")
-        return "; ".join(
+        told = "; ".join(
             f"{' '.join(sorted(lines))} {side}" for lines, side in sides if lines
         )
+        if "--data_digest=" in told:
+            told += "; the images are others than those of that run"
+        return told
 
     def cannot_be(self, what, error):
         """Returns a ValueError that says why the folder cannot be read or written."""

@@ -2,6 +2,7 @@
 
     python -m mm_tf.experiments.run --flagfile=experiments/cifar100_lt10.flags
     python -m mm_tf.experiments.run --dataset=digits --method=mm_drw --epochs=20
+    python -m mm_tf.experiments.run --dataset=folder --data_dir=PHOTOS --image_size=64
 
 A flag on the command line beats the flagfile. The same from Python:
 
@@ -18,6 +19,7 @@ import tempfile
 
 from absl import app, flags
 
+from mm_tf import backbones
 from mm_tf._files import WriteError
 from mm_tf.data import DatasetUnavailableError
 from mm_tf.experiments import command, images
@@ -76,6 +78,8 @@ def run(config, data=None):
     >>> len(result.per_class_error)
     10
     """
+    if data is None:
+        config = images.identified(config)
     folder = RunFolder(config)
     result = folder.finished_result()
     if result is not None:
@@ -119,14 +123,17 @@ def _follow(config, data, folder):
 
 def _train(config, data, folder, begins_from=None):
     _check_backend(config)
+    if config.weights not in (None, backbones.IMAGENET):
+        backbones.check_file(config.weights)
     with Stop() as stop:
         # Data come first: that they are missing is told before Keras is imported.
-        data = images.read(config) if data is None else images.cut(config, data)
+        config, data = _with_images(config, data)
         from mm_tf.checkpoints import CheckpointError, UnusableCheckpointError
         from mm_tf.divergence import DivergedError
         from mm_tf.experiments import summary, training
 
         summary.print_plan(config)
+        summary.print_notes(data.notes)
         try:
             with stop.waiting():
                 return training.train(
@@ -140,6 +147,15 @@ def _train(config, data, folder, begins_from=None):
             raise RunFailedError(f"{error} {_what_is_kept(folder)}") from error
         except WriteError as error:
             raise _not_written(error, folder) from None
+
+
+def _with_images(config, data):
+    """The config with its class counts, and the images to train and measure on."""
+    if data is None:
+        whole = images.load_whole(config)
+        return config.on(whole), images.subset(config, whole)
+    config = config.on(data)
+    return config, images.cut(config, data)
 
 
 def _not_written(error, folder):

@@ -6,6 +6,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from mm_tf.data.pictures import printable
 from mm_tf.experiments import paper
 from mm_tf.experiments.methods import METHODS
 
@@ -40,6 +41,13 @@ def print_plan(config, console=None):
         )
     if values:
         console.print(f"  {values}")
+    if config.weights is not None:
+        frozen = f", the first {config.frozen_epochs} epochs with the backbone frozen"
+        console.print(
+            f"  begins with the weights {config.weights}"
+            f"{frozen if config.frozen_epochs else ''}",
+            markup=False,
+        )
     console.print(
         f"  learning rate {config.learning_rate:g}: warm-up {config.warmup_epochs} "
         f"epochs, {', '.join(_drops(config))}"
@@ -58,6 +66,19 @@ def print_plan(config, console=None):
                 f"  classes never {what}: that begins at epoch {start} of "
                 f"{config.epochs}, counted from 0"
             )
+
+
+def print_notes(notes, console=None):
+    """Prints what a user should know of how the data set was read.
+
+    Args:
+        notes: Sentences.
+        console: A `rich.console.Console`; standard output by default.
+    """
+    console = console or Console(highlight=False)
+    for note in notes:
+        # Names of a user's files may hold anything.
+        console.print(f"  data: {printable(note)}", markup=False, soft_wrap=True)
 
 
 def _drops(config):

@@ -23,7 +23,7 @@ import tempfile
 
 from absl import app, flags
 
-from mm_tf.data import DatasetUnavailableError
+from mm_tf.data import DATASETS, DatasetUnavailableError
 from mm_tf.experiments import cluster, command, grid, paper, stopping
 from mm_tf.experiments import config as config_module
 from mm_tf.experiments.config import RunConfig
@@ -135,6 +135,8 @@ def define_flags(values=flags.FLAGS):
     config_module.define_flags(values)
     for name, instead in _SET_BY_GRID.items():
         values[name].help = f"Not to be given here: --{instead} says it."
+        if instead == "settings":
+            values[name].help += " But for images of your own, as in a run."
     values.set_default("output_dir", grid.ROOT)
     values[
         "output_dir"
@@ -251,15 +253,16 @@ def _check(argv, values):
         raise ValueError(
             f"Only flags are expected, as --methods=mm. Received: {argv[1]!r}"
         )
+    is_own = values.dataset not in DATASETS
     for name, instead in _SET_BY_GRID.items():
-        if values[name].present:
+        if values[name].present and not (is_own and instead == "settings"):
             raise ValueError(
                 f"`{name}` is not to be given here: --{instead} says it. "
                 f"Received: {name}={values[name].value!r}"
             )
     config_module.refuse_machines(values)
     methods = grid.parse_methods(values.methods)
-    settings = tuple(grid.parse_settings(values.settings))
+    settings = _own_setting(values) if is_own else grid.parse_settings(values.settings)
     seeds = grid.parse_seeds(values.seeds)
     pairs = grid.parse_pairs(values.compare, methods)
     for name in ("output_dir", "report"):
@@ -269,13 +272,26 @@ def _check(argv, values):
     # Those that were not given have `RunConfig`'s defaults, or the paper's.
     given = {
         field.name: values[field.name].value
-        for field in dataclasses.fields(RunConfig)
+        for field in config_module.flag_fields()
         if values[field.name].present and field.name != "output_dir"
     }
     root = pathlib.Path(values.output_dir).expanduser()
     report = pathlib.Path(values.report or root / "table").expanduser()
     configs = grid.grid(methods, settings, seeds, root, **given)
-    return _Call(configs, methods, settings, pairs, root, report)
+    return _Call(configs, methods, tuple(settings), pairs, root, report)
+
+
+def _own_setting(values):
+    """Returns {setting: its arguments} of images of one's own."""
+    if values["settings"].present:
+        raise ValueError(
+            "`settings` is not to be given with images of your own: --imbalance says "
+            f"the setting. Received: settings={','.join(values.settings)!r}"
+        )
+    names = ("dataset", "imbalance", "imbalance_ratio")
+    arguments = {name: values[name].value for name in names}
+    config = RunConfig(**arguments, data_dir=values.data_dir)
+    return {config.setting: arguments}
 
 
 def _worker(root, values):

@@ -8,6 +8,7 @@ import numpy as np
 
 from mm_tf import (
     _files,
+    backbones,
     callbacks,
     checkpoints,
     class_weights,
@@ -18,7 +19,7 @@ from mm_tf import (
 )
 from mm_tf.data import EpochOrder
 from mm_tf.experiments import determinism, environment, paper, strategies
-from mm_tf.experiments.config import MODEL_DEPTHS
+from mm_tf.experiments.config import AS_IS, MODEL_DEPTHS
 from mm_tf.experiments.methods import METHODS
 from mm_tf.experiments.pretrained import start_from_pretrained
 from mm_tf.experiments.results import (
@@ -48,17 +49,7 @@ def build_model(config, info):
         info: The `DatasetInfo` of its data set.
     """
     method = METHODS[config.method]
-    model = models.resnet_cifar(
-        info.num_classes,
-        depth=MODEL_DEPTHS[config.model],
-        head=method.head,
-        input_shape=info.image_shape,
-        mean=info.mean,
-        std=info.std,
-        crop_padding=info.crop_padding if config.augment else 0,
-        horizontal_flip=info.horizontal_flip and config.augment,
-        seed=config.seed,
-    )
+    model = _network(config, info, method.head)
     loss = method.loss(config)
     # Of losses that know no replicas it is the mean of the whole batch, with weights 1.
     knows_replicas = isinstance(loss, losses.PerExampleLoss)
@@ -83,6 +74,30 @@ def build_model(config, info):
 
 def _jit(config):
     return "auto" if config.jit is None else config.jit
+
+
+def _network(config, info, head):
+    augmentation = dict(
+        crop_padding=info.crop_padding if config.augment else 0,
+        horizontal_flip=info.horizontal_flip and config.augment,
+        seed=config.seed,
+    )
+    if config.model in MODEL_DEPTHS:
+        return models.resnet_cifar(
+            info.num_classes,
+            depth=MODEL_DEPTHS[config.model],
+            head=head,
+            input_shape=info.image_shape,
+            mean=info.mean,
+            std=info.std,
+            **augmentation,
+        )
+    backbone = backbones.build(
+        config.model, info.image_shape, config.weights, config.seed
+    )
+    return models.with_cosine_head(
+        backbone, info.num_classes, head, name=config.model, **augmentation
+    )
 
 
 def build_order(config, labels):
@@ -115,6 +130,8 @@ def schedule(config):
                 weights_of_classes(config), config.first_reweighted_epoch
             )
         )
+    if config.frozen_epochs:
+        changes.append(callbacks.FrozenBackbone(config.frozen_epochs))
     return changes
 
 
@@ -237,6 +254,13 @@ def _write_per_class_errors(path, class_names, test):
             writer.writerow([epoch, *(f"{error:.4g}" for error in errors)])
 
 
+def _imbalance_ratio(config):
+    if config.imbalance != AS_IS:
+        return config.imbalance_ratio
+    counts = config.drawn_class_counts
+    return float(counts.max() / counts.min())
+
+
 def _result(config, data, history, test, throughput, device, is_deterministic):
     errors = test.per_class_errors[-1]
     top1_errors = history[f"{config.evaluated_on}_top1_error"]
@@ -252,7 +276,7 @@ def _result(config, data, history, test, throughput, device, is_deterministic):
         setting=config.setting,
         dataset=config.dataset,
         imbalance=config.imbalance,
-        imbalance_ratio=config.imbalance_ratio,
+        imbalance_ratio=_imbalance_ratio(config),
         seed=config.seed,
         subset_seed=config.subset_seed,
         epochs=config.epochs,

@@ -211,6 +211,14 @@ def how_chosen(search):
             "smallest of several errors flatters, and no error here says how the "
             "choice does on new images."
         )
+    if not search.config.knows_counts:
+        return (
+            f"Chosen on a hold-out, {search.config.holdout:.3g} of each class's "
+            "training images, on which no trial was trained; the test images chose "
+            "nothing. Where a class has few images, small differences say nothing. The "
+            "smallest of several errors flatters all the same: the number to report is "
+            f"the test error of a run with {FLAGS}."
+        )
     held_out = search.config.drawn_class_counts - search.config.class_counts
     return (
         f"Chosen on a hold-out of {held_out.sum():,} training images "

@@ -27,6 +27,7 @@ from mm_tf.data import DatasetUnavailableError
 from mm_tf.experiments import (
     ablation,
     command,
+    images,
     local_workers,
     paper,
     space,
@@ -269,9 +270,10 @@ def _check(values):
 
 def _config(values, **changes):
     """Returns the `RunConfig` of the flags, but for its folder."""
-    names = [field.name for field in dataclasses.fields(RunConfig)]
+    names = [field.name for field in config_module.flag_fields()]
     arguments = {name: getattr(values, name) for name in names}
-    return RunConfig(**{**arguments, "output_dir": None, **changes})
+    config = RunConfig(**{**arguments, "output_dir": None, **changes})
+    return images.identified(config)
 
 
 def _folder(values, default):
@@ -318,7 +320,7 @@ def _ablate(values):
     root = _folder(values, pathlib.Path("saved_models", values.grid))
     given = {
         field.name: values[field.name].value
-        for field in dataclasses.fields(RunConfig)
+        for field in config_module.flag_fields()
         if values[field.name].present and field.name != "output_dir"
     }
     with stopping.Stop():

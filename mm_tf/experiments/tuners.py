@@ -82,7 +82,8 @@ def search(search, role, worker=None, console=None):
         if role != "worker":
             oracle.begin(search.state, to)
         if role != "chief":
-            worker.load(search.config.dataset, search.config.data_dir)
+            config = search.config
+            worker.load(config.dataset, config.data_dir, config.read_options)
         try:
             tuner.search()
         except grpc.RpcError as error:

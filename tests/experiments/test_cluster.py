@@ -175,13 +175,12 @@ class TestOneProcess:
     def test_a_machine_without_the_folder_trains_nothing(self, tmp_path):
         _, sees, _ = cluster._run(str(tmp_path / "mark"), {})
         assert not sees
-        _, sees, _ = cluster._look(str(tmp_path / "mark"), "digits", None)
+        _, sees, _ = cluster._look(str(tmp_path / "mark"), {"name": "digits"})
         assert not sees
 
     def test_data_that_are_not_there(self, tmp_path):
-        _, sees, (name, reason) = cluster._look(
-            str(tmp_path), "cifar10", str(tmp_path / "none")
-        )
+        missing = {"name": "cifar10", "data_dir": str(tmp_path / "none")}
+        _, sees, (name, reason) = cluster._look(str(tmp_path), missing)
         assert sees and name == "RunFailedError"
         assert str(tmp_path / "none") in reason
 

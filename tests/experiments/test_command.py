@@ -25,9 +25,9 @@ def call(*arguments, cwd=None):
 
 WRONG = {
     "unknown method": (["--method=sgd"], "should be one of"),
-    "unknown data set": (["--dataset=imagenet"], "should be one of"),
+    "unknown data set": (["--dataset=foldr"], "Did you mean folder?"),
     "unknown imbalance": (["--imbalance=longtail"], "should be one of"),
-    "misspelt flag": (["--metod=mm"], "Did you mean: method"),
+    "misspelt flag": (["--metod=mm"], "method ?"),
     "ratio 0": (["--imbalance_ratio=0"], "`imbalance_ratio` must be"),
     "ratio below 1": (["--imbalance_ratio=0.5"], "`imbalance_ratio` must be"),
     "ratio that is no number": (["--imbalance_ratio=nan"], "`imbalance_ratio` must be"),

@@ -1,11 +1,10 @@
-import dataclasses
 import pathlib
 
 import pytest
 from flag_parsing import parse
 
 from mm_tf.data import holdout_counts
-from mm_tf.experiments.config import RunConfig, flagfiles_first
+from mm_tf.experiments.config import RunConfig, flag_fields, flagfiles_first
 
 FLAGFILE = pathlib.Path(__file__).parents[2] / "experiments" / "cifar10_lt100.flags"
 
@@ -72,9 +71,15 @@ def test_flags_without_values_are_the_defaults():
 
 def test_every_field_is_a_flag_and_its_flagfile_repeats_it(tmp_path):
     config = RunConfig(
-        dataset="cifar100",
+        dataset="folder",
         imbalance="step",
         imbalance_ratio=10.5,
+        image_size=(48, 64),
+        channels=1,
+        test_fraction=0.3,
+        split_seed=5,
+        horizontal_flip=False,
+        data_digest="0123456789abcdef",
         subset_seed=2,
         holdout=0.25,
         method="cb_focal",
@@ -86,7 +91,9 @@ def test_every_field_is_a_flag_and_its_flagfile_repeats_it(tmp_path):
         focal_gamma=2.0,
         class_weighting="inverse_frequency",
         effective_number_beta=0.999,
-        model="resnet20",
+        model="MobileNet",
+        weights="there.h5",
+        frozen_epochs=3,
         epochs=30,
         warmup_epochs=2,
         first_drop_epoch=20,
@@ -102,13 +109,24 @@ def test_every_field_is_a_flag_and_its_flagfile_repeats_it(tmp_path):
         augment=False,
         seed=7,
         backend="jax",
+        data_dir="/some/where",
         strategy="data_parallel",
         devices=4,
-        data_dir="some/where",
     )
-    places = {"output_dir", "pretrained_dir", "checkpoint_minutes", "overwrite"}
-    places |= {"coordinator_address", "num_processes", "process_id"}
-    for field in dataclasses.fields(config):
+    places = {
+        "strict",
+        "verify",
+        "memory_limit",
+        "num_threads",
+        "output_dir",
+        "pretrained_dir",
+        "checkpoint_minutes",
+        "coordinator_address",
+        "num_processes",
+        "process_id",
+        "overwrite",
+    }
+    for field in flag_fields():
         if field.name not in places:
             assert getattr(config, field.name) != field.default, field.name
     flagfile = tmp_path / "flags.txt"

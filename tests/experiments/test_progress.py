@@ -75,7 +75,7 @@ class TestOfAGrid:
             def __exit__(self, *_):
                 pass
 
-            def load(self, name, data_dir):
+            def load(self, name, data_dir, options=None):
                 clock.now += 1000
 
             def run(self, config, show):

@@ -12,6 +12,7 @@ from made_up import RUN_FILES
 
 from mm_tf import checkpoints, class_weights, layers, losses
 from mm_tf.data import DATASETS, imbalanced, load
+from mm_tf.experiments import config as config_module
 from mm_tf.experiments import pretrained, progress, training
 from mm_tf.experiments.methods import METHODS
 from mm_tf.experiments.results import RunResult
@@ -468,12 +469,16 @@ WITHOUT_PART_IN_PRETRAINING = {
     "overwrite",
 }
 
-# Refused where there is a pre-training.
-OF_MACHINES = ("coordinator_address", "num_processes", "process_id")
+# Those of one's own images are looked at in test_own_images, and several machines are
+# refused where there is a pre-training.
+NOT_OF_PRETRAINING = (
+    *("method", "weights", "frozen_epochs", *config_module.OF_OWN_IMAGES),
+    *("coordinator_address", "num_processes", "process_id"),
+)
 FLAGS_OF_PRETRAINING = [
     field.name
-    for field in dataclasses.fields(RunConfig)
-    if field.name not in ("method", *OF_MACHINES)
+    for field in config_module.flag_fields()
+    if field.name not in NOT_OF_PRETRAINING
 ]
 
 

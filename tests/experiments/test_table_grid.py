@@ -52,7 +52,7 @@ class FakeWorker:
     def __exit__(self, *_):
         pass
 
-    def load(self, name, data_dir):
+    def load(self, name, data_dir, options=None):
         pass
 
     def run(self, config, show=None):
@@ -309,7 +309,7 @@ def test_runs_of_before_flags_were_kept_have_those_they_are_found_by(
 
 
 def test_missing_data_are_told_before_the_first_run(tmp_path, capsys, worker):
-    def load(name, data_dir):
+    def load(name, data_dir, options=None):
         raise DatasetUnavailableError(f"no {name} in {data_dir}")
 
     worker.load = load

@@ -48,7 +48,7 @@ class FakeWorker:
     def __exit__(self, *_):
         pass
 
-    def load(self, name, data_dir):
+    def load(self, name, data_dir, options=None):
         pass
 
     def run(self, config, show=lambda line: None):

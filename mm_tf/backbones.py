@@ -1,0 +1,288 @@
+"""The networks of `keras.applications` as backbones: names, pixels, weights.
+
+What is known of them stands here without importing Keras, so that a wrong name is
+told at once. What they make of pixels is what `keras.applications` says of each
+family: some scale them inside the model, of others `preprocess_input` does.
+"""
+
+import contextlib
+import dataclasses
+import difflib
+import pathlib
+import random
+from types import MappingProxyType
+
+from mm_tf import _checks
+
+IMAGENET = "imagenet"
+
+# As `keras.applications.imagenet_utils.preprocess_input` names them: pixels in
+# [-1, 1]; in [0, 1] and normalized by ImageNet's channels; BGR without its mean.
+# And "inside", where the model itself takes pixels from 0 to 255.
+SCALINGS = ("inside", "tf", "torch", "caffe")
+
+_MEAN = (0.485, 0.456, 0.406)
+_STD = (0.229, 0.224, 0.225)
+_CAFFE_MEAN_BGR = (103.939, 116.779, 123.68)
+
+
+class WeightsError(ValueError):
+    """Weights of a backbone cannot be had, or are not of it."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Application:
+    """A network of `keras.applications`.
+
+    Attributes:
+        name: Its name there.
+        scaling: What it wants done to pixels, one of `SCALINGS`.
+        smallest: The smallest height and width that it takes.
+    """
+
+    name: str
+    scaling: str
+    smallest: int
+
+
+# Families: names with what varies, what is done to pixels, the smallest size.
+_FAMILIES = (
+    ("ConvNeXt{}", ("Tiny", "Small", "Base", "Large", "XLarge"), "inside", 32),
+    ("DenseNet{}", ("121", "169", "201"), "torch", 32),
+    ("EfficientNetB{}", tuple("01234567"), "inside", 32),
+    ("EfficientNetV2{}", ("B0", "B1", "B2", "B3", "S", "M", "L"), "inside", 32),
+    ("Inception{}", ("V3", "ResNetV2"), "tf", 75),
+    ("MobileNet{}", ("", "V2"), "tf", 32),
+    ("MobileNetV3{}", ("Small", "Large"), "inside", 32),
+    ("NASNet{}", ("Mobile", "Large"), "tf", 32),
+    ("ResNet{}", ("50", "101", "152"), "caffe", 32),
+    ("ResNet{}V2", ("50", "101", "152"), "tf", 32),
+    ("VGG{}", ("16", "19"), "caffe", 32),
+    ("Xception{}", ("",), "tf", 71),
+)
+
+APPLICATIONS = MappingProxyType(
+    {
+        pattern.format(part): Application(pattern.format(part), scaling, smallest)
+        for pattern, parts, scaling, smallest in _FAMILIES
+        for part in parts
+    }
+)
+
+
+def nearest(name, names):
+    """Words that suggest a name in place of a wrong one, or none.
+
+    Args:
+        name: What was given.
+        names: Those that there are.
+
+    Example:
+
+    >>> from mm_tf.backbones import APPLICATIONS, nearest
+    >>> nearest("efficientnetv2-b0", APPLICATIONS)
+    ' Did you mean EfficientNetV2B0?'
+    """
+    lowered = {each.lower(): each for each in names}
+    found = difflib.get_close_matches(str(name).lower(), lowered, n=1)
+    return f" Did you mean {lowered[found[0]]}?" if found else ""
+
+
+def check_size(name, height, width, argument="input_shape"):
+    """Raises a ValueError if a network does not take images of a size.
+
+    Args:
+        name: A name in `APPLICATIONS`.
+        height: Of the images, in pixels.
+        width: Likewise.
+        argument: What the message names.
+    """
+    smallest = APPLICATIONS[name].smallest
+    if min(height, width) < smallest:
+        raise ValueError(
+            f"`{argument}` must be at least {smallest} x {smallest} pixels for {name}. "
+            f"Received: {height} x {width}"
+        )
+
+
+def build(name, input_shape, weights=None, seed=None):
+    """Builds a network of `keras.applications` without its head.
+
+    Args:
+        name: Its name there, as `"EfficientNetV2B0"`.
+        input_shape: Height, width and channels, 1 or 3, of the images. One channel
+            becomes three equal ones.
+        weights: None to draw them; `"imagenet"`, which Keras downloads, or finds in
+            its cache; or the path of a file that `save_weights` of such a network
+            wrote (`.weights.h5` or `.h5`), or that Keras publishes without the top
+            (`..._notop.h5`).
+        seed: An integer >= 0, for the same initial weights and the same dropout in
+            every run; None for others.
+
+    Returns:
+        A `keras.Model`, pixels [N, height, width, channels] from 0 to 255 in, pooled
+        features [N, D] out.
+
+    Raises:
+        ValueError: An argument is not as described, or images are too small.
+        WeightsError: The weights cannot be downloaded, read, or are of another
+            network.
+
+    Example:
+
+    >>> from mm_tf import backbones
+    >>> backbones.build("MobileNetV3Small", (32, 32, 3)).output_shape
+    (None, 576)
+    """
+    import keras
+
+    if name not in APPLICATIONS:
+        raise ValueError(
+            "`name` must be a network of keras.applications, one of "
+            f"{', '.join(APPLICATIONS)}.{nearest(name, APPLICATIONS)} "
+            f"Received: name={name!r}"
+        )
+    height, width, channels = (
+        _checks.check_integer("input_shape", size, low=1) for size in input_shape
+    )
+    check_size(name, height, width)
+    if channels not in (1, 3):
+        raise ValueError(
+            "`input_shape` must have 1 or 3 channels. "
+            f"Received: input_shape={tuple(input_shape)}"
+        )
+    with _drawing(seed):
+        network = _network(name, (height, width, 3), weights)
+        inputs = keras.Input((height, width, channels))
+        x = inputs
+        if channels == 1:
+            x = keras.layers.Concatenate(name="three_channels")([x, x, x])
+        x = scale(x, APPLICATIONS[name].scaling)
+        published = _published_efficientnet(name, network, weights)
+        if published is not None:
+            x = published(x)
+        return keras.Model(inputs, network(x), name=f"backbone_{name}")
+
+
+def scale(pixels, scaling):
+    """Pixels from 0 to 255 as a network wants them.
+
+    Args:
+        pixels: A `keras.KerasTensor` [N, height, width, 3].
+        scaling: One of `SCALINGS`.
+
+    Returns:
+        A `keras.KerasTensor` of the same shape.
+    """
+    import keras
+
+    if scaling == "inside":
+        return pixels
+    if scaling == "tf":
+        return keras.layers.Rescaling(1 / 127.5, offset=-1.0, name="pixels")(pixels)
+    if scaling == "torch":
+        return keras.layers.Rescaling(
+            [1 / (255 * std) for std in _STD],
+            offset=[-mean / std for mean, std in zip(_MEAN, _STD, strict=True)],
+            name="pixels",
+        )(pixels)
+    return keras.layers.Rescaling(
+        1.0, offset=[-mean for mean in _CAFFE_MEAN_BGR], name="pixels"
+    )(keras.ops.flip(pixels, axis=-1))
+
+
+@contextlib.contextmanager
+def _drawing(seed):
+    """Makes what Keras draws by itself the same for a seed.
+
+    `keras.applications` takes no seed: its initializers and dropouts draw theirs
+    from Python's generator (`keras.src.random.make_default_seed`).
+    """
+    if seed is None:
+        yield
+        return
+    before = random.getstate()
+    random.seed(_checks.check_integer("seed", seed, low=0))
+    try:
+        yield
+    finally:
+        random.setstate(before)
+
+
+def _network(name, input_shape, weights):
+    import keras
+
+    make = getattr(keras.applications, name)
+    arguments = dict(include_top=False, input_shape=input_shape, pooling="avg")
+    if weights != IMAGENET:
+        network = make(weights=None, **arguments)
+        if weights is not None:
+            _load(name, network, check_file(weights))
+        return network
+    try:
+        return make(weights=IMAGENET, **arguments)
+    except Exception as error:  # No network, no space, a hash that differs, ...
+        raise WeightsError(
+            f"`weights`: those of {name} on ImageNet cannot be had "
+            f"({_first_line(error)}). Where there is no network, take a file of them "
+            f"along and give its path. Received: weights={weights!r}"
+        ) from None
+
+
+def check_file(weights):
+    """Returns the path of a file of weights, or raises a `WeightsError`."""
+    path = pathlib.Path(weights).expanduser()
+    if not path.is_file() or path.suffix not in (".h5", ".hdf5"):
+        raise WeightsError(
+            f"`weights` must be {IMAGENET} or a file .weights.h5 or .h5 that is there. "
+            f"Received: weights={str(weights)!r}"
+        )
+    return path
+
+
+def _load(name, network, path):
+    try:
+        network.load_weights(path)
+    # Keras and HDF5 fail in many ways on a damaged file.
+    except Exception as error:
+        raise WeightsError(
+            f"`weights` must be of {name} without its top ({_first_line(error)}). "
+            f"Received: weights={str(path)!r}"
+        ) from None
+
+
+def _first_line(error):
+    lines = str(error).strip().splitlines()
+    return lines[0][:200] if lines else type(error).__name__
+
+
+def _published_efficientnet(name, network, weights):
+    """What the published weights of EfficientNet need before the network.
+
+    Built for `imagenet`, Keras's network divides once more behind its normalization,
+    and built for a file of the same weights it does not
+    (`keras/src/applications/efficientnet.py`). That they are the published ones, the
+    statistics in the normalization tell: drawn ones have none.
+
+    Returns:
+        A layer, or None where nothing is to be done.
+    """
+    import keras
+    import numpy as np
+
+    if not name.startswith("EfficientNetB") or weights in (None, IMAGENET):
+        return None
+    (normalization,) = (
+        layer
+        for layer in network.layers
+        if isinstance(layer, keras.layers.Normalization)
+    )
+    mean = keras.ops.convert_to_numpy(normalization.mean).ravel()
+    variance = keras.ops.convert_to_numpy(normalization.variance).ravel()
+    if np.array_equal(mean, np.zeros(3)) and np.array_equal(variance, np.ones(3)):
+        return None
+    # c (x / 255 - mean) = (c x + 255 mean (1 - c)) / 255 - mean
+    factor = 1 / np.sqrt(_STD)
+    return keras.layers.Rescaling(
+        factor.tolist(), offset=(255 * mean * (1 - factor)).tolist(), name="published"
+    )

@@ -1,0 +1,316 @@
+"""Tells the classes of images by the model of a finished run.
+
+    python -m mm_tf.experiments.predict saved_models/.../seed0 photo.jpg more_photos
+    python -m mm_tf.experiments.predict RUN PHOTOS --format=csv --output=classes.csv
+
+Images are resized and cropped as the run's were. The same from Python:
+
+    from mm_tf.experiments.predict import predict
+    for prediction in predict("saved_models/.../seed0", ["photo.jpg"]).predictions:
+        print(prediction.path, prediction.classes[0], prediction.probabilities[0])
+"""
+
+import argparse
+import csv
+import dataclasses
+import io
+import json
+import os
+import pathlib
+import sys
+
+from mm_tf import _files
+from mm_tf._checks import check_integer
+from mm_tf.data.decoding import FORMAT_NAMES, SUFFIXES
+from mm_tf.data.files import ImageFiles
+from mm_tf.data.pictures import printable
+from mm_tf.experiments import command
+from mm_tf.experiments import config as config_module
+from mm_tf.experiments.probabilities import output_scale, probabilities
+from mm_tf.experiments.results import MODEL, RESULT, RunResult
+
+FORMATS = ("table", "csv", "json")
+
+_IMAGES_AT_ONCE = 128
+
+
+@dataclasses.dataclass(frozen=True)
+class Prediction:
+    """What an image is taken for.
+
+    Attributes:
+        path: Its file.
+        classes: Names of the likeliest classes, the likeliest first.
+        probabilities: Their probabilities, in [0, 1].
+    """
+
+    path: str
+    classes: tuple[str, ...]
+    probabilities: tuple[float, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Predictions:
+    """What images are taken for.
+
+    Attributes:
+        predictions: A `Prediction` of each image that can be decoded, in their order.
+        unreadable: Pairs (path, reason) of the others.
+    """
+
+    predictions: tuple[Prediction, ...]
+    unreadable: tuple[tuple[str, str], ...]
+
+
+def predict(run, paths, top=1, strict=False):
+    """Tells the classes of images by the model of a finished run.
+
+    Args:
+        run: The run's folder.
+        paths: Files and folders; of a folder all images in it and below, in the order
+            of their names.
+        top: How many classes are told of each image, from 1 to K.
+        strict: Whether a file that cannot be decoded is an error.
+
+    Returns:
+        `Predictions`. A probability is the softmax of the outputs times the run's own
+        scale, see `mm_tf.experiments.probabilities`. It is not calibrated.
+
+    Raises:
+        ValueError: `run` is no finished run or its model cannot be read, there is no
+            such path or no image, or `top` is out of its range; with `strict`, a file
+            cannot be decoded.
+    """
+    run = pathlib.Path(run).expanduser()
+    result = _result(run)
+    top = check_integer("top", top, low=1, high=len(result.class_names))
+    scale = output_scale(result)
+    files = list_images(paths)
+    model = _model(run)
+    *size, channels = model.input_shape[1:]
+    predictions, unreadable = [], []
+    for first in range(0, len(files), _IMAGES_AT_ONCE):
+        part = files[first : first + _IMAGES_AT_ONCE]
+        images = ImageFiles(part, tuple(size), channels)
+        # Decodes them all, and keeps what it has decoded.
+        errors = images.check()
+        unreadable += [(part[place], each.reason) for place, each in errors.items()]
+        if strict and errors:
+            path, reason = unreadable[0]
+            raise ValueError(
+                f"With `strict`, every file must be a whole image ({reason}). "
+                f"Received: {path}"
+            )
+        good = [place for place in range(len(part)) if place not in errors]
+        if good:
+            chances = probabilities(model.predict(images[good], verbose=0), scale)
+            best = (-chances).argsort(axis=-1, kind="stable")[:, :top]
+            predictions += [
+                Prediction(
+                    part[place],
+                    tuple(result.class_names[j] for j in order),
+                    tuple(float(of_image[j]) for j in order),
+                )
+                for place, order, of_image in zip(good, best, chances, strict=True)
+            ]
+    return Predictions(tuple(predictions), tuple(unreadable))
+
+
+def list_images(paths):
+    """Returns the files of a list of files and folders, each once.
+
+    Args:
+        paths: As for `predict`.
+
+    Raises:
+        ValueError: There is no such path, or no image.
+    """
+    found = []
+    for path in paths:
+        path = os.path.expanduser(os.fspath(path))
+        if os.path.isdir(path):
+            found += _in_folder(path)
+        elif os.path.exists(path):
+            found.append(path)
+        else:
+            raise ValueError(
+                f"`paths` must be files and folders that are there. Received: {path}"
+            )
+    if not found:
+        raise ValueError(
+            f"`paths` must hold an image, named as {FORMAT_NAMES}. "
+            f"Received: {', '.join(map(str, paths)) or 'none'}"
+        )
+    return list(dict.fromkeys(found))
+
+
+def _in_folder(folder):
+    for place, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(names):
+            is_image = os.path.splitext(name)[1].lower() in SUFFIXES
+            if is_image and not name.startswith("."):
+                yield os.path.join(place, name)
+
+
+def _result(run):
+    if not (run / RESULT).is_file():
+        raise ValueError(
+            f"`run` must be the folder of a finished run, with its {RESULT}. "
+            f"Received: {run}"
+        )
+    return RunResult.read(run)
+
+
+def _model(run):
+    import keras
+
+    import mm_tf  # noqa: F401  Keras then knows its classes.
+
+    try:
+        return keras.saving.load_model(run / MODEL, compile=False)
+    # Keras and HDF5 fail in many ways on a damaged file.
+    except Exception as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ValueError(
+            f"`run` must hold a {MODEL} that can be read ({reason}). Received: {run}"
+        ) from None
+
+
+def to_csv(predictions):
+    """Returns predictions as CSV: path, class, probability, and of the next ones.
+
+    Args:
+        predictions: `Prediction`s of as many classes each.
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    top = len(predictions[0].classes) if predictions else 1
+    header = ["path", "class", "probability"]
+    for place in range(2, top + 1):
+        header += [f"class_{place}", f"probability_{place}"]
+    writer.writerow(header)
+    for each in predictions:
+        row = [each.path]
+        for name, chance in zip(each.classes, each.probabilities, strict=True):
+            row += [name, f"{chance:.6f}"]
+        writer.writerow(row)
+    return text.getvalue()
+
+
+def to_json(predictions):
+    """Returns predictions as JSON, a line each.
+
+    Args:
+        predictions: `Prediction`s.
+    """
+    lines = []
+    for each in predictions:
+        pairs = zip(each.classes, each.probabilities, strict=True)
+        fields = {
+            "path": each.path,
+            "class": each.classes[0],
+            "probability": each.probabilities[0],
+            "top": [{"class": name, "probability": chance} for name, chance in pairs],
+        }
+        lines.append(json.dumps(fields) + "\n")
+    return "".join(lines)
+
+
+def to_table(predictions, width=None):
+    """Returns predictions as a table to be read.
+
+    Args:
+        predictions: `Prediction`s.
+        width: Characters of a line; by default of the terminal.
+    """
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    text = io.StringIO()
+    console = Console(file=text, width=width, highlight=False)
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1))
+    table.add_column("Image", overflow="fold")
+    for place in range(len(predictions[0].classes)):
+        table.add_column("Class" if place == 0 else f"{place + 1}.", overflow="fold")
+        table.add_column("%", justify="right")
+    for each in predictions:
+        cells = [each.path]
+        for name, chance in zip(each.classes, each.probabilities, strict=True):
+            cells += [name, f"{100 * chance:.1f}"]
+        table.add_row(*(Text(printable(cell)) for cell in cells))
+    console.print(table)
+    return text.getvalue()
+
+
+_WRITERS = {"table": to_table, "csv": to_csv, "json": to_json}
+
+
+def _parser():
+    parser = argparse.ArgumentParser(
+        prog="python -m mm_tf.experiments.predict",
+        description=__doc__.splitlines()[0],
+        allow_abbrev=False,
+    )
+    parser.add_argument("run", metavar="RUN", help="the folder of a finished run")
+    parser.add_argument(
+        "paths", nargs="+", metavar="PATH", help="images, and folders of images"
+    )
+    parser.add_argument(
+        "--format",
+        choices=FORMATS,
+        default="table",
+        help="json is a line of JSON for each image; default table",
+    )
+    parser.add_argument(
+        "--top", type=int, default=1, help="classes told of each image; default 1"
+    )
+    parser.add_argument(
+        "--output", metavar="FILE", help="write there in place of standard output"
+    )
+    parser.add_argument(
+        "--strict",
+        action="store_true",
+        help="a file that cannot be decoded is an error; else it is told and left out",
+    )
+    parser.add_argument(
+        "--backend", choices=config_module.BACKENDS, help="Keras's backend"
+    )
+    return parser
+
+
+def main(arguments=None):
+    """The command.
+
+    Args:
+        arguments: What stands behind the command's name; by default what it was
+            called with.
+    """
+    given = _parser().parse_args(arguments)
+    try:
+        command.set_up(given.backend)
+        found = predict(given.run, given.paths, given.top, given.strict)
+        text = _WRITERS[given.format](found.predictions) if found.predictions else ""
+        if given.output is None:
+            sys.stdout.write(text)
+        elif found.predictions:
+            _files.write_text(pathlib.Path(given.output).expanduser(), text)
+            print(f"Written: {given.output}")
+    except ValueError as error:
+        command.fail(printable(str(error)))
+    except OSError as error:
+        command.fail(
+            f"`output` cannot be written ({error.strerror or error}). "
+            f"Received: output={given.output}"
+        )
+    for path, reason in found.unreadable:
+        line = f"cannot be decoded ({reason}): {path}"
+        print(f"mm_tf: {printable(line)}", file=sys.stderr)
+    if not found.predictions:
+        command.fail("No image can be decoded.", status=1)
+
+
+if __name__ == "__main__":
+    main()

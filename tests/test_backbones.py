@@ -1,0 +1,232 @@
+"""Networks of `keras.applications`: names, pixels, weights, frozen epochs."""
+
+import inspect
+import urllib.request
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+import mm_tf
+from mm_tf import backbones, callbacks, checkpoints, models, optimizers
+from mm_tf.data import EpochOrder
+
+
+def values(model):
+    return [ops.convert_to_numpy(variable) for variable in model.variables]
+
+
+def same(these, those):
+    return all(np.array_equal(a, b) for a, b in zip(these, those, strict=True))
+
+
+def test_all_networks_of_keras_are_known():
+    there = {
+        name
+        for name, what in vars(keras.applications).items()
+        if inspect.isfunction(what)
+    }
+    assert set(backbones.APPLICATIONS) == there
+
+
+@pytest.mark.parametrize("name", backbones.APPLICATIONS)
+def test_pixels_are_scaled_as_keras_says(name):
+    # The module of the family, from the function that makes the network.
+    module = inspect.getmodule(getattr(keras.applications, name))
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 4, 4, 3)).astype("float32")
+    inputs = keras.Input((4, 4, 3))
+    model = keras.Model(
+        inputs, backbones.scale(inputs, backbones.APPLICATIONS[name].scaling) * 1.0
+    )
+    found = ops.convert_to_numpy(model(pixels))
+    expected = module.preprocess_input(pixels.copy())
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-4)
+
+
+def test_a_network_is_of_its_seed_and_takes_grey_images(tmp_path):
+    one, same_seed, other = (
+        backbones.build("MobileNet", (32, 40, 1), seed=seed) for seed in (1, 1, 2)
+    )
+    assert same(values(one), values(same_seed))
+    assert not same(values(one), values(other))
+    images = np.random.default_rng(0).integers(0, 256, (3, 32, 40, 1), dtype=np.uint8)
+    model = models.with_cosine_head(one, 4, crop_padding=2, seed=0)
+    cosines = model.predict(images, verbose=0)
+    assert cosines.shape == (3, 4) and abs(cosines).max() <= 1 + 1e-6
+    model.save(tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras")
+    np.testing.assert_allclose(again.predict(images[:2], verbose=0), cosines[:2], 1e-3)
+
+
+def test_weights_on_disk(tmp_path):
+    network = keras.applications.MobileNet(
+        include_top=False, weights=None, input_shape=(32, 32, 3), pooling="avg"
+    )
+    path = tmp_path / "mine.weights.h5"
+    network.save_weights(path)
+    built = backbones.build("MobileNet", (32, 32, 3), weights=path)
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3)).astype("float32")
+    np.testing.assert_allclose(
+        built.predict(pixels, verbose=0),
+        network.predict(pixels / 127.5 - 1, verbose=0),
+        rtol=1e-4,
+        atol=1e-5,
+    )
+    with pytest.raises(backbones.WeightsError, match="`weights` must be of VGG16"):
+        backbones.build("VGG16", (32, 32, 3), weights=path)
+    for wrong in (tmp_path / "none.h5", tmp_path, __file__):
+        with pytest.raises(backbones.WeightsError, match=r"\.h5 that is there"):
+            backbones.check_file(wrong)
+
+
+@pytest.mark.long
+def test_published_weights_of_efficientnet_are_divided_once_more(tmp_path):
+    network = keras.applications.EfficientNetB0(
+        include_top=False, weights=None, input_shape=(32, 32, 3), pooling="avg"
+    )
+    rescale, normalization = network.layers[1:3]
+    std = np.array([0.229, 0.224, 0.225])
+    normalization.set_weights([np.array([0.485, 0.456, 0.406]), std, np.int32(0)])
+    normalization.finalize_state()
+    path = tmp_path / "published.weights.h5"
+    network.save_weights(path)
+    built = backbones.build("EfficientNetB0", (32, 32, 3), weights=path)
+    pixels = np.random.default_rng(0).integers(0, 256, (1, 32, 32, 3)).astype("float32")
+    # As keras.applications has it for imagenet: divided by the root of the variance
+    # twice.
+    twice = normalization(rescale(pixels)) / np.sqrt(std).astype("float32")
+    (nested,) = (each for each in built.layers if isinstance(each, keras.Model))
+    pushed = built.get_layer("published")(pixels)
+    normalized = nested.layers[2](nested.layers[1](pushed))
+    np.testing.assert_allclose(
+        ops.convert_to_numpy(normalized), ops.convert_to_numpy(twice), atol=1e-4
+    )
+
+
+def test_weights_that_cannot_be_downloaded(monkeypatch):
+    def fail(*_, **__):
+        raise OSError("there is no network")
+
+    monkeypatch.setattr(urllib.request, "urlopen", fail)
+    monkeypatch.setattr(keras.utils, "get_file", fail)
+    monkeypatch.setattr(
+        inspect.getmodule(keras.applications.MobileNet).file_utils, "get_file", fail
+    )
+    with pytest.raises(
+        backbones.WeightsError, match="`weights`: those of MobileNet on"
+    ):
+        backbones.build("MobileNet", (224, 224, 3), weights="imagenet")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("efficientnetv2-b0", (32, 32, 3)), "Did you mean EfficientNetV2B0?"),
+        (("Xception", (32, 80, 3)), "at least 71 x 71 pixels for Xception"),
+        (("MobileNet", (32, 32, 2)), "1 or 3 channels"),
+    ],
+)
+def test_wrong_networks(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        backbones.build(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (dict(backbone=None), "`backbone` must be a `keras.Model`"),
+        (dict(num_classes=1), "`num_classes`"),
+        (dict(head="cosine"), "`head` must be one of"),
+        (dict(scaling="torch"), "is for three channels"),
+        (dict(crop_padding=-1), "`crop_padding`"),
+    ],
+)
+def test_wrong_heads(change, message):
+    backbone = keras.Sequential([keras.Input([6, 6, 1]), keras.layers.Flatten()])
+    arguments = dict(backbone=backbone, num_classes=3) | change
+    with pytest.raises(ValueError, match=message):
+        models.with_cosine_head(**arguments)
+
+
+def small_model():
+    """A model with batch normalization and dropout in its backbone."""
+    backbone = keras.Sequential(
+        [
+            keras.Input([8, 8, 1]),
+            keras.layers.Conv2D(
+                4, 3, kernel_initializer=keras.initializers.HeNormal(0)
+            ),
+            keras.layers.BatchNormalization(),
+            keras.layers.Dropout(0.2, seed=0),
+        ],
+        name="backbone",
+    )
+    model = models.with_cosine_head(backbone, 3, crop_padding=1, seed=0)
+    model.compile(optimizers.SGD(0.1), mm_tf.losses.MaximumMargin())
+    return model
+
+
+IMAGES = np.random.default_rng(0).integers(0, 256, (24, 8, 8, 1), dtype=np.uint8)
+LABELS = np.arange(24) % 3
+FROZEN_EPOCHS = 2
+
+
+def train(folder, steps=None):
+    """Four epochs of two steps, stopped after some steps; returns the values."""
+    model, taken = small_model(), []
+
+    def stop():
+        taken.append(None)
+        return KeyboardInterrupt() if len(taken) == steps else None
+
+    order = EpochOrder(LABELS, 12, seed=0)
+    kept = checkpoints.Checkpoints(folder, stop=stop)
+    frozen = callbacks.FrozenBackbone(FROZEN_EPOCHS)
+    try:
+        checkpoints.fit(model, IMAGES, LABELS, order, 4, kept, [frozen], verbose=0)
+    except KeyboardInterrupt:
+        return None
+    return values(model)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    return train(tmp_path_factory.mktemp("whole"))
+
+
+# In a frozen epoch, at the switch itself, and behind it.
+@pytest.mark.parametrize("steps", [3, 4, 5])
+def test_a_training_stopped_on_either_side_of_the_switch_goes_on(
+    steps, whole, tmp_path
+):
+    assert train(tmp_path, steps) is None
+    assert same(train(tmp_path), whole)
+
+
+def test_a_frozen_backbone_stays_as_it_is_and_is_trained_then():
+    model = small_model()
+    backbone = model.get_layer("backbone")
+    before = values(backbone)
+    frozen = callbacks.FrozenBackbone(1)
+    head = ops.convert_to_numpy(model.get_layer("head").kernel)
+    # Weight decay and batch statistics would change it too.
+    model.fit(IMAGES, LABELS, epochs=1, callbacks=[frozen], verbose=0)
+    weights = [v for v in range(len(before)) if before[v].dtype.kind == "f"]
+    assert same([before[v] for v in weights], [values(backbone)[v] for v in weights])
+    assert not same([head], [ops.convert_to_numpy(model.get_layer("head").kernel)])
+    assert backbone.trainable
+    model.fit(IMAGES, LABELS, initial_epoch=1, epochs=2, callbacks=[frozen], verbose=0)
+    after = values(backbone)
+    assert not any(np.array_equal(before[v], after[v]) for v in weights)
+
+
+def test_frozen_backbone_needs_to_know_which():
+    model = keras.Sequential([keras.Input([2]), mm_tf.layers.NormalizedDense(2)])
+    model.compile(optimizers.SGD(0.1), mm_tf.losses.MaximumMargin())
+    with pytest.raises(ValueError, match="`layer` must be given"):
+        model.fit(
+            np.eye(2), np.arange(2), callbacks=[callbacks.FrozenBackbone(1)], verbose=0
+        )
+    with pytest.raises(ValueError, match="`epochs`"):
+        callbacks.FrozenBackbone(-1)
