@@ -4,7 +4,12 @@ import keras
 import numpy as np
 
 from mm_tf import _checks
-from mm_tf.layers import NormalizedDense, PaddedShortcut, RandomPaddedCrop
+from mm_tf.layers import (
+    BatchNormalization,
+    NormalizedDense,
+    PaddedShortcut,
+    RandomPaddedCrop,
+)
 
 HEADS = ("normalized", "linear")
 
@@ -197,7 +202,7 @@ def _convolution(x, filters, strides, name, seeds):
 
 
 def _batch_normalization(x, name):
-    return keras.layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name=name)(x)
+    return BatchNormalization(momentum=0.9, epsilon=1e-5, name=name)(x)
 
 
 def _he_normal(seeds):
