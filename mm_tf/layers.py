@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from mm_tf import _checks, _fused
+from mm_tf import _checks, _fused, _replicas
 
 # As in PyTorch's `normalize`: a vector shorter than this is not stretched to 1.
 _SMALLEST_NORM = 1e-12
@@ -103,6 +103,12 @@ class NormalizedDense(keras.layers.Layer):
         }
 
 
+def _checked_seed(seed):
+    if seed is None:
+        return None
+    return _checks.check_integer("seed", seed, low=0, high=_LARGEST_SEED)
+
+
 def _to_unit_length(vectors, axis):
     # The maximum stands inside the root, where it also bounds the gradient.
     squared = ops.sum(ops.square(vectors), axis=axis, keepdims=True)
@@ -144,10 +150,8 @@ class RandomPaddedCrop(keras.layers.Layer):
     def __init__(self, padding=4, seed=None, **kwargs):
         super().__init__(autocast=False, **kwargs)
         self.padding = _checks.check_integer("padding", padding, low=0)
-        if seed is not None:
-            seed = _checks.check_integer("seed", seed, low=0, high=_LARGEST_SEED)
-        self.seed = seed
-        self.seed_generator = keras.random.SeedGenerator(seed)
+        self.seed = _checked_seed(seed)
+        self.seed_generator = keras.random.SeedGenerator(self.seed)
         self.input_spec = keras.layers.InputSpec(ndim=4)
 
     def build(self, input_shape):
@@ -166,8 +170,15 @@ class RandomPaddedCrop(keras.layers.Layer):
         border = (self.padding, self.padding)
         padded = ops.pad(images, ((0, 0), border, border, (0, 0)))
         padded_height, padded_width = padded.shape[1:3]
-        corners = keras.random.randint(
-            (count, 2), 0, 2 * self.padding + 1, dtype="int32", seed=self.seed_generator
+        corners = _replicas.draw(
+            lambda number: keras.random.randint(
+                (number, 2),
+                0,
+                2 * self.padding + 1,
+                dtype="int32",
+                seed=self.seed_generator,
+            ),
+            count,
         )
         rows = corners[:, :1] + ops.arange(height, dtype="int32")
         columns = corners[:, 1:] + ops.arange(width, dtype="int32")
@@ -186,6 +197,65 @@ class RandomPaddedCrop(keras.layers.Layer):
 
     def get_config(self):
         return {**super().get_config(), "padding": self.padding, "seed": self.seed}
+
+
+@keras.saving.register_keras_serializable("mm_tf")
+class RandomHorizontalFlip(keras.layers.Layer):
+    """Mirrors each image, left to right, with the probability 1/2.
+
+    In training only; otherwise images pass unchanged. Unlike
+    `keras.layers.RandomFlip` it draws anew for each image of the batch under
+    `tf.distribute.MirroredStrategy` too, where the parts of a batch would have the
+    same flips, and it leaves the images' dtype as it is.
+
+    Args:
+        seed: An integer >= 0, for the same flips in every run; None for others.
+        **kwargs: As for `keras.layers.Layer`.
+
+    Input and output shape: [N, height, width, channels], the values unchanged in
+    dtype and range.
+
+    Raises:
+        ValueError: `seed` is no integer >= 0.
+
+    Example:
+
+    >>> import numpy as np
+    >>> import mm_tf
+    >>> images = np.zeros((8, 32, 32, 3), "uint8")
+    >>> flip = mm_tf.layers.RandomHorizontalFlip(seed=1)
+    >>> flip(images, training=True).shape == images.shape
+    True
+    """
+
+    def __init__(self, seed=None, **kwargs):
+        super().__init__(autocast=False, **kwargs)
+        self.seed = _checked_seed(seed)
+        self.seed_generator = keras.random.SeedGenerator(self.seed)
+        self.input_spec = keras.layers.InputSpec(ndim=4)
+
+    def build(self, input_shape):
+        self.built = True
+
+    def call(self, images, training=False):
+        if not training:
+            return images
+        drawn = _replicas.draw(
+            lambda number: keras.random.uniform(
+                (number, 1, 1, 1), seed=self.seed_generator
+            ),
+            ops.shape(images)[0],
+        )
+        return ops.where(drawn <= 0.5, ops.flip(images, axis=2), images)
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def compute_output_spec(self, images, training=False):
+        return keras.KerasTensor(images.shape, dtype=images.dtype)
+
+    def get_config(self):
+        return {**super().get_config(), "seed": self.seed}
 
 
 @keras.saving.register_keras_serializable("mm_tf")

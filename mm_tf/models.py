@@ -8,6 +8,7 @@ from mm_tf.layers import (
     BatchNormalization,
     NormalizedDense,
     PaddedShortcut,
+    RandomHorizontalFlip,
     RandomPaddedCrop,
 )
 
@@ -147,7 +148,7 @@ class _Seeds:
 def _augment(x, crop_padding, horizontal_flip, seeds):
     x = RandomPaddedCrop(crop_padding, seed=seeds.next(), name="crop")(x)
     if horizontal_flip:
-        x = keras.layers.RandomFlip("horizontal", seed=seeds.next(), name="flip")(x)
+        x = RandomHorizontalFlip(seed=seeds.next(), name="flip")(x)
     return x
 
 
@@ -220,7 +221,10 @@ def _head(x, num_classes, head, seeds):
             seed=seeds.next(),
         )
         return NormalizedDense(num_classes, initializer, name="head")(x)
-    # Logits stay in float32 under half-precision policies: the losses need it.
+    # Logits stay in full precision under half-precision policies: the losses need it.
     return keras.layers.Dense(
-        num_classes, kernel_initializer=_he_normal(seeds), dtype="float32", name="head"
+        num_classes,
+        kernel_initializer=_he_normal(seeds),
+        dtype=keras.config.floatx(),
+        name="head",
     )(x)

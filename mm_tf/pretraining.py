@@ -4,7 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from mm_tf import _checks, callbacks, checkpoints, optimizers
+from mm_tf import _checks, _replicas, callbacks, checkpoints, optimizers
 from mm_tf.data import EpochOrder
 
 TURNS = 4
@@ -55,8 +55,12 @@ class TurnCrossEntropy(keras.losses.Loss):
     The turns are known, so the labels that Keras wants are not looked at.
     """
 
+    def __call__(self, y_true, y_pred, sample_weight=None):
+        mean = super().__call__(y_true, y_pred, sample_weight=sample_weight)
+        return _replicas.of_whole_batch(mean, ops.shape(y_pred)[0])
+
     def call(self, y_true, y_pred):
-        turns = ops.broadcast_to(ops.arange(TURNS), ops.shape(y_pred)[:-1])
+        turns = ops.broadcast_to(_turns(), ops.shape(y_pred)[:-1])
         return ops.sparse_categorical_crossentropy(turns, y_pred, from_logits=True)
 
 
@@ -145,7 +149,8 @@ def pretrain_rotation(
     head = keras.layers.Dense(
         TURNS,
         kernel_initializer=keras.initializers.GlorotUniform(seed=seed),
-        dtype="float32",
+        # Logits in full precision under a half-precision policy too.
+        dtype=keras.config.floatx(),
     )
     outputs = _ByImage()(head(features))
     model = keras.Model(inputs, outputs)
@@ -178,8 +183,12 @@ def pretrain_rotation(
 @keras.saving.register_keras_serializable("mm_tf")
 def turn_accuracy(y_true, y_pred):
     """The share of an image's four turns that were told rightly, [N]."""
-    is_right = ops.cast(ops.argmax(y_pred, axis=-1), "int32") == ops.arange(TURNS)
+    is_right = ops.cast(ops.argmax(y_pred, axis=-1), "int32") == _turns()
     return ops.mean(ops.cast(is_right, "float32"), axis=-1)
+
+
+def _turns():
+    return ops.arange(TURNS, dtype="int32")
 
 
 class _ByImage(keras.layers.Layer):

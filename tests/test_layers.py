@@ -131,6 +131,46 @@ class TestRandomPaddedCrop:
             layers.RandomPaddedCrop(padding=padding)
 
 
+class TestRandomHorizontalFlip:
+    @pytest.fixture
+    def images(self):
+        generator = np.random.default_rng(0)
+        return generator.integers(0, 256, (40, 6, 5, 3)).astype("uint8")
+
+    def test_each_image_is_itself_or_its_mirror_image(self, images):
+        flipped = to_numpy(layers.RandomHorizontalFlip(seed=1)(images, training=True))
+        assert flipped.dtype == images.dtype
+        is_mirrored = [
+            np.array_equal(after, before[:, ::-1])
+            for before, after in zip(images, flipped, strict=True)
+        ]
+        is_same = (flipped == images).all((1, 2, 3))
+        np.testing.assert_array_equal(is_same, ~np.array(is_mirrored))
+        assert 8 < sum(is_mirrored) < 32
+
+    def test_as_keras_on_one_device(self, images):
+        ours = layers.RandomHorizontalFlip(seed=3)
+        of_keras = keras.layers.RandomFlip("horizontal", seed=3)
+        for _ in range(2):
+            np.testing.assert_array_equal(
+                to_numpy(ours(images, training=True)),
+                to_numpy(of_keras(images, training=True)),
+            )
+
+    def test_images_pass_unchanged_outside_training(self, images):
+        flip = layers.RandomHorizontalFlip()
+        np.testing.assert_array_equal(to_numpy(flip(images)), images)
+
+    def test_save_and_load(self, images, tmp_path):
+        copy, _ = save_and_load(layers.RandomHorizontalFlip(seed=5), images, tmp_path)
+        assert copy.layers[-1].seed == 5
+
+    @pytest.mark.parametrize("seed", [-1, 1.5, 2**32, True])
+    def test_wrong_seed(self, seed):
+        with pytest.raises(ValueError, match="`seed` must be.*Received: seed="):
+            layers.RandomHorizontalFlip(seed=seed)
+
+
 class TestPaddedShortcut:
     @pytest.mark.parametrize("size", [7, 8])
     def test_every_second_pixel_between_channels_of_zeros(self, size):

@@ -28,6 +28,8 @@ DROP_FACTORS = (1e-2, 1e-4)
 
 MODEL_DEPTHS = {f"resnet{depth}": depth for depth in (8, 20, 32, 44, 56, 110)}
 BACKENDS = ("tensorflow", "jax", "torch")
+# One run on several devices, and Keras's backend on which it works.
+STRATEGIES = {"none": None, "mirrored": "tensorflow", "data_parallel": "jax"}
 CLASS_WEIGHTINGS = ("effective_number", "inverse_frequency")
 
 SHORT_IMBALANCE = {"long_tailed": "lt", "step": "step"}
@@ -39,9 +41,9 @@ def _flag(default, help, choices=None, **limits):
     return dataclasses.field(default=default, metadata=metadata)
 
 
-def _later(default, help, **limits):
+def _later(default, help, choices=None, **limits):
     """A field that came later: runs kept before it was there are of its default."""
-    metadata = {"help": help, "choices": None, "limits": limits, "later": True}
+    metadata = {"help": help, "choices": choices, "limits": limits, "later": True}
     return dataclasses.field(default=default, metadata=metadata)
 
 
@@ -166,6 +168,18 @@ class RunConfig:
     backend: str | None = _flag(
         None, "Keras's backend; by default the one Keras chooses.", choices=BACKENDS
     )
+    strategy: str = _later(
+        "none",
+        "One run on several devices of a machine: mirrored on TensorFlow, "
+        "data_parallel on JAX. --batch_size is that of all together.",
+        choices=tuple(STRATEGIES),
+    )
+    devices: int | None = _later(
+        None,
+        "Devices of --strategy; by default all GPUs. Without a GPU the CPU is taken as "
+        "so many, to try it.",
+        low=1,
+    )
     data_dir: str | None = _place(
         None, "Where tfds keeps data sets; by default TFDS_DATA_DIR or tfds's own."
     )
@@ -210,6 +224,7 @@ class RunConfig:
                 "`second_drop_epoch` must not come before `first_drop_epoch`. "
                 f"Received: first_drop_epoch={first}, second_drop_epoch={second}"
             )
+        self._check_strategy()
         # A ratio that leaves a class empty is told here, before data are read.
         largest = DATASETS[self.dataset].images_per_class
         if self.imbalance != "none" and self.imbalance_ratio > largest:
@@ -225,6 +240,31 @@ class RunConfig:
                 f"and one to train on, and in {self.setting} {single} of "
                 f"{len(self.drawn_class_counts)} classes have one (a smaller "
                 f"--imbalance_ratio leaves more). Received: holdout={self.holdout!r}"
+            )
+
+    def _check_strategy(self):
+        needed = STRATEGIES[self.strategy]
+        if needed and self.backend not in (None, needed):
+            raise ValueError(
+                f"`strategy` {self.strategy} is for the backend {needed}. "
+                f"Received: strategy={self.strategy!r}, backend={self.backend!r}"
+            )
+        if self.strategy == "mirrored" and self.jit:
+            raise ValueError(
+                "`jit` must not be True with the strategy mirrored: TensorFlow does "
+                f"not compile what devices exchange. Received: jit={self.jit}"
+            )
+        if self.devices is None:
+            return
+        if self.strategy == "none":
+            raise ValueError(
+                "`devices` is for a --strategy (mirrored or data_parallel). "
+                f"Received: devices={self.devices}, strategy='none'"
+            )
+        if self.devices > self.batch_size:
+            raise ValueError(
+                "`devices` must be at most `batch_size`, of which each has a part. "
+                f"Received: devices={self.devices}, batch_size={self.batch_size}"
             )
 
     @property

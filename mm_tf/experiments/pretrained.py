@@ -48,6 +48,9 @@ def weights_path(config):
     """
     epochs = config.hyperparameters["pretraining_epochs"]
     facts = {name: getattr(config, name) for name in _DEPENDS_ON}
+    if config.strategy != "none":
+        # The same but for rounding, and a run on one device repeats to the bit.
+        facts |= {"strategy": config.strategy, "devices": config.devices}
     facts["epochs"] = epochs
     facts["drops"] = RunConfig(epochs=epochs).drops
     facts["backend"] = keras.backend.backend()

@@ -16,7 +16,7 @@ from mm_tf import (
     optimizers,
 )
 from mm_tf.data import EpochOrder
-from mm_tf.experiments import determinism, environment, paper
+from mm_tf.experiments import determinism, environment, paper, strategies
 from mm_tf.experiments.config import MODEL_DEPTHS
 from mm_tf.experiments.methods import METHODS
 from mm_tf.experiments.pretrained import start_from_pretrained
@@ -59,7 +59,9 @@ def build_model(config, info):
         seed=config.seed,
     )
     loss = method.loss(config)
-    if method.weighting != "none":
+    # Of losses that know no replicas it is the mean of the whole batch, with weights 1.
+    knows_replicas = isinstance(loss, losses.PerExampleLoss)
+    if method.weighting != "none" or not (config.strategy == "none" or knows_replicas):
         from_start = method.weighting == "from_start"
         loss = losses.ClassWeighted(
             loss,
@@ -72,9 +74,14 @@ def build_model(config, info):
         ),
         loss=loss,
         metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
-        jit_compile="auto" if config.jit is None else config.jit,
+        # TensorFlow does not compile what replicas exchange.
+        jit_compile=False if config.strategy == "mirrored" else _jit(config),
     )
     return model
+
+
+def _jit(config):
+    return "auto" if config.jit is None else config.jit
 
 
 def build_order(config, labels):
@@ -141,39 +148,48 @@ def train(config, data, folder, stop=lambda: None):
     Returns:
         The `RunResult`.
     """
-    with determinism.computing(config.deterministic) as is_deterministic:
+    with (
+        # First: a backend is given its devices before it begins.
+        strategies.distributed(config.strategy, config.devices) as devices,
+        determinism.computing(config.deterministic) as is_deterministic,
+    ):
         if is_deterministic and config.jit and keras.backend.backend() == "tensorflow":
             raise ValueError(
                 "`jit` must not be True where TensorFlow computes repeatably, as Keras "
                 "does not compile there: give --nodeterministic with it. "
                 f"Received: jit={config.jit}, deterministic={config.deterministic}"
             )
-        return _train(config, data, folder, stop, is_deterministic)
+        device = environment.device()
+        if devices > 1:
+            device = f"{devices} x {device}"
+        return _train(config, data, folder, stop, device, is_deterministic)
 
 
-def _train(config, data, folder, stop, is_deterministic):
+def _train(config, data, folder, stop, device, is_deterministic):
     model = build_model(config, data.info)
     kept = checkpoints.Checkpoints(
         checkpoints.CheckpointFolder(folder / CHECKPOINTS, config.identity()),
         config.checkpoint_minutes,
         stop,
     )
-    if METHODS[config.method].pretraining == "rotation" and not kept.folder.exists():
-        start_from_pretrained(config, data.train_images, model, verbosity(), stop)
     throughput = callbacks.Throughput(len(data.train_labels))
     test = test_error(config, data)
     log = callbacks.EpochLog(folder / HISTORY)
     guard = callbacks.StopOnDivergence()
-    checkpoints.fit(
-        model,
-        data.train_images,
-        data.train_labels,
-        build_order(config, data.train_labels),
-        config.epochs,
-        kept,
-        callbacks=[guard, throughput, *schedule(config), test, log],
-        verbose=verbosity(),
-    )
+    pretrains = METHODS[config.method].pretraining == "rotation"
+    with strategies.synchronized(model):
+        if pretrains and not kept.folder.exists():
+            start_from_pretrained(config, data.train_images, model, verbosity(), stop)
+        checkpoints.fit(
+            model,
+            data.train_images,
+            data.train_labels,
+            build_order(config, data.train_labels),
+            config.epochs,
+            kept,
+            callbacks=[guard, throughput, *schedule(config), test, log],
+            verbose=verbosity(),
+        )
     with _files.whole_file(folder / MODEL) as unfinished:
         model.save(unfinished)
     _write_per_class_errors(folder / PER_CLASS, data.class_names, test)
@@ -184,7 +200,7 @@ def _train(config, data, folder, stop, is_deterministic):
             predictions=test.predictions.astype("uint16"),
         )
     history = {name: [row[name] for row in log.rows] for name in log.rows[0]}
-    return _result(config, data, history, test, throughput, is_deterministic)
+    return _result(config, data, history, test, throughput, device, is_deterministic)
 
 
 def _write_per_class_errors(path, class_names, test):
@@ -200,7 +216,7 @@ def _write_per_class_errors(path, class_names, test):
             writer.writerow([epoch, *(f"{error:.4g}" for error in errors)])
 
 
-def _result(config, data, history, test, throughput, is_deterministic):
+def _result(config, data, history, test, throughput, device, is_deterministic):
     errors = test.per_class_errors[-1]
     top1_errors = history[f"{config.evaluated_on}_top1_error"]
     shot_errors = {
@@ -233,7 +249,7 @@ def _result(config, data, history, test, throughput, is_deterministic):
         images_per_second=throughput.images_per_second,
         training_seconds=sum(throughput.seconds),
         backend=keras.backend.backend(),
-        device=environment.device(),
+        device=device,
         versions=environment.versions(),
         deterministic=is_deterministic,
         flags={**config.identity(), "backend": keras.backend.backend()},

@@ -1,16 +1,22 @@
 """The base class of mm_tf's losses."""
 
 import keras
+from keras import ops
 
+from mm_tf import _replicas
 from mm_tf.losses import _inputs
+
+# Keras's names of the reductions that divide.
+_MEANS = ("sum_over_batch_size", "mean", "mean_with_sample_weight")
 
 
 class PerExampleLoss(keras.losses.Loss):
     """A loss of each example: labels [N] and outputs [N, K] in, losses [N] out.
 
-    It adds two things to `keras.losses.Loss`. It computes in float32 at least,
+    It adds three things to `keras.losses.Loss`. It computes in float32 at least,
     because scaled logits leave the range of float16 and labels above 256 the
-    precision of bfloat16. And its config holds its dtype, which Keras leaves out.
+    precision of bfloat16. Its config holds its dtype, which Keras leaves out. And
+    under `tf.distribute` a mean is that of the whole batch, not of the replicas' means.
 
     Args:
         reduction: How the losses of a batch become one number, as in Keras;
@@ -45,7 +51,12 @@ class PerExampleLoss(keras.losses.Loss):
         y_pred = _inputs.to_tensor("y_pred", y_pred)
         if sample_weight is not None:
             sample_weight = _inputs.check_sample_weight(sample_weight, y_pred)
-        return super().__call__(y_true, y_pred, sample_weight=sample_weight)
+        loss = super().__call__(y_true, y_pred, sample_weight=sample_weight)
+        if self.reduction not in _MEANS:
+            return loss
+        if self.reduction == "mean_with_sample_weight" and sample_weight is not None:
+            return _replicas.of_whole_batch(loss, ops.sum(sample_weight))
+        return _replicas.of_whole_batch(loss, ops.shape(y_pred)[0])
 
     def get_config(self):
         return {**super().get_config(), "dtype": self.dtype}

@@ -102,6 +102,8 @@ def test_every_field_is_a_flag_and_its_flagfile_repeats_it(tmp_path):
         augment=False,
         seed=7,
         backend="jax",
+        strategy="data_parallel",
+        devices=4,
         data_dir="some/where",
     )
     places = {"output_dir", "pretrained_dir", "checkpoint_minutes", "overwrite"}

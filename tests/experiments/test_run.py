@@ -10,7 +10,7 @@ import pytest
 from flag_parsing import parse
 from made_up import RUN_FILES
 
-from mm_tf import checkpoints, class_weights, losses
+from mm_tf import checkpoints, class_weights, layers, losses
 from mm_tf.data import DATASETS, imbalanced, load
 from mm_tf.experiments import pretrained, progress, training
 from mm_tf.experiments.methods import METHODS
@@ -227,7 +227,7 @@ def test_model_and_optimizer_are_the_configs():
     assert float(optimizer.learning_rate) == pytest.approx(0.07)
     assert (optimizer.momentum, optimizer.l2) == (0.8, 0.003)
     assert model.get_layer("crop").padding == info.crop_padding
-    assert model.get_layer("flip").mode == "horizontal"
+    assert isinstance(model.get_layer("flip"), layers.RandomHorizontalFlip)
     pixels = keras.ops.convert_to_tensor([[[[0.0, 0.0, 0.0], [255.0, 255.0, 255.0]]]])
     black, white = np.asarray(model.get_layer("rescale")(pixels))[0, 0]
     np.testing.assert_allclose(black, -np.array(info.mean) / info.std, rtol=1e-5)
@@ -436,6 +436,8 @@ OTHER_VALUES = dict(
     augment=False,
     seed=5,
     backend="torch",
+    strategy="mirrored",
+    devices=2,
     data_dir="elsewhere",
     output_dir="elsewhere",
     pretrained_dir="elsewhere",
@@ -526,6 +528,8 @@ class TestPretraining:
     @pytest.mark.parametrize("name", FLAGS_OF_PRETRAINING)
     def test_key_changes_with_what_it_depends_on_alone(self, config, name):
         assert OTHER_VALUES[name] != getattr(config, name)
+        if name == "devices":
+            config = dataclasses.replace(config, strategy="mirrored")
         other = dataclasses.replace(config, **{name: OTHER_VALUES[name]})
         for here, there in zip(_key(config), _key(other), strict=True):
             assert (here == there) == (name in WITHOUT_PART_IN_PRETRAINING)

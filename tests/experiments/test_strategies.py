@@ -1,0 +1,113 @@
+"""A run on several devices is the run of one, but for rounding."""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import keras
+import pytest
+
+from mm_tf.experiments.config import STRATEGIES, RunConfig
+from mm_tf.experiments.strategies import distributed
+
+BACKEND = keras.backend.backend()
+STRATEGY = {needed: name for name, needed in STRATEGIES.items()}.get(BACKEND)
+# Of runs in double precision; on JAX some operation of Keras's is in single precision.
+ROUNDING = 1e-5 if BACKEND == "jax" else 1e-9
+SCRIPT = pathlib.Path(__file__).with_name("distributed_runs.py")
+
+
+def compare(folder, *methods):
+    if STRATEGY is None:
+        pytest.skip(f"there is no strategy for the backend {BACKEND}")
+    done = subprocess.run(
+        [sys.executable, SCRIPT, STRATEGY, folder, *methods],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory):
+    return compare(tmp_path_factory.mktemp("runs"), "erm")
+
+
+def test_a_run_on_two_devices_ends_as_on_one(found):
+    assert found["runs"]["erm"]["weights"] < ROUNDING
+    assert found["runs"]["erm"]["predictions"] == 0
+
+
+@pytest.mark.long
+def test_runs_of_other_kinds(tmp_path):
+    methods = ("mm_ldam_drw", "ldam_drw_ssp", "cb_rs", "ldam_hg_drs")
+    runs = compare(tmp_path, *methods)["runs"]
+    assert set(runs) == set(methods)
+    for difference in runs.values():
+        assert difference["weights"] < ROUNDING
+        assert difference["predictions"] == 0
+
+
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="replicas are TensorFlow's")
+@pytest.mark.parametrize("name", ["class weights", "mean", "sum", "weighted mean"])
+def test_the_loss_of_replicas_is_that_of_the_whole_batch(found, name):
+    assert found["devices"] == 2
+    assert found["replicas"][name] == pytest.approx(found["whole"][name], abs=1e-12)
+
+
+def test_a_strategy_of_another_backend_is_refused():
+    name = "data_parallel" if BACKEND == "tensorflow" else "mirrored"
+    with (
+        pytest.raises(ValueError, match=f"`strategy` {name} is for.*Received: strat"),
+        distributed(name),
+    ):
+        pass
+
+
+@pytest.mark.skipif(STRATEGY is None, reason=f"{BACKEND} has no strategy")
+def test_more_devices_than_there_are():
+    with (
+        pytest.raises(ValueError, match="`devices` must be at most.*Received: dev"),
+        # Keras has begun in this process: its CPU cannot be split any more.
+        keras_has_begun(),
+        distributed(STRATEGY, 1000),
+    ):
+        pass
+
+
+def keras_has_begun():
+    keras.ops.zeros(1)
+    return keras.name_scope("begun")
+
+
+WRONG = {
+    "devices alone": ({"devices": 2}, "`devices` is for a --strategy"),
+    "no devices": ({"strategy": "mirrored", "devices": 0}, "`devices` must be"),
+    "more devices than images": (
+        {"strategy": "mirrored", "devices": 200},
+        "`devices` must be at most `batch_size`",
+    ),
+    "mirrored on JAX": (
+        {"strategy": "mirrored", "backend": "jax"},
+        "`strategy` mirrored is for the backend tensorflow",
+    ),
+    "mirrored and compiled": ({"strategy": "mirrored", "jit": True}, "`jit` must not"),
+    "unknown": ({"strategy": "horovod"}, "`strategy` must be one of"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_wrong_flags(name):
+    arguments, message = WRONG[name]
+    with pytest.raises(ValueError, match=f"{message}.*Received: "):
+        RunConfig(**arguments)
+
+
+def test_a_run_without_a_strategy_is_what_it_was_before_there_were_any():
+    flags = RunConfig().to_flagfile()
+    assert "strategy" not in flags and "devices" not in flags
+    assert "--strategy=mirrored\n" in RunConfig(strategy="mirrored").to_flagfile()
