@@ -21,7 +21,7 @@ import packed_images
 import steps
 import timing
 
-from mm_tf.experiments import environment, grid
+from mm_tf.experiments import environment, grid, precision
 from mm_tf.experiments.config import MODEL_DEPTHS, RunConfig
 from mm_tf.experiments.methods import METHODS
 from mm_tf.experiments.results import MODEL, RunFolder
@@ -117,6 +117,7 @@ def measure_speed(arguments, info):
         "batch_size": arguments.batch_size,
         "steps": arguments.steps,
         "device": environment.device(),
+        "precision": precision.resolved(config.precision),
         "versions": environment.versions(),
         "command": " ".join(["python", *sys.argv]),
     }

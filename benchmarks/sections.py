@@ -23,6 +23,7 @@ class Sizes:
         model: The network.
         batch_size: Images of a step.
         rounds: How often each contender is asked.
+        seconds: The time after which a case has no third round, or further one.
         steps: Steps of a round.
         images: Images of an epoch.
         test_images: Images that are evaluated on after it.
@@ -37,6 +38,7 @@ class Sizes:
     model: str
     batch_size: int
     rounds: int
+    seconds: float
     steps: int
     images: int
     test_images: int
@@ -52,6 +54,7 @@ FULL = Sizes(
     model="resnet32",
     batch_size=128,
     rounds=5,
+    seconds=100.0,
     steps=4,
     images=1_280,
     test_images=1_000,
@@ -66,6 +69,7 @@ QUICK = Sizes(
     model="resnet8",
     batch_size=8,
     rounds=2,
+    seconds=1.0,
     steps=1,
     images=16,
     test_images=8,
@@ -106,6 +110,7 @@ def step(sizes, backends):
         processes,
         sizes.steps,
         sizes.rounds,
+        sizes.seconds,
         sizes.steps * sizes.batch_size,
         peer="torch_eager",
     )
@@ -123,6 +128,7 @@ def step(sizes, backends):
         only_convolutions,
         sizes.steps,
         sizes.rounds,
+        sizes.seconds,
         sizes.steps * sizes.batch_size,
         peer="torch_eager",
     )
@@ -150,6 +156,7 @@ def end_to_end(sizes, backends):
         processes,
         1,
         max(2, sizes.rounds - 2),
+        sizes.seconds,
         sizes.images,
         peer="torch_eager_4_workers",
     )
@@ -173,7 +180,7 @@ def _pipeline_of(images, sizes, backends):
             spec = {"kind": "torch_pipeline", "workers": workers, **shared}
             process = stack.enter_context(contenders.Process(**spec))
             asked[f"torch_{workers}_workers"] = process.contender()
-        samples = timing.in_turn(asked, 1, max(2, sizes.rounds - 2))
+        samples = timing.in_turn(asked, 1, max(2, sizes.rounds - 2), sizes.seconds)
     yield from _rows(f"{images} images", samples, images, "torch_4_workers")
 
 
@@ -189,7 +196,7 @@ def _losses_of(backend, classes, sizes):
     spec = {"kind": "keras_losses", "classes": classes, "batch_size": sizes.batch_size}
     with contenders.Process(backend=backend, **spec) as process:
         asked = {name: process.contender(name) for name in names}
-        samples = timing.in_turn(asked, sizes.loss_steps, sizes.rounds)
+        samples = timing.in_turn(asked, sizes.loss_steps, sizes.rounds, sizes.seconds)
     case = f"{backend}, {classes} classes, batch {sizes.batch_size}"
     examples = sizes.loss_steps * sizes.batch_size
     for row in _rows(case, samples, examples, "cross_entropy"):
@@ -228,7 +235,7 @@ def fit(sizes, backends):
         }
         with contenders.Process(backend=backend, **spec) as process:
             asked = {name: process.contender(name) for name in ("by_hand", "fit")}
-            samples = timing.in_turn(asked, 2, sizes.rounds)
+            samples = timing.in_turn(asked, 2, sizes.rounds, sizes.seconds)
         images = 2 * sizes.steps * sizes.batch_size
         yield from _rows(backend, samples, images, "by_hand")
 
@@ -246,7 +253,7 @@ def startup(sizes, backends):
         asked[f"first step, {name}"] = _first_step(spec)
     asked["first step, torch_eager"] = _first_step({"kind": "torch_step", **shared})
     rounds = max(2, sizes.rounds - 2)
-    samples = timing.in_turn(asked, 1, rounds)
+    samples = timing.in_turn(asked, 1, rounds, sizes.seconds)
     for name, taken in samples.items():
         yield _row(
             "a process from its start",
@@ -346,6 +353,7 @@ def _scaled(sizes, backends, batch_size, size):
         processes,
         steps,
         max(2, sizes.rounds - 2),
+        sizes.seconds,
         steps * batch_size,
         peer="torch_eager",
     )
@@ -364,13 +372,13 @@ def _keras(kind, backends, **settings):
     }
 
 
-def _measured(case, processes, count, rounds, images, peer):
+def _measured(case, processes, count, rounds, seconds, images, peer):
     with contextlib.ExitStack() as stack:
         asked = {
             name: stack.enter_context(contenders.Process(**spec)).contender()
             for name, spec in processes.items()
         }
-        samples = timing.in_turn(asked, count, rounds)
+        samples = timing.in_turn(asked, count, rounds, seconds)
     yield from _rows(case, samples, images, peer)
 
 

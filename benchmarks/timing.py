@@ -11,6 +11,9 @@ def cpu_seconds():
     return sum(each.ru_utime + each.ru_stime for each in used)
 
 
+# One round could be the disturbed one.
+_FEWEST_ROUNDS = 2
+
 _WHO = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
 
 
@@ -29,19 +32,23 @@ def timed(work):
     return contend
 
 
-def in_turn(contenders, count, rounds):
+def in_turn(contenders, count, rounds, seconds=float("inf")):
     """Asks each contender in turn, `rounds` times.
 
     Args:
         contenders: {name: contender}, as `timed` returns them.
         count: How often each does its work in a round.
         rounds: The number of rounds.
+        seconds: The time after which no further round begins, but for the second.
 
     Returns:
         {name: what it gave in each round}.
     """
     samples = {name: [] for name in contenders}
-    for _ in range(rounds):
+    began = time.monotonic()
+    for done in range(rounds):
+        if done >= _FEWEST_ROUNDS and time.monotonic() - began > seconds:
+            break
         for name, contend in contenders.items():
             samples[name].append(contend(count))
     return samples
