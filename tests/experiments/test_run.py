@@ -289,7 +289,7 @@ def test_subset_seed_draws_another_subset(monkeypatch, tmp_path):
     class Enough(Exception):
         pass
 
-    def remember(config, data, folder, stop):
+    def remember(config, data, *_):
         drawn.append(data.train_images)
         raise Enough
 
@@ -468,8 +468,12 @@ WITHOUT_PART_IN_PRETRAINING = {
     "overwrite",
 }
 
+# Refused where there is a pre-training.
+OF_MACHINES = ("coordinator_address", "num_processes", "process_id")
 FLAGS_OF_PRETRAINING = [
-    field.name for field in dataclasses.fields(RunConfig) if field.name != "method"
+    field.name
+    for field in dataclasses.fields(RunConfig)
+    if field.name not in ("method", *OF_MACHINES)
 ]
 
 
