@@ -13,15 +13,15 @@ there are not run again; a cell that would not end in time is not begun.
 import argparse
 import json
 import pathlib
-import statistics
 import sys
 import time
 
 import keras
-import numpy as np
 import packed_images
+import steps
+import timing
 
-from mm_tf.experiments import environment, grid, training
+from mm_tf.experiments import environment, grid, precision
 from mm_tf.experiments.config import MODEL_DEPTHS, RunConfig
 from mm_tf.experiments.methods import METHODS
 from mm_tf.experiments.results import MODEL, RunFolder
@@ -85,93 +85,39 @@ def fill_cells(arguments, unpacked, deadline):
     return done
 
 
-def keras_steps(config, info):
-    """Returns a function that trains n steps and waits for their end."""
-    model = training.build_model(config, info)
-    generator = np.random.default_rng(0)
-    images = generator.integers(0, 256, (config.batch_size, *info.image_shape), "uint8")
-    labels = generator.integers(0, info.num_classes, config.batch_size)
-
-    class Same(keras.utils.PyDataset):
-        def __init__(self, count):
-            super().__init__()
-            self.count = count
-
-        def __len__(self):
-            return self.count
-
-        def __getitem__(self, index):
-            return images, labels
-
-    return lambda count: model.fit(Same(count), epochs=1, shuffle=False, verbose=0)
-
-
-def torch_steps(config, info, kind):
-    """Returns a function that trains n steps in PyTorch and waits for their end."""
-    import torch
-    from torch_resnet import ResNet
-
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    height, width, channels = info.image_shape
-    torch.backends.cudnn.benchmark = True
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
-    model = ResNet(info.num_classes, MODEL_DEPTHS[config.model], channels).to(device)
-    images = torch.randn(config.batch_size, channels, height, width, device=device)
-    labels = torch.randint(info.num_classes, (config.batch_size,), device=device)
-    if kind != "eager":
-        model = model.to(memory_format=torch.channels_last)
-        images = images.to(memory_format=torch.channels_last)
-    run = torch.compile(model) if kind == "compiled" else model
-    optimizer = torch.optim.SGD(
-        model.parameters(), lr=0.01, momentum=0.9, weight_decay=2e-4
-    )
-
-    def train(count):
-        for _ in range(count):
-            optimizer.zero_grad()
-            outputs = config.scale * run(images)
-            torch.nn.functional.cross_entropy(outputs, labels).backward()
-            optimizer.step()
-        if device == "cuda":
-            torch.cuda.synchronize()
-
-    return train
-
-
 def measure_speed(arguments, info):
     """Measures training steps in turn; returns images/s, medians of the rounds."""
     config = RunConfig(
         dataset=info.name, model=arguments.model, batch_size=arguments.batch_size
     )
-    contenders = {f"keras_{keras.backend.backend()}": keras_steps(config, info)}
+    trainers = {f"keras_{keras.backend.backend()}": steps.keras_steps(config, info)}
     for kind in arguments.torch:
-        contenders[f"torch_{kind}"] = torch_steps(config, info, kind)
-    failed = {}
-    for name, steps in list(contenders.items()):
+        trainers[f"torch_{kind}"] = steps.torch_steps(config, info, kind)
+    contenders, failed = {}, {}
+    for name, train in trainers.items():
         try:
-            steps(3)  # Compiles.
+            train(3)  # Compiles.
         except Exception as error:  # A contender that fails must not stop the rest.
             failed[name] = str(error).splitlines()[0]
-            del contenders[name]
-    seconds = {name: [] for name in contenders}
-    for _ in range(arguments.rounds):
-        for name, steps in contenders.items():
-            began = time.perf_counter()
-            steps(arguments.steps)
-            seconds[name].append(time.perf_counter() - began)
+        else:
+            contenders[name] = timing.timed(train)
+    samples = timing.in_turn(contenders, arguments.steps, arguments.rounds)
     images = arguments.steps * arguments.batch_size
+    measured = timing.medians(samples, images)
     return {
         "images_per_second": {
-            name: images / statistics.median(times) for name, times in seconds.items()
+            name: median["images_per_second"] for name, median in measured.items()
         },
         "all_images_per_second": {
-            name: [images / each for each in times] for name, times in seconds.items()
+            name: [images / each["wall"] for each in rounds]
+            for name, rounds in samples.items()
         },
         "failed": failed,
         "model": arguments.model,
         "batch_size": arguments.batch_size,
         "steps": arguments.steps,
         "device": environment.device(),
+        "precision": precision.resolved(config.precision),
         "versions": environment.versions(),
         "command": " ".join(["python", *sys.argv]),
     }
@@ -200,8 +146,8 @@ def parse(argv):
     parser.add_argument(
         "--torch",
         nargs="*",
-        choices=("eager", "channels_last", "compiled"),
-        default=("eager", "channels_last", "compiled"),
+        choices=steps.TORCH_KINDS,
+        default=steps.TORCH_KINDS,
     )
     parser.add_argument("--keep_models", action="store_true")
     arguments = parser.parse_args(argv)

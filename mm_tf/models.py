@@ -9,6 +9,7 @@ import numpy as np
 
 from mm_tf import _checks, backbones
 from mm_tf.layers import (
+    BatchNormalization,
     NormalizedDense,
     PaddedShortcut,
     RandomHorizontalFlip,
@@ -311,7 +312,7 @@ def _convolution(x, filters, strides, name, seeds):
 
 
 def _batch_normalization(x, name):
-    return keras.layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name=name)(x)
+    return BatchNormalization(momentum=0.9, epsilon=1e-5, name=name)(x)
 
 
 def _he_normal(seeds):

@@ -186,3 +186,86 @@ class TestPaddedShortcut:
     def test_too_few_filters(self):
         with pytest.raises(ValueError, match="`filters` must be at least the 4"):
             layers.PaddedShortcut(2)(np.zeros((1, 8, 8, 4), "float32"))
+
+
+class TestBatchNormalization:
+    """Against Keras's own layer, whose passes are many."""
+
+    @pytest.fixture
+    def images(self):
+        generator = np.random.default_rng(0)
+        return generator.normal(3.0, 2.0, size=(6, 5, 4, 3)).astype("float32")
+
+    def pair(self, **kwargs):
+        pair = [
+            kind(momentum=0.9, epsilon=1e-5, **kwargs)
+            for kind in (layers.BatchNormalization, keras.layers.BatchNormalization)
+        ]
+        for layer in pair:
+            layer.build((None, 5, 4, 3))
+            for weight, value in zip(layer.weights, (2.0, -1.0, 0.5, 3.0), strict=True):
+                weight.assign(np.full(3, value) + np.arange(3) / 4)
+        return pair
+
+    @pytest.mark.parametrize("training", [False, True])
+    def test_outputs_and_moving_averages(self, images, training):
+        mine, keras_own = self.pair()
+        np.testing.assert_allclose(
+            to_numpy(mine(images, training=training)),
+            to_numpy(keras_own(images, training=training)),
+            rtol=1e-5,
+            atol=1e-5,
+        )
+        for weight, expected in zip(mine.weights, keras_own.weights, strict=True):
+            np.testing.assert_allclose(
+                to_numpy(weight), to_numpy(expected), rtol=1e-5, err_msg=weight.path
+            )
+
+    def test_gradient(self, images):
+        factors = np.random.default_rng(1).normal(size=images.shape).astype("float32")
+        gradients = [
+            value_and_gradient(
+                lambda x, layer=layer: keras.ops.sum(
+                    keras.ops.convert_to_tensor(factors) * layer(x, training=True)
+                ),
+                images,
+            )[1]
+            for layer in self.pair()
+        ]
+        np.testing.assert_allclose(*gradients, rtol=1e-4, atol=1e-5)
+
+    def test_a_frozen_layer_stays(self, images):
+        mine, keras_own = self.pair(trainable=False)
+        before = [to_numpy(weight).copy() for weight in mine.weights]
+        np.testing.assert_allclose(
+            to_numpy(mine(images, training=True)),
+            to_numpy(keras_own(images, training=True)),
+            rtol=1e-6,
+        )
+        for weight, value in zip(mine.weights, before, strict=True):
+            np.testing.assert_array_equal(to_numpy(weight), value)
+
+    def test_half_precision_keeps_its_statistics_in_float32(self, images):
+        layer = layers.BatchNormalization(dtype="mixed_bfloat16")
+        outputs = layer(images, training=True)
+        assert keras.backend.standardize_dtype(outputs.dtype) == "bfloat16"
+        expected = 0.01 * images.mean((0, 1, 2))
+        np.testing.assert_allclose(to_numpy(layer.moving_mean), expected, rtol=0.02)
+
+    def test_save_and_load(self, images, tmp_path):
+        copy, model = save_and_load(layers.BatchNormalization(), images, tmp_path)
+        assert type(copy.layers[-1]) is layers.BatchNormalization
+        np.testing.assert_array_equal(
+            copy.predict(images, verbose=0), model.predict(images, verbose=0)
+        )
+
+    def test_weights_of_a_model_with_keras_own(self, images, tmp_path):
+        def model(kind):
+            return keras.Sequential([keras.Input(images.shape[1:]), kind()])
+
+        before = model(keras.layers.BatchNormalization)
+        before.layers[0].moving_mean.assign([1.0, 2.0, 3.0])
+        before.save_weights(tmp_path / "before.weights.h5")
+        after = model(layers.BatchNormalization)
+        after.load_weights(tmp_path / "before.weights.h5")
+        assert to_numpy(after.layers[0].moving_mean).tolist() == [1.0, 2.0, 3.0]

@@ -1,6 +1,5 @@
 """Pages made from data of the package: the methods and the settings."""
 
-import dataclasses
 import pathlib
 import typing
 
@@ -120,7 +119,7 @@ def methods_page():
 
 def settings_page():
     """Returns the page of the settings, in Markdown."""
-    fields = dataclasses.fields(configs.RunConfig)
+    fields = configs.flag_fields()
     return _SETTINGS_PAGE.format(
         flagfiles=_flagfiles(),
         deciding=_fields(field for field in fields if "place" not in field.metadata),

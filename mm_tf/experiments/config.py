@@ -36,6 +36,7 @@ MODEL_DEPTHS = {f"resnet{depth}": depth for depth in (8, 20, 32, 44, 56, 110)}
 BACKENDS = ("tensorflow", "jax", "torch")
 # One run on several devices, and Keras's backend on which it works.
 STRATEGIES = {"none": None, "mirrored": "tensorflow", "data_parallel": "jax"}
+PRECISIONS = ("float32", "bfloat16", "float16")
 CLASS_WEIGHTINGS = ("effective_number", "inverse_frequency")
 
 SHORT_IMBALANCE = {"long_tailed": "lt", "step": "step"}
@@ -196,6 +197,12 @@ class RunConfig:
         None,
         "The same weights, bit for bit, from the same flags on one device; by default "
         "on a CPU alone, as it slows a GPU down.",
+    )
+    precision: str | None = _later(
+        None,
+        "What the network computes in; weights, cosines, margins and the loss are "
+        "float32 in any case. By default bfloat16 where a GPU is found, else float32.",
+        choices=PRECISIONS,
     )
     augment: bool = _flag(True, "Random crops, and flips where they make sense.")
     seed: int = _flag(

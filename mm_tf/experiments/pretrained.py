@@ -10,6 +10,7 @@ import keras
 
 from mm_tf import _files
 from mm_tf.checkpoints import CheckpointFolder, Checkpoints
+from mm_tf.experiments import precision
 from mm_tf.experiments.config import RunConfig
 from mm_tf.experiments.progress import PRETRAINING_BEGINS, PRETRAINING_IS_OVER
 from mm_tf.pretraining import pretrain_rotation
@@ -65,6 +66,9 @@ def weights_path(config):
     if config.strategy != "none":
         # The same but for rounding, and a run on one device repeats to the bit.
         facts |= {"strategy": config.strategy, "devices": config.devices}
+    computed_in = precision.resolved(config.precision)
+    if computed_in != "float32":
+        facts["precision"] = computed_in
     facts["epochs"] = epochs
     facts["drops"] = RunConfig(epochs=epochs).drops
     facts["backend"] = keras.backend.backend()
@@ -96,7 +100,8 @@ def start_from_pretrained(config, images, model, verbose, stop=lambda: None):
             if path.exists():
                 print(f"{PRETRAINING_IS_OVER} found: {path}", flush=True)
             else:
-                _pretrain(config, backbone, images, path, facts, verbose, stop)
+                with precision.computing(config.precision):
+                    _pretrain(config, backbone, images, path, facts, verbose, stop)
         # Read back in both cases, so that a run is the same whichever it was.
         _read(backbone, path)
     except OSError as error:

@@ -55,6 +55,8 @@ class RunResult:
             that device; None in results of version 0.1.0 from before this was kept.
         flags: All flags that decide the run, {name: value}, the backend that was in
             use among them; None likewise.
+        precision: What the network computed in: `"float32"`, `"bfloat16"`, ...; None
+            in results from before this was kept, which are of float32.
         evaluated_on: `"test"` for the test images, `"holdout"` for training images
             that were held out, which compare with nobody's test errors.
     """
@@ -88,6 +90,7 @@ class RunResult:
     deterministic: bool | None = None
     flags: dict[str, Any] | None = None
     evaluated_on: Literal["test", "holdout"] = "test"
+    precision: str | None = None
 
     # How `read` takes a file, which someone may have edited.
     __pydantic_config__ = {"strict": True, "allow_inf_nan": False}

@@ -88,7 +88,7 @@ def synchronized(model):
     Args:
         model: The model.
     """
-    if keras.backend.backend() != "tensorflow":
+    if not _has_replicas():
         yield
         return
     before = [(layer, layer.synchronized) for layer in _batch_normalizations(model)]
@@ -99,6 +99,15 @@ def synchronized(model):
     finally:
         for layer, was in before:
             layer.synchronized = was
+
+
+def _has_replicas():
+    if keras.backend.backend() != "tensorflow":
+        return False
+    import tensorflow as tf
+
+    # Without a strategy there is a faster way: one operation for all of it.
+    return tf.distribute.has_strategy()
 
 
 def _batch_normalizations(model):

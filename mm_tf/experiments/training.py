@@ -18,7 +18,7 @@ from mm_tf import (
     optimizers,
 )
 from mm_tf.data import EpochOrder
-from mm_tf.experiments import determinism, environment, paper, strategies
+from mm_tf.experiments import determinism, environment, paper, precision, strategies
 from mm_tf.experiments.config import AS_IS, MODEL_DEPTHS
 from mm_tf.experiments.methods import METHODS
 from mm_tf.experiments.pretrained import start_from_pretrained
@@ -48,6 +48,11 @@ def build_model(config, info):
         config: A `RunConfig`.
         info: The `DatasetInfo` of its data set.
     """
+    with precision.computing(config.precision):
+        return _build_model(config, info)
+
+
+def _build_model(config, info):
     method = METHODS[config.method]
     model = _network(config, info, method.head)
     loss = method.loss(config)
@@ -206,7 +211,7 @@ def _begin_together(folder, begins_from):
 def _train(config, data, folder, stop, device, is_deterministic):
     model = build_model(config, data.info)
     kept = checkpoints.Checkpoints(
-        checkpoints.CheckpointFolder(folder / CHECKPOINTS, config.identity()),
+        checkpoints.CheckpointFolder(folder / CHECKPOINTS, _identity(config)),
         config.checkpoint_minutes,
         stop,
     )
@@ -239,6 +244,15 @@ def _train(config, data, folder, stop, device, is_deterministic):
         )
     history = {name: [row[name] for row in log.rows] for name in log.rows[0]}
     return _result(config, data, history, test, throughput, device, is_deterministic)
+
+
+def _identity(config):
+    """What a checkpoint is of: on another device the default precision is another."""
+    identity = config.identity()
+    computed_in = precision.resolved(config.precision)
+    return (
+        identity if computed_in == "float32" else identity | {"precision": computed_in}
+    )
 
 
 def _write_per_class_errors(path, class_names, test):
@@ -297,6 +311,7 @@ def _result(config, data, history, test, throughput, device, is_deterministic):
         device=device,
         versions=environment.versions(),
         deterministic=is_deterministic,
-        flags={**config.identity(), "backend": keras.backend.backend()},
+        precision=precision.resolved(config.precision),
+        flags={**_identity(config), "backend": keras.backend.backend()},
         evaluated_on=config.evaluated_on,
     )

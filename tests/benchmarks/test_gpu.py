@@ -18,8 +18,8 @@ BENCHMARKS = pathlib.Path(__file__).parents[2] / "benchmarks"
 def benchmarks_on_the_path(monkeypatch):
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     yield
-    for name in ("gpu", "packed_images", "torch_resnet"):
-        sys.modules.pop(name, None)
+    for path in BENCHMARKS.glob("*.py"):
+        sys.modules.pop(path.stem, None)
 
 
 @pytest.fixture

@@ -106,6 +106,7 @@ def test_every_field_is_a_flag_and_its_flagfile_repeats_it(tmp_path):
         l2=1e-4,
         jit=False,
         deterministic=True,
+        precision="bfloat16",
         augment=False,
         seed=7,
         backend="jax",

@@ -1,0 +1,421 @@
+"""The sections of `speed.py`: what is measured against what.
+
+Each takes `Sizes` and the Keras backends and yields rows: {"case", "contender",
+"unit", "value", "cpu_value", "peer", "ratio", "cpu_ratio", "rounds"}. A rate's ratio
+says how many times as fast the contender was as the peer of its case; that of seconds
+and mebibytes, how many times as much of them it took.
+"""
+
+import contextlib
+import dataclasses
+import statistics
+import sys
+
+import contenders
+import timing
+
+
+@dataclasses.dataclass(frozen=True)
+class Sizes:
+    """How much is measured.
+
+    Attributes:
+        model: The network.
+        batch_size: Images of a step.
+        rounds: How often each contender is asked.
+        seconds: The time after which a case has no third round, or further one.
+        steps: Steps of a round.
+        images: Images of an epoch.
+        test_images: Images that are evaluated on after it.
+        pipeline_images: Images of an epoch of the pipeline alone, smallest first.
+        classes: Numbers of classes of the losses.
+        loss_steps: Losses of a round.
+        loss_rows: Rows of a batch where the memory of losses is measured.
+        batch_sizes: Batch sizes to compare.
+        image_sizes: Sides of images to compare, in pixels, with batches of 32.
+    """
+
+    model: str
+    batch_size: int
+    rounds: int
+    seconds: float
+    steps: int
+    images: int
+    test_images: int
+    pipeline_images: tuple[int, ...]
+    classes: tuple[int, ...]
+    loss_steps: int
+    loss_rows: int
+    batch_sizes: tuple[int, ...]
+    image_sizes: tuple[int, ...]
+
+
+FULL = Sizes(
+    model="resnet32",
+    batch_size=128,
+    rounds=5,
+    seconds=100.0,
+    steps=4,
+    images=1_280,
+    test_images=1_000,
+    pipeline_images=(12_800, 51_200),
+    classes=(10, 100, 1_000, 10_000),
+    loss_steps=20,
+    loss_rows=2_048,
+    batch_sizes=(32, 128, 512),
+    image_sizes=(32, 64),
+)
+QUICK = Sizes(
+    model="resnet8",
+    batch_size=8,
+    rounds=2,
+    seconds=1.0,
+    steps=1,
+    images=16,
+    test_images=8,
+    pipeline_images=(64,),
+    classes=(10, 100),
+    loss_steps=2,
+    loss_rows=64,
+    batch_sizes=(4, 8),
+    image_sizes=(8,),
+)
+
+
+def step(sizes, backends):
+    """One training step, and the convolutions in it alone."""
+    shared = {"model": sizes.model, "batch_size": sizes.batch_size}
+    processes = _keras("keras_step", backends, **shared)
+    if "tensorflow" in backends:
+        processes |= {
+            "keras_tensorflow_not_deterministic": {
+                "kind": "keras_step",
+                "backend": "tensorflow",
+                "deterministic": False,
+                **shared,
+            },
+            "keras_tensorflow_with_keras_normalization": {
+                "kind": "keras_step",
+                "backend": "tensorflow",
+                "plain_normalization": True,
+                **shared,
+            },
+        }
+    processes |= {
+        f"torch_{layout}": {"kind": "torch_step", "layout": layout, **shared}
+        for layout in ("eager", "channels_last")
+    }
+    yield from _measured(
+        f"{sizes.model}, batch {sizes.batch_size}",
+        processes,
+        sizes.steps,
+        sizes.rounds,
+        sizes.seconds,
+        sizes.steps * sizes.batch_size,
+        peer="torch_eager",
+    )
+    only_convolutions = {
+        "tensorflow": {"kind": "convolutions", "framework": "tensorflow"},
+        "torch_eager": {"kind": "convolutions", "framework": "torch", "layout": "nchw"},
+        "torch_channels_last": {"kind": "convolutions", "framework": "torch"},
+    }
+    if "tensorflow" not in backends:
+        del only_convolutions["tensorflow"]
+    for settings in only_convolutions.values():
+        settings["batch_size"] = sizes.batch_size
+    yield from _measured(
+        f"the convolutions of resnet32 alone, batch {sizes.batch_size}",
+        only_convolutions,
+        sizes.steps,
+        sizes.rounds,
+        sizes.seconds,
+        sizes.steps * sizes.batch_size,
+        peer="torch_eager",
+    )
+
+
+def end_to_end(sizes, backends):
+    """Epochs with augmentation and evaluation, as a run trains them."""
+    shared = {
+        "model": sizes.model,
+        "batch_size": sizes.batch_size,
+        "images": sizes.images,
+        "test_images": sizes.test_images,
+    }
+    processes = _keras("keras_epoch", backends, **shared)
+    # 4 is the number of workers in the code of Cao et al.
+    for layout, workers in (("eager", 4), ("channels_last", 2)):
+        processes[f"torch_{layout}_{workers}_workers"] = {
+            "kind": "torch_epoch",
+            "layout": layout,
+            "workers": workers,
+            **shared,
+        }
+    yield from _measured(
+        f"{sizes.model}, {sizes.images} images, {sizes.test_images} test images",
+        processes,
+        1,
+        max(2, sizes.rounds - 2),
+        sizes.seconds,
+        sizes.images,
+        peer="torch_eager_4_workers",
+    )
+
+
+def pipeline(sizes, backends):
+    """Batches alone, and with crops and flips."""
+    for images in sizes.pipeline_images[:1]:
+        yield from _pipeline_of(images, sizes, backends)
+
+
+def _pipeline_of(images, sizes, backends):
+    shared = {"images": images, "batch_size": sizes.batch_size}
+    with contextlib.ExitStack() as stack:
+        asked = {}
+        for name, spec in _keras("keras_pipeline", backends, **shared).items():
+            process = stack.enter_context(contenders.Process(**spec))
+            asked[f"{name}_batches"] = process.contender("batches")
+            asked[f"{name}_augmented"] = process.contender("augmented")
+        for workers in (0, 4):
+            spec = {"kind": "torch_pipeline", "workers": workers, **shared}
+            process = stack.enter_context(contenders.Process(**spec))
+            asked[f"torch_{workers}_workers"] = process.contender()
+        samples = timing.in_turn(asked, 1, max(2, sizes.rounds - 2), sizes.seconds)
+    yield from _rows(f"{images} images", samples, images, "torch_4_workers")
+
+
+def losses(sizes, backends):
+    """The value and gradient of each loss, and its share of a step."""
+    for backend in backends:
+        for classes in sizes.classes:
+            yield from _losses_of(backend, classes, sizes)
+
+
+def _losses_of(backend, classes, sizes):
+    names = _loss_names()
+    spec = {"kind": "keras_losses", "classes": classes, "batch_size": sizes.batch_size}
+    with contenders.Process(backend=backend, **spec) as process:
+        asked = {name: process.contender(name) for name in names}
+        samples = timing.in_turn(asked, sizes.loss_steps, sizes.rounds, sizes.seconds)
+    case = f"{backend}, {classes} classes, batch {sizes.batch_size}"
+    examples = sizes.loss_steps * sizes.batch_size
+    for row in _rows(case, samples, examples, "cross_entropy"):
+        more = [
+            mine["wall"] - theirs["wall"]
+            for mine, theirs in zip(
+                row["rounds"], samples["cross_entropy"], strict=True
+            )
+        ]
+        # What the loss costs over cross-entropy, to compare with the time of a step.
+        row["milliseconds_more"] = 1e3 * statistics.median(more) / sizes.loss_steps
+        yield row
+
+
+def _loss_names():
+    return (
+        "cross_entropy",
+        "mm",
+        "mm_ldam",
+        "mm_ldam_weighted",
+        "ldam",
+        "uniform_margin",
+        "hinge",
+        "focal",
+    )
+
+
+def fit(sizes, backends):
+    """`checkpoints.fit` with callbacks, weights and metrics, and a bare loop."""
+    for backend in backends:
+        spec = {
+            "kind": "keras_fit",
+            "images": sizes.steps * sizes.batch_size,
+            "model": sizes.model,
+            "batch_size": sizes.batch_size,
+        }
+        with contenders.Process(backend=backend, **spec) as process:
+            asked = {name: process.contender(name) for name in ("by_hand", "fit")}
+            samples = timing.in_turn(asked, 2, sizes.rounds, sizes.seconds)
+        images = 2 * sizes.steps * sizes.batch_size
+        yield from _rows(backend, samples, images, "by_hand")
+
+
+def startup(sizes, backends):
+    """Seconds of a process that begins anew."""
+    commands = {
+        "python": ["-c", "pass"],
+        "import mm_tf": ["-c", "import mm_tf"],
+        "run --help": ["-m", "mm_tf.experiments.run", "--help"],
+    }
+    asked = {name: _command(command) for name, command in commands.items()}
+    shared = {"model": sizes.model, "batch_size": sizes.batch_size}
+    for name, spec in _keras("keras_step", backends, **shared).items():
+        asked[f"first step, {name}"] = _first_step(spec)
+    asked["first step, torch_eager"] = _first_step({"kind": "torch_step", **shared})
+    rounds = max(2, sizes.rounds - 2)
+    samples = timing.in_turn(asked, 1, rounds, sizes.seconds)
+    for name, taken in samples.items():
+        yield _row(
+            "a process from its start",
+            name,
+            "s",
+            statistics.median(each["wall"] for each in taken),
+            cpu_value=statistics.median(each["cpu"] for each in taken),
+            rounds=taken,
+        )
+
+
+def _command(arguments):
+    import subprocess
+
+    def run(count):
+        for _ in range(count):
+            subprocess.run([sys.executable, *arguments], capture_output=True)
+
+    return timing.timed(run)
+
+
+def _first_step(spec):
+    def run(count):
+        for _ in range(count):
+            with contenders.Process(**spec) as process:
+                process.ask(0)
+
+    return timing.timed(run)
+
+
+def memory(sizes, backends):
+    """The largest memory of a process, and what losses add to it."""
+    shared = {"model": sizes.model, "batch_size": sizes.batch_size}
+    processes = _keras("keras_step", backends, **shared)
+    for layout in ("eager", "channels_last"):
+        processes[f"torch_{layout}"] = {
+            "kind": "torch_step",
+            "layout": layout,
+            **shared,
+        }
+    case = f"{sizes.model}, batch {sizes.batch_size}, whole process"
+    measured = {name: _peak(spec)["peak_mebibytes"] for name, spec in processes.items()}
+    yield from _memory_rows(case, measured, "torch_eager")
+    classes = sizes.classes[-1]
+    for backend in backends:
+        case = (
+            f"{backend}, loss and gradient of {sizes.loss_rows} x {classes} outputs "
+            f"({sizes.loss_rows * classes * 4 / 2**20:.0f} MiB), above what was there "
+            "before"
+        )
+        measured = {}
+        for name in _loss_names():
+            answer = _peak(
+                {
+                    "kind": "keras_losses",
+                    "backend": backend,
+                    "classes": classes,
+                    "batch_size": sizes.loss_rows,
+                    "only": [name],
+                },
+                which=name,
+            )
+            measured[name] = answer["peak_mebibytes"] - answer["before_mebibytes"]
+        yield from _memory_rows(case, measured, "cross_entropy")
+
+
+def _peak(spec, which=""):
+    with contenders.Process(**spec) as process:
+        return process.ask(1, which)
+
+
+def _memory_rows(case, measured, peer):
+    for name, value in measured.items():
+        ratio = value / measured[peer] if measured[peer] > 0 else None
+        yield _row(case, name, "MiB", value, peer=peer, ratio=ratio)
+
+
+def scaling(sizes, backends):
+    """How the time of a step grows with batch and image size, and of the pipeline."""
+    backends = backends[:1]
+    for batch_size in sizes.batch_sizes:
+        yield from _scaled(sizes, backends, batch_size, sizes.image_sizes[0])
+    for size in sizes.image_sizes[1:]:
+        yield from _scaled(sizes, backends, sizes.batch_sizes[0], size)
+    for images in sizes.pipeline_images:
+        yield from _pipeline_of(images, sizes, backends)
+
+
+def _scaled(sizes, backends, batch_size, size):
+    shared = {"model": sizes.model, "batch_size": batch_size, "size": size}
+    processes = _keras("keras_step", backends, **shared)
+    processes["torch_eager"] = {"kind": "torch_step", **shared}
+    # About as many images of 32 pixels in each case.
+    steps = max(1, sizes.steps * sizes.batch_size * 32**2 // (batch_size * size**2))
+    yield from _measured(
+        f"{sizes.model}, batch {batch_size}, {size} pixels",
+        processes,
+        steps,
+        max(2, sizes.rounds - 2),
+        sizes.seconds,
+        steps * batch_size,
+        peer="torch_eager",
+    )
+
+
+SECTIONS = {
+    each.__name__: each
+    for each in (step, end_to_end, pipeline, losses, fit, startup, memory, scaling)
+}
+
+
+def _keras(kind, backends, **settings):
+    return {
+        f"keras_{backend}": {"kind": kind, "backend": backend, **settings}
+        for backend in backends
+    }
+
+
+def _measured(case, processes, count, rounds, seconds, images, peer):
+    with contextlib.ExitStack() as stack:
+        asked = {
+            name: stack.enter_context(contenders.Process(**spec)).contender()
+            for name, spec in processes.items()
+        }
+        samples = timing.in_turn(asked, count, rounds, seconds)
+    yield from _rows(case, samples, images, peer)
+
+
+def _rows(case, samples, images, peer):
+    for name, values in timing.medians(samples, images).items():
+        yield _row(
+            case,
+            name,
+            "images/s",
+            values["images_per_second"],
+            cpu_value=values["images_per_cpu_second"],
+            peer=peer,
+            ratio=timing.times_faster(samples, name, peer),
+            cpu_ratio=timing.times_faster(samples, name, peer, "cpu"),
+            rounds=values["rounds"],
+        )
+
+
+def _row(
+    case,
+    contender,
+    unit,
+    value,
+    cpu_value=None,
+    peer=None,
+    ratio=None,
+    cpu_ratio=None,
+    rounds=(),
+):
+    return {
+        "case": case,
+        "contender": contender,
+        "unit": unit,
+        "value": value,
+        "cpu_value": cpu_value,
+        "peer": peer,
+        "ratio": ratio,
+        "cpu_ratio": cpu_ratio,
+        "rounds": list(rounds),
+    }

@@ -1,0 +1,71 @@
+"""Training steps to compare: on Keras's backend, and in plain PyTorch."""
+
+import keras
+import numpy as np
+
+from mm_tf.experiments import training
+from mm_tf.experiments.config import MODEL_DEPTHS
+
+TORCH_KINDS = ("eager", "channels_last", "compiled")
+
+
+def keras_steps(config, info):
+    """Returns a function that trains n steps and waits for their end."""
+    model = training.build_model(config, info)
+    generator = np.random.default_rng(0)
+    images = generator.integers(0, 256, (config.batch_size, *info.image_shape), "uint8")
+    labels = generator.integers(0, info.num_classes, config.batch_size)
+
+    class Same(keras.utils.PyDataset):
+        def __init__(self, count):
+            super().__init__()
+            self.count = count
+
+        def __len__(self):
+            return self.count
+
+        def __getitem__(self, index):
+            return images, labels
+
+    return lambda count: model.fit(Same(count), epochs=1, shuffle=False, verbose=0)
+
+
+def torch_network(config, info, kind):
+    """Returns (network, optimizer, device, memory format) in PyTorch."""
+    import torch
+    from torch_resnet import ResNet
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    torch.backends.cudnn.benchmark = True
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
+    layout = torch.contiguous_format if kind == "eager" else torch.channels_last
+    channels = info.image_shape[-1]
+    network = ResNet(info.num_classes, MODEL_DEPTHS[config.model], channels)
+    network = network.to(device, memory_format=layout)
+    optimizer = torch.optim.SGD(
+        network.parameters(), lr=0.01, momentum=0.9, weight_decay=2e-4
+    )
+    return network, optimizer, device, layout
+
+
+def torch_steps(config, info, kind):
+    """Returns a function that trains n steps in PyTorch and waits for their end."""
+    import torch
+
+    network, optimizer, device, layout = torch_network(config, info, kind)
+    height, width, channels = info.image_shape
+    images = torch.randn(config.batch_size, channels, height, width, device=device)
+    images = images.to(memory_format=layout)
+    labels = torch.randint(info.num_classes, (config.batch_size,), device=device)
+    run = torch.compile(network) if kind == "compiled" else network
+
+    def train(count):
+        for _ in range(count):
+            optimizer.zero_grad()
+            outputs = config.scale * run(images)
+            torch.nn.functional.cross_entropy(outputs, labels).backward()
+            optimizer.step()
+        if device == "cuda":
+            torch.cuda.synchronize()
+
+    return train

@@ -1,0 +1,151 @@
+"""The measurements of speed, on tiny sizes: what they say, not how fast it is."""
+
+import dataclasses
+import json
+import pathlib
+import sys
+import time
+
+import keras
+import pytest
+
+pytest.importorskip("torch")
+
+BACKEND = keras.backend.backend()
+BENCHMARKS = pathlib.Path(__file__).parents[2] / "benchmarks"
+
+
+@pytest.fixture(autouse=True)
+def benchmarks_on_the_path(monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    yield
+    for path in BENCHMARKS.glob("*.py"):
+        sys.modules.pop(path.stem, None)
+
+
+def test_contenders_take_turns():
+    import timing
+
+    asked = []
+
+    def contender(name, wall):
+        def contend(count):
+            asked.append((name, count))
+            return {"wall": wall * count, "cpu": wall}
+
+        return contend
+
+    contenders = {"slow": contender("slow", 4.0), "fast": contender("fast", 1.0)}
+    samples = timing.in_turn(contenders, count=2, rounds=2)
+    assert asked == 2 * [("slow", 2), ("fast", 2)]
+    assert timing.times_faster(samples, "fast", "slow") == 4
+    assert timing.medians(samples, images=16)["slow"]["images_per_second"] == 2
+
+
+def test_a_case_has_two_rounds_however_long_they_take():
+    import timing
+
+    contenders = {"slow": lambda count: {"wall": 1.0, "cpu": 1.0}}
+    samples = timing.in_turn(contenders, count=1, rounds=9, seconds=0.0)
+    assert len(samples["slow"]) == 2
+
+
+def test_a_ratio_is_of_one_round():
+    import timing
+
+    # The second round is disturbed, for both of them.
+    samples = {
+        "mine": [{"wall": 1.0}, {"wall": 9.0}, {"wall": 1.1}],
+        "peer": [{"wall": 2.0}, {"wall": 18.0}, {"wall": 2.2}],
+    }
+    assert timing.times_faster(samples, "mine", "peer") == pytest.approx(2)
+
+
+def test_cpu_time_is_not_wall_time():
+    import timing
+
+    asleep = timing.timed(lambda count: time.sleep(0.05 * count))(2)
+    assert asleep["wall"] >= 0.1 > asleep["cpu"]
+
+
+def test_measures_and_keeps_what_other_sections_measured(tmp_path, monkeypatch):
+    import sections
+    import speed
+
+    one = dataclasses.replace(sections.QUICK, classes=(7,))
+    monkeypatch.setattr(sections, "QUICK", one)
+    kept = {
+        "title": "Before.",
+        "command": "c",
+        "ended": "e",
+        "machine": "m",
+        "versions": {},
+        "load_before": [0, 0, 0],
+        "load_after": [1, 1, 1],
+        "rows": [],
+    }
+    (tmp_path / "speed.json").write_text(json.dumps({"fit": kept}))
+    speed.main(
+        ["--quick", "--only=losses", f"--backends={BACKEND}", f"--output={tmp_path}"]
+    )
+    results = json.loads((tmp_path / "speed.json").read_text())
+    assert list(results) == ["losses", "fit"] and results["fit"] == kept
+    rows = results["losses"]["rows"]
+    assert [row["contender"] for row in rows][:2] == ["cross_entropy", "mm"]
+    for row in rows:
+        assert row["case"] == f"{BACKEND}, 7 classes, batch 8"
+        assert row["value"] > 0 and row["peer"] == "cross_entropy"
+        assert len(row["rounds"]) == one.rounds
+    assert rows[0]["ratio"] == 1 and rows[0]["milliseconds_more"] == 0
+    table = (tmp_path / "speed.md").read_text()
+    assert "## losses: " in table and "## fit: Before" in table
+    assert "| mm_ldam_weighted |" in table
+
+
+def test_a_contender_that_ends_says_why():
+    import contenders
+
+    with contenders.Process("convolutions", framework="caffe") as process:
+        with pytest.raises(RuntimeError, match="KeyError: 'caffe'"):
+            process.ask()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--only=steps"], "`only` must be of step,"),
+        (["--backends=theano"], "`backends` must be of"),
+        (["--quick"], "`output` must be another folder"),
+    ],
+)
+def test_wrong_arguments(arguments, message, capsys):
+    import speed
+
+    with pytest.raises(SystemExit) as stopped:
+        speed.main(arguments)
+    assert stopped.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.long
+def test_every_section(tmp_path):
+    import sections
+    import speed
+
+    speed.main(["--quick", "--backends=tensorflow", f"--output={tmp_path}"])
+    results = json.loads((tmp_path / "speed.json").read_text())
+    assert list(results) == list(sections.SECTIONS)
+    for section in results.values():
+        assert section["rows"]
+        assert all(row["value"] > 0 for row in section["rows"])
+
+
+def test_what_the_light_commands_take():
+    """Generous limits: they are ten times what a quiet machine needs."""
+    import sections
+
+    for arguments, seconds in (
+        (["-c", "import mm_tf"], 2.0),
+        (["-m", "mm_tf.experiments.run", "--help"], 6.0),
+    ):
+        assert sections._command(arguments)(1)["cpu"] < seconds
