@@ -20,6 +20,7 @@ import uuid
 from mm_tf import _checks, _files
 from mm_tf.data import DatasetUnavailableError
 from mm_tf.experiments import grid
+from mm_tf.experiments.config import RunConfig
 from mm_tf.experiments.results import HISTORY, RunFolder, RunResult
 
 # A machine that dies is no fault of the run's; more of them are no chance.
@@ -207,7 +208,7 @@ class Cluster:
             self._run.remote(mark, dataclasses.asdict(_everywhere(config))): config
             for config in configs
         }
-        seen = {}
+        seen: dict[RunConfig, int] = {}
         try:
             while under_way:
                 ended, _ = self._ray.wait(list(under_way), timeout=_SECONDS_OF_A_LOOK)
@@ -290,7 +291,7 @@ def _run(mark, arguments):
     """As `_look`, of a run."""
     if not os.path.exists(mark):
         return socket.gethostname(), False, None
-    folder = RunFolder(grid.RunConfig(**arguments))
+    folder = RunFolder(RunConfig(**arguments))
     patience = time.monotonic() + _SECONDS_TO_LET_GO
     while folder.is_in_use and time.monotonic() < patience:
         time.sleep(_SECONDS_OF_A_LOOK)
