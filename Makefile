@@ -14,6 +14,7 @@ IN_VENV = $(VENV)/bin/python
 CREATED = $(VENV)/.created
 BASE = $(VENV)/.installed
 TEST = $(VENV)/.installed-test
+DOCS = $(VENV)/.installed-docs
 REQUIREMENTS = setup.cfg pyproject.toml
 
 # An environment whose Python is gone, or that was moved or copied here with its
@@ -38,7 +39,7 @@ endef
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help quickstart test lint format install clean same-python
+.PHONY: help quickstart test docs lint format install clean same-python
 
 help: ## show this list
 	@awk 'BEGIN {FS = ":.*## "} \
@@ -54,6 +55,12 @@ quickstart: $(BASE) ## train the paper's method on handwritten digits: a minute 
 test: $(TEST) ## run the tests (PYTEST_ARGS='-m long' for the long ones)
 	@$(IN_VENV) -m pytest --numprocesses=2 --dist=loadfile $(PYTEST_ARGS)
 
+docs: $(DOCS) ## build the documentation site into site/, and fail at a broken link
+	@# The theme warns of MkDocs 2, which setup.cfg does not take. No --quiet: with it
+	@# MkDocs does not count its warnings, and --strict passes them.
+	@NO_MKDOCS_2_WARNING=1 $(IN_VENV) -m mkdocs build --strict
+	@echo "Written: site/index.html"
+
 lint: $(TEST) ## check style and types, change nothing
 	$(IN_VENV) -m ruff check
 	$(IN_VENV) -m ruff format --check
@@ -66,7 +73,7 @@ format: $(TEST) ## format the code and mend what ruff can mend
 install: $(TEST) ## set up the virtual environment, tools for tests included
 
 clean: ## remove the virtual environment and caches, never saved_models
-	rm -rf "$(VENV)" build dist mm_tf.egg-info
+	rm -rf "$(VENV)" build dist site mm_tf.egg-info
 	rm -rf .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . \( -name .git -o -name saved_models \) -prune -o \
 	    -name __pycache__ -prune -exec rm -rf {} +
@@ -90,7 +97,7 @@ $(CREATED):
 	@echo "$(CURDIR)" > $@
 
 ifeq ($(origin PYTHON),command line)
-$(BASE) $(TEST): | same-python
+$(BASE) $(TEST) $(DOCS): | same-python
 endif
 
 VERSION = -c 'import sys; print("Python %d.%d" % sys.version_info[:2])'
@@ -105,4 +112,8 @@ $(BASE): $(CREATED) $(REQUIREMENTS)
 
 $(TEST): $(CREATED) $(REQUIREMENTS)
 	$(call install,.[test])
+	@touch $(BASE) $@
+
+$(DOCS): $(CREATED) $(REQUIREMENTS)
+	$(call install,.[docs])
 	@touch $(BASE) $@

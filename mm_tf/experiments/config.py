@@ -239,14 +239,14 @@ class RunConfig:
     )
     strategy: str = _later(
         "none",
-        "One run on several devices of a machine: mirrored on TensorFlow, "
+        "One run on several devices: mirrored on TensorFlow (of one machine), "
         "data_parallel on JAX. --batch_size is that of all together.",
         choices=tuple(STRATEGIES),
     )
     devices: int | None = _later(
         None,
-        "Devices of --strategy; by default all GPUs. Without a GPU the CPU is taken as "
-        "so many, to try it.",
+        "Devices of --strategy on each machine; by default all GPUs. Without a GPU the "
+        "CPU is taken as so many, to try it.",
         low=1,
     )
     data_dir: str | None = _place(
@@ -286,6 +286,17 @@ class RunConfig:
         "the end of each epoch alone.",
         low=0.0,
         low_allowed=False,
+    )
+    coordinator_address: str | None = _place(
+        None,
+        "data_parallel on several machines: HOST:PORT of the first one, the same for "
+        "all. Each has a process of this command, and sees the output folder.",
+    )
+    num_processes: int | None = _place(
+        None, "data_parallel on several machines: their number.", low=2
+    )
+    process_id: int | None = _place(
+        None, "data_parallel on several machines: this one's number, from 0.", low=0
     )
     overwrite: bool = _place(
         False, "Replace a finished run in the output folder by this one."
@@ -423,6 +434,7 @@ class RunConfig:
                 "`jit` must not be True with the strategy mirrored: TensorFlow does "
                 f"not compile what devices exchange. Received: jit={self.jit}"
             )
+        self._check_machines()
         if self.devices is None:
             return
         if self.strategy == "none":
@@ -434,6 +446,34 @@ class RunConfig:
             raise ValueError(
                 "`devices` must be at most `batch_size`, of which each has a part. "
                 f"Received: devices={self.devices}, batch_size={self.batch_size}"
+            )
+
+    def _check_machines(self):
+        names = ("coordinator_address", "num_processes", "process_id")
+        values = [getattr(self, name) for name in names]
+        received = ", ".join(map("{}={!r}".format, names, values))
+        if values == [None, None, None]:
+            return
+        if None in values:
+            missing = names[values.index(None)]
+            raise ValueError(
+                f"`{missing}` must be given with the others of several machines "
+                f"({', '.join(names)}). Received: {received}"
+            )
+        _, num_processes, process_id = values
+        if process_id >= num_processes:
+            raise ValueError(
+                f"`process_id` must be below `num_processes`. Received: {received}"
+            )
+        if self.strategy != "data_parallel":
+            raise ValueError(
+                "`num_processes` is for the strategy data_parallel. "
+                f"Received: strategy={self.strategy!r}, {received}"
+            )
+        if METHODS[self.method].pretraining != "none":
+            raise ValueError(
+                "`num_processes` must not be given with a method that pre-trains. "
+                f"Received: method={self.method!r}, {received}"
             )
 
     @property
@@ -705,6 +745,17 @@ def define_flags(values=flags.FLAGS):
         else:
             define = functools.partial(_DEFINE[kind])
         define(field.name, default=field.default, help=help, flag_values=values)
+
+
+def refuse_machines(values=flags.FLAGS):
+    """Raises a ValueError where a command of many runs is given a run's machines."""
+    if values.num_processes is not None:
+        raise ValueError(
+            "`num_processes` is of one run on several machines, by "
+            "mm_tf.experiments.run; many runs share machines by --executor=ray of "
+            "mm_tf.experiments.table, or by chief and workers of "
+            f"mm_tf.experiments.tune. Received: num_processes={values.num_processes}"
+        )
 
 
 def from_flags(values=flags.FLAGS):

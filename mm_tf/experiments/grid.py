@@ -11,6 +11,7 @@ As a command it is the process that trains: its tasks come in by standard input.
 import contextlib
 import dataclasses
 import difflib
+import functools
 import json
 import os
 import pathlib
@@ -57,11 +58,11 @@ _LONGEST_REASON = 400
 # networks), whatever is cleared and collected: a long grid would fill the memory.
 # A process for each run would begin with TensorFlow's start-up, longer than a run
 # on digits. So a process trains this many, then a new one follows.
-_RUNS_OF_A_PROCESS = 10
+RUNS_OF_A_PROCESS = 10
 # Begins the line that ends a task; nothing else prints this character.
 _ANSWER = "\x1e"
 # A step, a checkpoint and, at an epoch's end, the test images.
-_SECONDS_TO_STOP = 60
+SECONDS_TO_STOP = 60
 _SECONDS_TO_TIDY_UP = 2
 
 
@@ -249,7 +250,7 @@ class Failure:
     reason: str
 
     def __str__(self):
-        return f"{_name(self.config)}: {self.reason}"
+        return f"{name_of(self.config)}: {self.reason}"
 
 
 def run_grid(configs, console=None, worker=None):
@@ -263,7 +264,8 @@ def run_grid(configs, console=None, worker=None):
     Args:
         configs: `RunConfig`s, as of `grid`.
         console: A `rich.console.Console`; standard output by default.
-        worker: What trains, with the methods of `Worker`; by default a `Worker`.
+        worker: What trains: by default a `Worker`, one run at a time; a
+            `mm_tf.experiments.cluster.Cluster` several.
 
     Returns:
         (the `RunResult`s, old and new; the `Failure`s).
@@ -282,18 +284,15 @@ def run_grid(configs, console=None, worker=None):
         for name, folder, options in dict.fromkeys(
             (c.dataset, c.data_dir, c.read_options) for c in left
         ):
-            to.begin(name)
+            to.read(name)
             worker.load(name, folder, options)
-        for config in left:
-            to.begin(_name(config))
-            try:
-                result = worker.run(config, to.show)
-            except RunFailedError as error:
-                failures.append(Failure(config, str(error)))
-                to.fail(error)
+        for config, outcome in worker.outcomes(left, to):
+            if isinstance(outcome, RunFailedError):
+                failures.append(Failure(config, str(outcome)))
+                to.fail(config, outcome)
             else:
-                results.append(result)
-                to.finish(f"{result.top1_error:.2f} %")
+                results.append(outcome)
+                to.finish(config, f"{outcome.top1_error:.2f} %")
     return results, failures
 
 
@@ -335,6 +334,25 @@ class Worker:
         except RunFailedError as error:
             raise DatasetUnavailableError(str(error)) from None
 
+    def outcomes(self, configs, to):
+        """Trains runs, one after the other.
+
+        Args:
+            configs: Their `RunConfig`s.
+            to: The `Progress` to tell how far each is.
+
+        Yields:
+            Pairs of a config and its `RunResult`, or the `RunFailedError` it ended
+            with.
+        """
+        for config in configs:
+            to.begin(config, name_of(config))
+            try:
+                outcome = self.run(config, functools.partial(to.show, config))
+            except RunFailedError as error:
+                outcome = error
+            yield config, outcome
+
     def run(self, config, show=lambda line: None):
         """Trains a run.
 
@@ -351,7 +369,7 @@ class Worker:
                 failed in a way that nobody foresaw.
             RunFailedError: It could not be begun or kept: another one would fail too.
         """
-        if self._runs == _RUNS_OF_A_PROCESS:
+        if self._runs == RUNS_OF_A_PROCESS:
             self._stop()
         self._runs += 1
         self._do("run", dataclasses.asdict(config), show)
@@ -367,8 +385,7 @@ class Worker:
             if line.startswith(_ANSWER):
                 failure = json.loads(line.removeprefix(_ANSWER))
                 if failure is not None:
-                    kind, reason = failure
-                    raise _FAILURES[kind](reason)
+                    raise failure_of(*failure)
                 return
             if line.strip():
                 show(line.strip())
@@ -392,7 +409,7 @@ class Worker:
         if process is None:
             return
         try:
-            process.communicate(timeout=_SECONDS_TO_STOP)
+            process.communicate(timeout=SECONDS_TO_STOP)
         except subprocess.TimeoutExpired:
             pass
         finally:  # A second Ctrl-C waits no longer.
@@ -414,6 +431,31 @@ def _run(**arguments):
 _TASKS: dict[str, Callable[..., None]] = {"load": _load, "run": _run}
 
 
+def do(task, arguments):
+    """Does a task in this process.
+
+    Args:
+        task: `"load"` or `"run"`.
+        arguments: What `mm_tf.data.load`, or `RunConfig`, takes.
+
+    Returns:
+        None, or (the name of an error, the reason) of a task that failed.
+    """
+    try:
+        _TASKS[task](**arguments)
+    except Exception as error:  # A run may fail in any way there is.
+        return _kind(error).__name__, _reason(error)
+    finally:
+        if "keras" in sys.modules:
+            sys.modules["keras"].backend.clear_session()
+    return None
+
+
+def failure_of(name, reason):
+    """Returns the `RunFailedError` of what `do` returned."""
+    return _FAILURES[name](reason)
+
+
 def serve(lines):
     """Does the tasks of lines of JSON: what a `Worker`'s process does.
 
@@ -421,15 +463,7 @@ def serve(lines):
         lines: Each holds a task's name and its arguments.
     """
     for line in lines:
-        task, arguments = json.loads(line)
-        try:
-            _TASKS[task](**arguments)
-            failure = None
-        except Exception as error:  # A run may fail in any way there is.
-            failure = _kind(error).__name__, _reason(error)
-        print(f"\n{_ANSWER}{json.dumps(failure)}", flush=True)
-        if "keras" in sys.modules:
-            sys.modules["keras"].backend.clear_session()
+        print(f"\n{_ANSWER}{json.dumps(do(*json.loads(line)))}", flush=True)
 
 
 def _identified(configs):
@@ -470,7 +504,8 @@ def _with_flags(result, config):
     return dataclasses.replace(result, flags=flags)
 
 
-def _name(config):
+def name_of(config):
+    """Returns a run's name in a line of progress."""
     return f"{METHODS[config.method].title}, {config.setting}, seed {config.seed}"
 
 

@@ -3,6 +3,7 @@
 import datetime
 import re
 import time
+from typing import Any
 
 # The beginnings of two lines that a run prints around its pre-training: by them its
 # epochs are told from the run's own.
@@ -123,7 +124,10 @@ class Progress:
             disable=not self._console.is_terminal,
         )
         self._total = total
-        self._left = [Work(config) for config in left]
+        # By config: those that are not finished, and when those under way began.
+        self._left = {config: Work(config) for config in left}
+        self._began: dict[Any, float] = {}
+        self._names: dict[Any, str] = {}
         self._done = 0
         self._seconds = 0.0
         self.time_left = ""
@@ -140,49 +144,55 @@ class Progress:
         """Prints a line above the bar."""
         self._console.print(line, markup=False, soft_wrap=True)
 
-    def begin(self, name):
-        """Something begins."""
-        self._name = name
-        self._began = time.monotonic()
-        self._describe("begins")
+    def read(self, data):
+        """Data are read, before any run."""
+        self._describe(data, "is read")
 
-    def show(self, line):
-        """Takes a line that the run under way printed, and shows it in the bar."""
-        work = self._left[0]
-        if work.read(line):
-            done = self._done + work.done_here
-            self._estimate(self._seconds + work.seconds, done)
-        self._describe(line)
+    def begin(self, config, name):
+        """A run begins."""
+        self._names[config] = name
+        self._began[config] = time.monotonic()
+        self._describe(name, "begins")
 
-    def finish(self, outcome):
-        """The run under way has its result."""
-        work = self._left.pop(0)
+    def show(self, config, line):
+        """Takes a line that a run under way printed, and shows it in the bar."""
+        if self._left[config].read(line):
+            self._estimate()
+        self._describe(self._names[config], line)
+
+    def finish(self, config, outcome):
+        """A run under way has its result."""
+        work = self._left.pop(config)
         work.end()
         self._done += work.done_here
-        self._seconds += time.monotonic() - self._began
-        self._end(outcome)
+        self._seconds += time.monotonic() - self._began[config]
+        self._end(config, outcome)
 
-    def fail(self, reason):
-        """The run under way failed: nothing can be said of the others by it."""
-        self._left.pop(0)
-        self._end(f"failed: {reason}")
+    def fail(self, config, reason):
+        """A run under way failed: nothing can be said of the others by it."""
+        del self._left[config]
+        self._end(config, f"failed: {reason}")
 
-    def _end(self, outcome):
-        self._estimate(self._seconds, self._done)
+    def _end(self, config, outcome):
+        duration = _duration(time.monotonic() - self._began.pop(config))
+        self._estimate()
         self._bar.advance(self._task)
         number = self._total - len(self._left)
-        duration = _duration(time.monotonic() - self._began)
         self.tell(
-            f"[{number:{len(str(self._total))}}/{self._total}] {self._name}: {outcome} "
-            f"({duration}) {self.time_left}".rstrip()
+            f"[{number:{len(str(self._total))}}/{self._total}] {self._names[config]}: "
+            f"{outcome} ({duration}) {self.time_left}".rstrip()
         )
 
-    def _estimate(self, seconds, done):
-        left = sum(work.total - work.reached for work in self._left)
-        self.time_left = time_left_text(seconds, done, left)
+    def _estimate(self):
+        running = [self._left[config] for config in self._began]
+        seconds = self._seconds + sum(work.seconds for work in running)
+        done = self._done + sum(work.done_here for work in running)
+        left = sum(work.total - work.reached for work in self._left.values())
+        # Those that run side by side take their time together.
+        self.time_left = time_left_text(seconds / max(1, len(running)), done, left)
 
-    def _describe(self, state):
-        description = f"{self.time_left}  {self._name}: {state}".strip()
+    def _describe(self, name, state):
+        description = f"{self.time_left}  {name}: {state}".strip()
         self._bar.update(self._task, description=description)
 
 

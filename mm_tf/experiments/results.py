@@ -29,8 +29,8 @@ class RunResult:
     """What a run found. Errors are on the images of `evaluated_on`, in %.
 
     Attributes:
-        method, setting, dataset, imbalance, imbalance_ratio, seed, subset_seed,
-            epochs: As in the config.
+        method: As in the config, and so are `setting`, `dataset`, `imbalance`,
+            `imbalance_ratio`, `seed`, `subset_seed` and `epochs`.
         hyperparameters: The flags that the method's loss and weights take.
         class_names: The K names.
         class_counts: Training images of each class, without a hold-out, [K].
@@ -40,14 +40,17 @@ class RunResult:
         best_epoch: Its epoch, from 0.
         balanced_error: The mean over the classes, last epoch.
         per_class_error: [K], last epoch; None for a class without such images.
-        many_shot_error, medium_shot_error, few_shot_error: The mean over the
-            classes with > 100, 20 to 100, < 20 training images, last epoch; None
-            where there is no such class.
+        many_shot_error: The mean over the classes with > 100 training images, last
+            epoch; None where there is no such class.
+        medium_shot_error: Likewise, with 20 to 100.
+        few_shot_error: Likewise, with < 20.
         published_top1_error: Table 1's, None where there is none.
         protocol_differences: How the run's protocol differs from the paper's.
         images_per_second: Of training, in the median epoch.
         training_seconds: The time of the training steps of all epochs.
-        backend, device, versions: What it ran on.
+        backend: Keras's, that it ran on.
+        device: The kind of device that it ran on.
+        versions: Of the packages that it ran with, {name: version}.
         deterministic: Whether the same flags give the same numbers, bit for bit, on
             that device; None in results of version 0.1.0 from before this was kept.
         flags: All flags that decide the run, {name: value}, the backend that was in

@@ -10,10 +10,12 @@ A flag on the command line beats the flagfile. The same from Python:
     result = run(RunConfig(dataset="digits", method="mm_drw", epochs=20))
 """
 
+import dataclasses
 import os
 import pathlib
 import signal
 import sys
+import tempfile
 
 from absl import app, flags
 
@@ -86,6 +88,8 @@ def run(config, data=None):
                 folder.remove_leftovers()
                 folder.discard_if_empty()
         return result
+    if config.process_id:
+        return _follow(config, data, folder)
     with folder.locked():
         # Another process may have finished it just now.
         result = folder.finished_result()
@@ -106,7 +110,18 @@ def run(config, data=None):
     return result
 
 
-def _train(config, data, folder):
+def _follow(config, data, folder):
+    """Trains with the process that keeps the run, and keeps nothing itself."""
+    with tempfile.TemporaryDirectory() as scratch:
+        place = dataclasses.replace(
+            config, output_dir=str(pathlib.Path(scratch, "run"))
+        )
+        here = RunFolder(place)
+        here.incomplete.mkdir()
+        return _train(config, data, here, begins_from=folder.incomplete)
+
+
+def _train(config, data, folder, begins_from=None):
     _check_backend(config)
     if config.weights not in (None, backbones.IMAGENET):
         backbones.check_file(config.weights)
@@ -121,7 +136,9 @@ def _train(config, data, folder):
         summary.print_notes(data.notes)
         try:
             with stop.waiting():
-                return training.train(config, data, folder.incomplete, stop)
+                return training.train(
+                    config, data, folder.incomplete, stop, begins_from
+                )
         except UnusableCheckpointError as error:
             raise RunFailedError(str(error)) from error
         except DivergedError as error:

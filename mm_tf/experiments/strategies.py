@@ -1,4 +1,4 @@
-"""One run on several devices of one machine.
+"""One run on several devices, of one machine or, on JAX, of several.
 
 Each device computes a part of every batch, and the gradients are added up. The run
 is that of one device but for rounding: crops and flips are drawn for the whole batch,
@@ -6,21 +6,41 @@ batch normalization takes its statistics over it, weighted means are those of it
 """
 
 import contextlib
+import dataclasses
 import functools
+import hashlib
 
 import keras
+import numpy as np
 
 from mm_tf.experiments.config import STRATEGIES
 
 
+@dataclasses.dataclass(frozen=True)
+class Machines:
+    """Several machines, each with a process of the same run.
+
+    Attributes:
+        coordinator_address: `"HOST:PORT"` of the first one.
+        num_processes: How many.
+        process_id: Which one this is, from 0.
+    """
+
+    coordinator_address: str
+    num_processes: int
+    process_id: int
+
+
 @contextlib.contextmanager
-def distributed(strategy, devices=None):
+def distributed(strategy, devices=None, machines=None):
     """Inside, models are built and trained on several devices.
 
     Args:
         strategy: `"mirrored"` (TensorFlow), `"data_parallel"` (JAX) or `"none"`.
-        devices: How many; None for all GPUs, or for all devices where there is none.
-            Without a GPU the CPU is taken as so many.
+        devices: How many on each machine; None for all GPUs, or for all devices where
+            there is none. Without a GPU the CPU is taken as so many.
+        machines: The `Machines` of `"data_parallel"`, which wait here for each other;
+            None for this one.
 
     Yields:
         How many there are.
@@ -35,8 +55,28 @@ def distributed(strategy, devices=None):
             f"`strategy` {strategy} is for Keras's backend {backend}, and this is "
             f"{keras.backend.backend()}. Received: strategy={strategy!r}"
         )
-    with _SCOPES[strategy](devices) as count:
+    with _SCOPES[strategy](devices, machines) as count:
         yield count
+
+
+def agree(name, text):
+    """Raises a ValueError unless the processes of a run have the same text.
+
+    Args:
+        name: What it is of, for the message.
+        text: The text.
+    """
+    if keras.backend.backend() != "jax":
+        return
+    from jax.experimental import multihost_utils
+
+    digest = np.frombuffer(hashlib.sha256(text.encode()).digest(), "uint8")
+    everywhere = multihost_utils.process_allgather(digest)
+    if (everywhere != digest).any():
+        raise ValueError(
+            f"`{name}` must be a folder that all machines of the run see. "
+            f"Received: {name} with {text!r} here, and others elsewhere"
+        )
 
 
 @contextlib.contextmanager
@@ -70,7 +110,7 @@ def _batch_normalizations(model):
 
 
 @contextlib.contextmanager
-def _mirrored(devices):
+def _mirrored(devices, machines):
     import tensorflow as tf
 
     found = tf.config.list_logical_devices
@@ -102,16 +142,33 @@ def _split_cpu(number):
 
 
 @contextlib.contextmanager
-def _data_parallel(devices):
+def _data_parallel(devices, machines):
     import jax
 
     if devices:
         # Too late where JAX has begun: `_first` counts.
         with contextlib.suppress(RuntimeError):
             jax.config.update("jax_num_cpu_devices", devices)
-    names = [f"{device.platform}:{device.id}" for device in jax.devices()]
-    with _WholeBatches(devices=_first(names, devices)).scope():
-        yield devices or len(names)
+    if machines is not None:
+        jax.distributed.initialize(**dataclasses.asdict(machines))
+    try:
+        names = [
+            f"{device.platform}:{device.id}"
+            for process in range(jax.process_count())
+            for device in _first(_devices_of(process), devices)
+        ]
+        # Each process has the whole batches.
+        with _WholeBatches(devices=names, auto_shard_dataset=False).scope():
+            yield len(names)
+    finally:
+        if machines is not None:
+            jax.distributed.shutdown()
+
+
+def _devices_of(process):
+    import jax
+
+    return [device for device in jax.devices() if device.process_index == process]
 
 
 def _first(names, number):
@@ -120,8 +177,8 @@ def _first(names, number):
     if number > len(names):
         raise ValueError(
             f"`devices` must be at most the {len(names)} there are: "
-            f"{', '.join(names)} (a CPU is split before its first use alone). "
-            f"Received: devices={number}"
+            f"{', '.join(map(str, names))} (a CPU is split before its first use "
+            f"alone). Received: devices={number}"
         )
     return names[:number]
 
@@ -148,7 +205,7 @@ class _WholeBatches(keras.distribution.DataParallel):
 
 
 @contextlib.contextmanager
-def _one(devices):
+def _one(devices, machines):
     yield 1
 
 

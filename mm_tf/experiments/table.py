@@ -24,7 +24,7 @@ import tempfile
 from absl import app, flags
 
 from mm_tf.data import DATASETS, DatasetUnavailableError
-from mm_tf.experiments import command, grid, paper, stopping
+from mm_tf.experiments import cluster, command, grid, paper, stopping
 from mm_tf.experiments import config as config_module
 from mm_tf.experiments.config import RunConfig
 from mm_tf.experiments.methods import METHODS
@@ -178,6 +178,34 @@ def define_flags(values=flags.FLAGS):
         "they were run with.",
         flag_values=values,
     )
+    flags.DEFINE_enum(
+        "executor",
+        "local",
+        ["local", "ray"],
+        "Where the runs are trained: one at a time in this machine, or side by side on "
+        "a Ray cluster, all of whose machines must see --output_dir.",
+        flag_values=values,
+    )
+    flags.DEFINE_string(
+        "ray_address",
+        None,
+        "The Ray cluster, HOST:PORT, or auto for the one that this machine is in; by "
+        "default one of this machine alone.",
+        flag_values=values,
+    )
+    flags.DEFINE_float(
+        "gpus_per_run",
+        None,
+        "GPUs of a run on a Ray cluster, 0.25 for four runs on one; by default 1 where "
+        "there are any.",
+        flag_values=values,
+    )
+    flags.DEFINE_float(
+        "cpus_per_run",
+        1.0,
+        "CPU cores of a run on a Ray cluster.",
+        flag_values=values,
+    )
     flags.DEFINE_string(
         "report",
         None,
@@ -191,6 +219,7 @@ def main(argv, values=flags.FLAGS):
     """The command."""
     try:
         call = _check(argv, values)
+        worker = _worker(call.root, values)
         command.set_up(values.backend)
         failures: list[grid.Failure] = []
         if values.report_only:
@@ -200,7 +229,7 @@ def main(argv, values=flags.FLAGS):
             _check_writable("output_dir", call.root)
             _check_writable("report", call.report.parent)
             with stopping.Stop():
-                results, failures = grid.run_grid(call.configs)
+                results, failures = grid.run_grid(call.configs, worker=worker)
         _report(results, call, values.best_epoch)
     except (ValueError, DatasetUnavailableError) as error:
         command.fail(error)
@@ -231,6 +260,7 @@ def _check(argv, values):
                 f"`{name}` is not to be given here: --{instead} says it. "
                 f"Received: {name}={values[name].value!r}"
             )
+    config_module.refuse_machines(values)
     methods = grid.parse_methods(values.methods)
     settings = _own_setting(values) if is_own else grid.parse_settings(values.settings)
     seeds = grid.parse_seeds(values.seeds)
@@ -262,6 +292,25 @@ def _own_setting(values):
     arguments = {name: values[name].value for name in names}
     config = RunConfig(**arguments, data_dir=values.data_dir)
     return {config.setting: arguments}
+
+
+def _worker(root, values):
+    """What trains, as the flags say, or None for the grid's own."""
+    if values.executor == "ray":
+        return cluster.Cluster(
+            root,
+            values.ray_address,
+            values.gpus_per_run,
+            values.cpus_per_run,
+            values.backend,
+        )
+    for name in ("ray_address", "gpus_per_run", "cpus_per_run"):
+        if values[name].present:
+            raise ValueError(
+                f"`{name}` is for --executor=ray. "
+                f"Received: {name}={values[name].value!r}, executor='local'"
+            )
+    return None
 
 
 def _results_there(call):

@@ -1,5 +1,6 @@
 """From a config to a trained network: model, loss, callbacks, fit, result."""
 
+import shutil
 import sys
 
 import keras
@@ -149,7 +150,7 @@ def verbosity():
     return 1 if sys.stdout.isatty() else 2
 
 
-def train(config, data, folder, stop=lambda: None):
+def train(config, data, folder, stop=lambda: None, begins_from=None):
     """Trains the config's network and writes everything but the result.
 
     A training of which `folder` holds checkpoints goes on where it stopped.
@@ -161,13 +162,20 @@ def train(config, data, folder, stop=lambda: None):
         folder: The `pathlib.Path` to write into.
         stop: Called after every step: an exception it returns is raised when a
             checkpoint is written.
+        begins_from: On several machines: the folder of the first one, whose
+            checkpoints the others begin from; None on the first one.
 
     Returns:
         The `RunResult`.
     """
+    machines = None
+    if config.num_processes is not None:
+        machines = strategies.Machines(
+            config.coordinator_address, config.num_processes, config.process_id
+        )
     with (
         # First: a backend is given its devices before it begins.
-        strategies.distributed(config.strategy, config.devices) as devices,
+        strategies.distributed(config.strategy, config.devices, machines) as devices,
         determinism.computing(config.deterministic) as is_deterministic,
     ):
         if is_deterministic and config.jit and keras.backend.backend() == "tensorflow":
@@ -176,10 +184,23 @@ def train(config, data, folder, stop=lambda: None):
                 "does not compile there: give --nodeterministic with it. "
                 f"Received: jit={config.jit}, deterministic={config.deterministic}"
             )
+        if machines is not None:
+            _begin_together(folder, begins_from)
         device = environment.device()
         if devices > 1:
             device = f"{devices} x {device}"
         return _train(config, data, folder, stop, device, is_deterministic)
+
+
+def _begin_together(folder, begins_from):
+    """Gives a process that follows the checkpoints of the first one.
+
+    None is written meanwhile: the first step needs all processes.
+    """
+    if begins_from is not None and (begins_from / CHECKPOINTS).exists():
+        shutil.copytree(begins_from / CHECKPOINTS, folder / CHECKPOINTS)
+    there = sorted(path.name for path in (folder / CHECKPOINTS).glob("*.npz"))
+    strategies.agree("output_dir", ", ".join(there))
 
 
 def _train(config, data, folder, stop, device, is_deterministic):

@@ -227,6 +227,7 @@ def main(argv, values=flags.FLAGS):
 
 def _check(values):
     """Returns the `Search` that the flags say."""
+    config_module.refuse_machines(values)
     given = values["holdout"].value if values["holdout"].present else None
     config = _selecting(_config(values, holdout=0.0), values.select_on, given)
     if values.tuner == "hyperband" and values["trials"].present:

@@ -122,6 +122,9 @@ def test_every_field_is_a_flag_and_its_flagfile_repeats_it(tmp_path):
         "pretrained_dir",
         "checkpoint_minutes",
         "overwrite",
+        "coordinator_address",
+        "num_processes",
+        "process_id",
     }
     for field in flag_fields():
         if field.name not in places:

@@ -67,6 +67,7 @@ class TestOfAGrid:
         class Worker:
             failing = ()
             has_backbone = False
+            outcomes = grid.Worker.outcomes
 
             def __enter__(self):
                 return self
@@ -123,13 +124,14 @@ class TestOfAGrid:
 
 
 def test_there_is_an_estimate_within_a_run(clock):
-    to = progress.Progress(2, [config(), config()], Console(file=io.StringIO()))
-    to.begin("ERM")
+    first, second = config(), config(seed=1)
+    to = progress.Progress(2, [first, second], Console(file=io.StringIO()))
+    to.begin(first, "ERM")
     clock.now += 100
-    to.show("ERM on digits_lt20, seed 0: 417 training images")
+    to.show(first, "ERM on digits_lt20, seed 0: 417 training images")
     estimates = []
-    for line, seconds in lines_of(config(), pretrains=False):
-        to.show(line)
+    for line, seconds in lines_of(first, pretrains=False):
+        to.show(first, line)
         clock.now += 3 * seconds
         if line.startswith("Epoch"):
             estimates.append(to.time_left)
@@ -143,10 +145,10 @@ def test_there_is_an_estimate_within_a_run(clock):
 def test_estimates_within_pretraining(clock):
     of_ssp = config("ldam_drw_ssp", pretraining_epochs=2)
     to = progress.Progress(1, [of_ssp], Console(file=io.StringIO()))
-    to.begin("SSP")
+    to.begin(of_ssp, "SSP")
     left = []
     for line, seconds in lines_of(of_ssp, pretrains=True):
-        to.show(line)
+        to.show(of_ssp, line)
         clock.now += seconds
         if line.startswith("Epoch"):
             left.append(to.time_left)
@@ -159,34 +161,50 @@ def test_estimates_within_pretraining(clock):
 
 
 def test_a_run_that_goes_on_did_the_rest_alone_here(clock):
-    to = progress.Progress(2, [config(), config()], Console(file=io.StringIO()))
-    to.begin("ERM")
-    for line, seconds in list(lines_of(config(), pretrains=False))[2 * 6 :]:
-        to.show(line)
+    first, second = config(), config(seed=1)
+    to = progress.Progress(2, [first, second], Console(file=io.StringIO()))
+    to.begin(first, "ERM")
+    for line, seconds in list(lines_of(first, pretrains=False))[2 * 6 :]:
+        to.show(first, line)
         clock.now += 3 * seconds
     assert to.time_left == "about 0:00:33 left"  # 1 epoch here, 10 of the other run.
-    to.finish("12.00 %")
+    to.finish(first, "12.00 %")
+    assert to.time_left == "about 0:00:30 left"
+
+
+def test_runs_side_by_side_share_their_time(clock):
+    configs = [config(seed=seed) for seed in range(4)]
+    to = progress.Progress(4, configs, Console(file=io.StringIO()))
+    lines = list(lines_of(configs[0], pretrains=False))
+    for run in configs[:2]:
+        to.begin(run, "ERM")
+        to.show(run, lines[0][0])
+    clock.now += 10
+    for run in configs[:2]:
+        to.show(run, "Epoch 6/10")
+    # 5 epochs in 10 s each, side by side: 30 epochs are left for two at a time.
     assert to.time_left == "about 0:00:30 left"
 
 
 def test_runs_of_one_epoch_count_though_keras_prints_none(clock):
     configs = [config(epochs=1), config(epochs=3)]
     to = progress.Progress(2, configs, Console(file=io.StringIO()))
-    to.begin("ERM")
+    to.begin(configs[0], "ERM")
     clock.now += 5
-    to.show("7/7 - 5s - 700ms/step - loss: 2.3")
-    to.finish("12.00 %")
+    to.show(configs[0], "7/7 - 5s - 700ms/step - loss: 2.3")
+    to.finish(configs[0], "12.00 %")
     assert to.time_left == "about 0:00:15 left"
 
 
 def test_the_bar_says_run_line_and_time_left(clock):
     told = io.StringIO()
     console = Console(file=told, force_terminal=True, width=120)
-    with progress.Progress(3, [config(), config()], console) as to:
-        to.begin("ERM, seed 0")
-        to.show("Epoch 1/10")
+    first, second = config(), config(seed=1)
+    with progress.Progress(3, [first, second], console) as to:
+        to.begin(first, "ERM, seed 0")
+        to.show(first, "Epoch 1/10")
         clock.now += 2
-        to.show("Epoch 2/10")
+        to.show(first, "Epoch 2/10")
     (bar,) = re.findall(
         r"1/3.*?(about.*?left  ERM.*?)\s*\n", told.getvalue().split("begins")[-1]
     )

@@ -290,7 +290,7 @@ def test_subset_seed_draws_another_subset(monkeypatch, tmp_path):
     class Enough(Exception):
         pass
 
-    def remember(config, data, folder, stop):
+    def remember(config, data, *_):
         drawn.append(data.train_images)
         raise Enough
 
@@ -469,12 +469,14 @@ WITHOUT_PART_IN_PRETRAINING = {
     "overwrite",
 }
 
-# Those of one's own images are looked at in test_own_images.
+# Refused where there is a pre-training.
+OF_MACHINES = ("coordinator_address", "num_processes", "process_id")
+# And those of backbones; of one's own images, test_own_images looks at them.
+NOT_HERE = ("method", "weights", "frozen_epochs", *OF_MACHINES)
 FLAGS_OF_PRETRAINING = [
     field.name
     for field in config_module.flag_fields()
-    if field.name
-    not in ("method", "weights", "frozen_epochs", *config_module.OF_OWN_IMAGES)
+    if field.name not in (*NOT_HERE, *config_module.OF_OWN_IMAGES)
 ]
 
 

@@ -41,6 +41,7 @@ class FakeWorker:
     """Trains nothing: the error of a run is its seed."""
 
     failing = ()
+    outcomes = grid.Worker.outcomes
 
     def __init__(self):
         self.trained = []
@@ -90,6 +91,13 @@ def worker(monkeypatch):
 
 
 WRONG = {
+    "machines of one run": (
+        [
+            *("--strategy=data_parallel", "--num_processes=2", "--process_id=0"),
+            "--coordinator_address=host:1",
+        ],
+        "`num_processes` is of one run",
+    ),
     "unknown method": (["--methods=erm,mm_drv"], "Did you mean mm_drw?"),
     "no methods": (["--methods="], "`methods` must be a list"),
     "a method twice": (["--methods=erm,erm"], "`methods` must be a list without"),
@@ -316,7 +324,7 @@ def test_missing_data_are_told_before_the_first_run(tmp_path, capsys, worker):
 def test_a_process_that_dies_or_fails_is_one_failed_run(
     runs_of_a_process, processes, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(grid, "_RUNS_OF_A_PROCESS", runs_of_a_process)
+    monkeypatch.setattr(grid, "RUNS_OF_A_PROCESS", runs_of_a_process)
     script = tmp_path / "worker.py"
     script.write_text(
         "import json, os, sys\n"

@@ -36,6 +36,8 @@ def call(*arguments):
 class FakeWorker:
     """Trains nothing: the error is that of a bowl around beta 1.5 and delta 1."""
 
+    outcomes = grid.Worker.outcomes
+
     def __init__(self):
         self.trained = []
         self.failing = {}
@@ -87,6 +89,13 @@ def rows(folder):
 
 
 WRONG = {
+    "machines of one run": (
+        [
+            *("--method=mm", "--strategy=data_parallel", "--num_processes=2"),
+            *("--process_id=0", "--coordinator_address=host:1"),
+        ],
+        "`num_processes` is of one run",
+    ),
     "unknown parameter": (["--search=bata"], "there is no 'bata' to search"),
     "one that the method does not take": (
         ["--method=erm", "--search=beta"],

@@ -1,0 +1,187 @@
+"""Pages made from data of the package: the methods and the settings."""
+
+import dataclasses
+import pathlib
+import typing
+
+from absl import flags
+
+from mm_tf.experiments import config as configs
+from mm_tf.experiments.methods import METHODS
+
+_ROOT = pathlib.Path(configs.__file__).parents[2]
+
+# What a row of METHODS names its loss: in words, and the section of losses.md.
+_LOSSES = {
+    "_cross_entropy": ("cross-entropy", "cross-entropy"),
+    "_focal": ("focal", "focal"),
+    "_ldam": ("LDAM", "ldam"),
+    "_uniform_margin": ("uniform margin", "uniform-margin"),
+    "_hinge": ("hinge", "hinge"),
+    "_hinge_by_class": ("hinge with LDAM's margins", "hinge"),
+    "_maximum_margin": ("maximum margin", "maximum-margin"),
+    "_maximum_margin_by_class": ("maximum margin, by class", "maximum-margin"),
+}
+_WHEN = {"from_start": " from the first epoch", "deferred": ", deferred"}
+
+_METHODS_PAGE = """# Methods
+
+A method is a row of the paper's Table 1, `--method=` of the commands. The table is made
+from `mm_tf.experiments.methods.METHODS`; what the flags are stands in `RunConfig`:
+[Settings](settings.md).
+
+<div class="flags" markdown>
+
+{table}
+
+</div>
+
+"Deferred" is from epoch {reweighting} of {epochs}, and in proportion with other
+`--epochs`; `--reweight_epoch` says another. What is weighted or re-sampled takes
+`--class_weighting` and `--effective_number_beta` as well, pre-training
+`--pretraining_epochs`. What the losses do is in [Losses](losses.md), which method to
+take in [Which loss for me?](choosing.md).
+"""
+
+_SETTINGS_PAGE = """# Settings
+
+A setting is a flagfile, a run is a flagfile and the flags that differ from it:
+
+```sh
+python -m mm_tf.experiments.run --flagfile=experiments/cifar10_lt100.flags --seed=1
+```
+
+## Flagfiles
+
+In `experiments/`. The head of each says what the paper published for it.
+
+<div class="flags" markdown>
+
+{flagfiles}
+
+</div>
+
+## What decides a run
+
+Each flag is a field of `mm_tf.experiments.config.RunConfig` under the same name, and
+the other way round.
+
+<div class="flags" markdown>
+
+{deciding}
+
+</div>
+
+## Where and how a run is kept
+
+These are no part of what a run is: the same run may be gone on with under others.
+
+<div class="flags" markdown>
+
+{keeping}
+
+</div>
+"""
+
+
+def methods_table(losses_page=None):
+    """Returns the table of the methods, in Markdown.
+
+    Args:
+        losses_page: The page to link losses to; None for no links.
+    """
+    rows = [("method", "in the paper", "loss", "head", "classes are", "its loss takes")]
+    for method in METHODS.values():
+        words, section = _LOSSES[method.loss.__name__]
+        loss = f"[{words}]({losses_page}#{section})" if losses_page else words
+        if method.pretraining != "none":
+            loss += f", after pre-training on {method.pretraining}s"
+        balancing = "-"
+        for verb, when in (
+            ("weighted", method.weighting),
+            ("re-sampled", method.sampling),
+        ):
+            if when != "none":
+                balancing = verb + _WHEN[when]
+        takes = ", ".join(f"`--{flag}`" for flag in method.loss_uses) or "-"
+        name = f"`{method.name}`"
+        rows.append((name, method.title, loss, method.head, balancing, takes))
+    return _markdown(rows)
+
+
+def methods_page():
+    """Returns the page of the methods, in Markdown."""
+    return _METHODS_PAGE.format(
+        table=methods_table("losses.md"),
+        reweighting=configs.PAPER_REWEIGHTING,
+        epochs=configs.PAPER_EPOCHS,
+    )
+
+
+def settings_page():
+    """Returns the page of the settings, in Markdown."""
+    fields = dataclasses.fields(configs.RunConfig)
+    return _SETTINGS_PAGE.format(
+        flagfiles=_flagfiles(),
+        deciding=_fields(field for field in fields if "place" not in field.metadata),
+        keeping=_fields(field for field in fields if "place" in field.metadata),
+    )
+
+
+def _flagfiles():
+    rows = [
+        ("flagfile", "data set", "imbalance", "images a class", "network", "epochs")
+    ]
+    for path in sorted((_ROOT / "experiments").glob("*.flags")):
+        values = flags.FlagValues()
+        configs.define_flags(values)
+        values(["run", f"--flagfile={path}"])
+        config = configs.from_flags(values)
+        counts = config.class_counts
+        imbalance = f"{config.imbalance}, {config.imbalance_ratio:g}"
+        images = f"{counts.max()} to {counts.min()}, {counts.sum():,} in all"
+        rows.append(
+            (
+                f"`{path.name}`",
+                config.dataset,
+                imbalance,
+                images,
+                config.model,
+                str(config.epochs),
+            )
+        )
+    return _markdown(rows)
+
+
+def _fields(fields):
+    rows = [("flag", "default", "values", "what")]
+    for field in fields:
+        name = f'<span id="{field.name}"></span>`--{field.name}`'
+        default = "-" if field.default is None else f"`{field.default}`"
+        rows.append((name, default, _values(field), field.metadata["help"]))
+    return _markdown(rows)
+
+
+def _values(field):
+    """The values that a field takes, in words."""
+    choices = field.metadata["choices"]
+    if choices:
+        return ", ".join(f"`{choice}`" for choice in choices)
+    limits = field.metadata["limits"]
+    kinds = typing.get_type_hints(configs.RunConfig)[field.name]
+    kind = next(
+        kind for kind in (*typing.get_args(kinds), kinds) if kind is not type(None)
+    )
+    words = {bool: "yes or no", int: "integer", float: "number", str: "text"}[kind]
+    if "low" in limits:
+        sign = ">=" if limits.get("low_allowed", True) else ">"
+        words += f" {sign} {limits['low']:g}"
+    if "high" in limits:
+        words += f", <= {limits['high']:.15g}"
+    return words
+
+
+def _markdown(rows):
+    head, *body = rows
+    lines = [head, ("---",) * len(head), *body]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
