@@ -20,6 +20,7 @@ import uuid
 from mm_tf import _checks, _files
 from mm_tf.data import DatasetUnavailableError
 from mm_tf.experiments import grid
+from mm_tf.experiments.config import RunConfig
 from mm_tf.experiments.results import HISTORY, RunFolder, RunResult
 
 # A machine that dies is no fault of the run's; more of them are no chance.
@@ -153,9 +154,9 @@ class Cluster:
         """Makes sure that a data set is there, on every machine.
 
         Args:
-            name: The data set.
-            data_dir: Its folder, or None for the default one of each machine.
-            options: As for `mm_tf.data.load`.
+            name: As for `mm_tf.data.load`.
+            data_dir: Likewise; None for the default one of each machine.
+            options: Likewise.
 
         Raises:
             DatasetUnavailableError: It is not.
@@ -164,7 +165,6 @@ class Cluster:
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
         look = self._ray.remote(num_cpus=0, max_retries=0)(_look)
-        mark = str(self._mark)
         arguments = {
             "name": name,
             "data_dir": _absolute(data_dir),
@@ -175,7 +175,7 @@ class Cluster:
                 scheduling_strategy=NodeAffinitySchedulingStrategy(
                     node["NodeID"], soft=False
                 )
-            ).remote(mark, arguments)
+            ).remote(str(self._mark), arguments)
             for node in self._nodes()
         ]
         for reference in looks:
@@ -213,7 +213,7 @@ class Cluster:
             self._run.remote(mark, dataclasses.asdict(_everywhere(config))): config
             for config in configs
         }
-        seen: dict[grid.RunConfig, int] = {}
+        seen: dict[RunConfig, int] = {}
         try:
             while under_way:
                 ended, _ = self._ray.wait(list(under_way), timeout=_SECONDS_OF_A_LOOK)
@@ -288,15 +288,14 @@ def _look(mark, arguments):
     """On a machine of the cluster: (its name, whether it sees the runs, failure)."""
     if not os.path.exists(mark):
         return socket.gethostname(), False, None
-    loaded = grid.do("load", arguments)
-    return socket.gethostname(), True, loaded
+    return socket.gethostname(), True, grid.do("load", arguments)
 
 
 def _run(mark, arguments):
     """As `_look`, of a run."""
     if not os.path.exists(mark):
         return socket.gethostname(), False, None
-    folder = RunFolder(grid.RunConfig(**arguments))
+    folder = RunFolder(RunConfig(**arguments))
     patience = time.monotonic() + _SECONDS_TO_LET_GO
     while folder.is_in_use and time.monotonic() < patience:
         time.sleep(_SECONDS_OF_A_LOOK)

@@ -454,7 +454,7 @@ class RunConfig:
         received = ", ".join(map("{}={!r}".format, names, values))
         if values == [None, None, None]:
             return
-        if None in values:
+        if self.process_id is None or self.num_processes is None or None in values:
             missing = names[values.index(None)]
             raise ValueError(
                 f"`{missing}` must be given with the others of several machines "

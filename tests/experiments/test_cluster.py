@@ -179,9 +179,8 @@ class TestOneProcess:
         assert not sees
 
     def test_data_that_are_not_there(self, tmp_path):
-        _, sees, (name, reason) = cluster._look(
-            str(tmp_path), {"name": "cifar10", "data_dir": str(tmp_path / "none")}
-        )
+        missing = {"name": "cifar10", "data_dir": str(tmp_path / "none")}
+        _, sees, (name, reason) = cluster._look(str(tmp_path), missing)
         assert sees and name == "RunFailedError"
         assert str(tmp_path / "none") in reason
 

@@ -469,14 +469,16 @@ WITHOUT_PART_IN_PRETRAINING = {
     "overwrite",
 }
 
-# Refused where there is a pre-training.
-OF_MACHINES = ("coordinator_address", "num_processes", "process_id")
-# And those of backbones; of one's own images, test_own_images looks at them.
-NOT_HERE = ("method", "weights", "frozen_epochs", *OF_MACHINES)
+# Those of one's own images are looked at in test_own_images, and several machines are
+# refused where there is a pre-training.
+NOT_OF_PRETRAINING = (
+    *("method", "weights", "frozen_epochs", *config_module.OF_OWN_IMAGES),
+    *("coordinator_address", "num_processes", "process_id"),
+)
 FLAGS_OF_PRETRAINING = [
     field.name
     for field in config_module.flag_fields()
-    if field.name not in (*NOT_HERE, *config_module.OF_OWN_IMAGES)
+    if field.name not in NOT_OF_PRETRAINING
 ]
 
 
