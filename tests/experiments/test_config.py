@@ -125,9 +125,6 @@ def test_every_field_is_a_flag_and_its_flagfile_repeats_it(tmp_path):
         "num_processes",
         "process_id",
         "overwrite",
-        "coordinator_address",
-        "num_processes",
-        "process_id",
     }
     for field in flag_fields():
         if field.name not in places:
