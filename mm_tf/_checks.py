@@ -104,3 +104,18 @@ def check_class_counts(class_counts, name="class_counts"):
             f"Received: {name}={class_counts!r}"
         )
     return counts
+
+
+def check_address(name, value):
+    """Returns (host, port) of `"HOST:PORT"`.
+
+    Raises:
+        ValueError: `value` is something else.
+    """
+    host, _, port = str(value).rpartition(":")
+    if not (host and port.isdecimal() and 0 < int(port) < 2**16):
+        raise ValueError(
+            f"`{name}` must be HOST:PORT, the port from 1 to 65535. "
+            f"Received: {name}={value!r}"
+        )
+    return host, int(port)

@@ -30,6 +30,8 @@ _MOST_RETRIES = 10
 _SECONDS_TO_LET_GO = 120
 _SECONDS_OF_A_LOOK = 1.0
 
+_SECONDS_TO_REACH = 5
+
 # Runs that share a GPU must share its memory; some is left for the driver.
 _SHARE_OF_MEMORY = 0.9
 
@@ -46,10 +48,11 @@ class Cluster:
         address: The cluster's address, `"HOST:PORT"` or `"auto"`, as for `ray.init`;
             None for a cluster of this machine alone, which ends with it. Where
             `ray.init` was called before, that cluster is taken.
-        gpus: GPUs of a run, >= 0, a fraction to share one; None for one where the
-            cluster has any.
+        gpus: GPUs of a run: a whole number, or a fraction below 1 to share one; None
+            for as many as `devices` where the cluster has any.
         cpus: CPU cores of a run, > 0.
         backend: Keras's backend for all runs; None for the one Keras chooses.
+        devices: The `devices` of the runs' strategy.
 
     Raises:
         ValueError: An argument is not as described; Ray is not installed; the cluster
@@ -57,16 +60,26 @@ class Cluster:
             see `root`.
     """
 
-    def __init__(self, root, address=None, gpus=None, cpus=1.0, backend=None):
+    def __init__(
+        self, root, address=None, gpus=None, cpus=1.0, backend=None, devices=None
+    ):
         self._root = pathlib.Path(root).expanduser().resolve()
         self._address = address
         if gpus is not None:
             gpus = _checks.check_number("gpus_per_run", gpus, low=0.0)
+            if gpus > 1 and gpus != int(gpus):
+                raise ValueError(
+                    "`gpus_per_run` must be a whole number, or below 1. "
+                    f"Received: gpus_per_run={gpus}"
+                )
         self._gpus = gpus
+        self._devices = devices or 1
         self._cpus = _checks.check_number(
             "cpus_per_run", cpus, low=0.0, low_allowed=False
         )
         self._backend = backend
+        if address not in (None, "auto"):
+            _checks.check_address("ray_address", address)
         if importlib.util.find_spec("ray") is None:
             raise ValueError(
                 "`executor` ray needs the package ray: in a checkout of mm_tf, "
@@ -89,6 +102,8 @@ class Cluster:
         return self
 
     def _connect(self):
+        if self._address not in (None, "auto"):
+            _reach(self._address)
         try:
             self._ray.init(
                 # By default Ray would join a cluster that happens to run here.
@@ -110,15 +125,20 @@ class Cluster:
     def _begin(self):
         there = self._ray.cluster_resources()
         if self._gpus is None:
-            self._gpus = min(1, there.get("GPU", 0))
-        for name, wanted in (("GPU", self._gpus), ("CPU", self._cpus)):
-            most = max(node["Resources"].get(name, 0) for node in self._nodes())
-            if wanted > most:
-                raise ValueError(
-                    f"`{name.lower()}s_per_run` must be at most {most:g}, what a "
-                    "machine of the cluster has. "
-                    f"Received: {name.lower()}s_per_run={wanted:g}"
-                )
+            self._gpus = self._devices if there.get("GPU") else 0
+        rooms = [
+            (node["Resources"].get("GPU", 0), node["Resources"].get("CPU", 0))
+            for node in self._nodes()
+        ]
+        if not any(gpus >= self._gpus and cpus >= self._cpus for gpus, cpus in rooms):
+            has = ", ".join(
+                f"{gpus:g} and {cpus:g}" for gpus, cpus in sorted(set(rooms))
+            )
+            raise ValueError(
+                "`gpus_per_run` and `cpus_per_run` must be at most what one machine of "
+                f"the cluster has (GPUs and cores: {has}). Received: "
+                f"gpus_per_run={self._gpus:g}, cpus_per_run={self._cpus:g}"
+            )
         self._root.mkdir(parents=True, exist_ok=True)
         self._mark = self._root / f".cluster-{uuid.uuid4().hex}"
         _files.write_text(self._mark, "")
@@ -181,6 +201,10 @@ class Cluster:
         for reference in looks:
             try:
                 host, sees_root, failure = self._ray.get(reference)
+            except self._ray.exceptions.RayTaskError as error:
+                raise DatasetUnavailableError(
+                    f"A machine of the cluster cannot begin: {_last_line(error)}"
+                ) from None
             except self._ray.exceptions.RayError:
                 continue  # The machine has just gone, and its runs go elsewhere.
             if not sees_root:
@@ -238,11 +262,12 @@ class Cluster:
         errors = self._ray.exceptions
         try:
             host, sees_root, failure = self._ray.get(reference)
+        except errors.RayTaskError as error:
+            return grid.RunCrashedError(f"its process failed: {_last_line(error)}")
         except errors.RayError as error:
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
             return grid.RunCrashedError(
                 f"its process ended again and again, {_MOST_RETRIES + 1} times, or no "
-                f"machine is left: {reason}"
+                f"machine is left: {_last_line(error)}"
             )
         if not sees_root:
             raise self._not_seen_by(host)
@@ -276,6 +301,22 @@ class Cluster:
                 num_returns=len(references),
                 timeout=grid.SECONDS_TO_STOP,
             )
+
+
+def _reach(address):
+    """Fails soon, where Ray would try for minutes."""
+    host, port = _checks.check_address("ray_address", address)
+    try:
+        socket.create_connection((host, port), _SECONDS_TO_REACH).close()
+    except OSError as error:
+        raise ValueError(
+            f"`ray_address` cannot be reached ({error.strerror or error}). "
+            f"Received: ray_address={address!r}"
+        ) from None
+
+
+def _last_line(error):
+    return (str(error).strip().splitlines() or [type(error).__name__])[-1]
 
 
 def _everywhere(config):

@@ -23,6 +23,7 @@ from mm_tf.data.holdout import holdout_counts
 from mm_tf.data.imbalance import IMBALANCES, class_counts
 from mm_tf.data.options import DEFAULT_SIZE, ReadOptions
 from mm_tf.data.sources import DATASETS
+from mm_tf.experiments import parts
 from mm_tf.experiments.methods import METHODS
 
 # The paper's schedule: its epochs, and the epochs of its changes.
@@ -342,10 +343,10 @@ class RunConfig:
                 "`second_drop_epoch` must not come before `first_drop_epoch`. "
                 f"Received: first_drop_epoch={first}, second_drop_epoch={second}"
             )
-        self._check_strategy()
         self._check_reading()
         if self.knows_counts:
             self._check_counts()
+        self._check_strategy()
 
     def _set(self, name, value):
         object.__setattr__(self, name, value)
@@ -436,6 +437,8 @@ class RunConfig:
                 f"`strategy` {self.strategy} is for the backend {needed}. "
                 f"Received: strategy={self.strategy!r}, backend={self.backend!r}"
             )
+        if needed and self.backend is None:
+            self._set("backend", needed)
         if self.strategy == "mirrored" and self.jit:
             raise ValueError(
                 "`jit` must not be True with the strategy mirrored: TensorFlow does "
@@ -454,6 +457,8 @@ class RunConfig:
                 "`devices` must be at most `batch_size`, of which each has a part. "
                 f"Received: devices={self.devices}, batch_size={self.batch_size}"
             )
+        if self.strategy == "mirrored" and self.knows_counts:
+            parts.check(int(self.class_counts.sum()), self.batch_size, self.devices)
 
     def _check_machines(self):
         names = ("coordinator_address", "num_processes", "process_id")
@@ -467,6 +472,7 @@ class RunConfig:
                 f"`{missing}` must be given with the others of several machines "
                 f"({', '.join(names)}). Received: {received}"
             )
+        _checks.check_address("coordinator_address", self.coordinator_address)
         _, num_processes, process_id = values
         if process_id >= num_processes:
             raise ValueError(

@@ -276,10 +276,14 @@ def run_grid(configs, console=None, worker=None):
     """
     configs = _identified(configs)
     results, failures, left = _look(configs)
-    with worker or Worker() as worker, Progress(len(configs), left, console) as to:
+    with contextlib.ExitStack() as stack:
+        to = stack.enter_context(Progress(len(configs), left, console))
         to.tell(f"{len(configs)} runs: {len(results)} there, {len(left)} to train")
         for failure in failures:
             to.tell(f"Failed: {failure}")
+        if not left:
+            return results, failures
+        worker = stack.enter_context(worker or Worker())
         # All data first: that some are missing must not be found out after days.
         for name, folder, options in dict.fromkeys(
             (c.dataset, c.data_dir, c.read_options) for c in left

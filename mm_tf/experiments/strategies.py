@@ -9,6 +9,7 @@ import contextlib
 import dataclasses
 import functools
 import hashlib
+import logging
 
 import keras
 import numpy as np
@@ -126,8 +127,15 @@ def _mirrored(devices, machines):
     if devices and not tf.config.list_physical_devices("GPU"):
         _split_cpu(devices)
     names = [device.name for device in found("GPU") or found("CPU")]
-    with _mirrored_strategy(tuple(_first(names, devices))).scope():
-        yield devices or len(names)
+    # It tells each all-reduce of each graph.
+    logger = tf.get_logger()
+    before = logger.level
+    logger.setLevel(max(before, logging.WARNING))
+    try:
+        with _mirrored_strategy(tuple(_first(names, devices))).scope():
+            yield devices or len(names)
+    finally:
+        logger.setLevel(before)
 
 
 @functools.cache

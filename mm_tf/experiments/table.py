@@ -219,8 +219,8 @@ def main(argv, values=flags.FLAGS):
     """The command."""
     try:
         call = _check(argv, values)
-        worker = _worker(call.root, values)
-        command.set_up(values.backend)
+        worker = _worker(call, values)
+        command.set_up(call.configs[0].backend)
         failures: list[grid.Failure] = []
         if values.report_only:
             results = _results_there(call)
@@ -294,15 +294,16 @@ def _own_setting(values):
     return {config.setting: arguments}
 
 
-def _worker(root, values):
+def _worker(call, values):
     """What trains, as the flags say, or None for the grid's own."""
     if values.executor == "ray":
         return cluster.Cluster(
-            root,
+            call.root,
             values.ray_address,
             values.gpus_per_run,
             values.cpus_per_run,
-            values.backend,
+            call.configs[0].backend,
+            values.devices,
         )
     for name in ("ray_address", "gpus_per_run", "cpus_per_run"):
         if values[name].present:

@@ -18,7 +18,14 @@ from mm_tf import (
     optimizers,
 )
 from mm_tf.data import EpochOrder
-from mm_tf.experiments import determinism, environment, paper, precision, strategies
+from mm_tf.experiments import (
+    determinism,
+    environment,
+    paper,
+    parts,
+    precision,
+    strategies,
+)
 from mm_tf.experiments.config import AS_IS, MODEL_DEPTHS
 from mm_tf.experiments.methods import METHODS
 from mm_tf.experiments.pretrained import start_from_pretrained
@@ -30,6 +37,9 @@ from mm_tf.experiments.results import (
     PREDICTIONS,
     RunResult,
 )
+
+# For one device; several take one that none of them has no image of.
+TEST_BATCH_SIZE = 500
 
 
 def weights_of_classes(config):
@@ -140,12 +150,29 @@ def schedule(config):
     return changes
 
 
-def test_error(config, data):
-    """Returns the callback that measures errors on the test or hold-out images."""
+def test_error(config, data, devices=1):
+    """Returns the callback that measures errors on the test or hold-out images.
+
+    Args:
+        config: A `RunConfig`.
+        data: Its `ImageData`.
+        devices: How many share each of its batches.
+
+    Raises:
+        ValueError: There are too few images for so many devices.
+    """
+    size = parts.largest(len(data.test_labels), TEST_BATCH_SIZE, devices)
+    if size is None:
+        raise ValueError(
+            f"`devices` must be fewer: no batch size leaves each an image of the "
+            f"{len(data.test_labels)} that errors are measured on. "
+            f"Received: devices={devices}"
+        )
     return callbacks.TestError(
         data.test_images,
         data.test_labels,
         config.class_counts,
+        batch_size=size,
         name=config.evaluated_on,
     )
 
@@ -189,12 +216,14 @@ def train(config, data, folder, stop=lambda: None, begins_from=None):
                 "does not compile there: give --nodeterministic with it. "
                 f"Received: jit={config.jit}, deterministic={config.deterministic}"
             )
+        if config.strategy == "mirrored":
+            parts.check(len(data.train_labels), config.batch_size, devices)
         if machines is not None:
             _begin_together(folder, begins_from)
         device = environment.device()
         if devices > 1:
             device = f"{devices} x {device}"
-        return _train(config, data, folder, stop, device, is_deterministic)
+        return _train(config, data, folder, stop, devices, device, is_deterministic)
 
 
 def _begin_together(folder, begins_from):
@@ -208,7 +237,7 @@ def _begin_together(folder, begins_from):
     strategies.agree("output_dir", ", ".join(there))
 
 
-def _train(config, data, folder, stop, device, is_deterministic):
+def _train(config, data, folder, stop, devices, device, is_deterministic):
     model = build_model(config, data.info)
     kept = checkpoints.Checkpoints(
         checkpoints.CheckpointFolder(folder / CHECKPOINTS, _identity(config)),
@@ -216,7 +245,7 @@ def _train(config, data, folder, stop, device, is_deterministic):
         stop,
     )
     throughput = callbacks.Throughput(len(data.train_labels))
-    test = test_error(config, data)
+    test = test_error(config, data, devices)
     log = callbacks.EpochLog(folder / HISTORY)
     guard = callbacks.StopOnDivergence()
     pretrains = METHODS[config.method].pretraining == "rotation"

@@ -35,7 +35,7 @@ from mm_tf.experiments import (
     trials,
 )
 from mm_tf.experiments import config as config_module
-from mm_tf.experiments.config import RunConfig
+from mm_tf.experiments.config import STRATEGIES, RunConfig
 from mm_tf.experiments.search import TUNERS, Search, SearchFailedError, run_search
 
 __all__ = ["HOLDOUT", "TRIALS", "hypermodel", "main"]
@@ -204,7 +204,7 @@ def main(argv, values=flags.FLAGS):
                 "`overwrite` is not to be given here: give another --output_dir. "
                 "Received: overwrite=True"
             )
-        command.set_up(values.backend)
+        command.set_up(values.backend or STRATEGIES[values.strategy])
         if values.supervised:
             local_workers.stop_at_end_of_input()
         if values.grid is None:

@@ -5,6 +5,7 @@ import importlib.util
 import os
 import pathlib
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -137,12 +138,56 @@ def test_a_folder_that_a_machine_does_not_see(two_machines, tmp_path, monkeypatc
 def test_more_than_a_machine_has(two_machines, tmp_path):
     whole, _ = two_machines
     for arguments in ({"cpus": 2}, {"gpus": 1}):
-        (name,) = arguments
         with (
-            pytest.raises(ValueError, match=f"`{name}_per_run` must be at most"),
+            pytest.raises(ValueError, match="`cpus_per_run` must be at most what one"),
             cluster.Cluster(tmp_path, whole.address, **arguments),
         ):
             pass
+
+
+@needs_ray
+def test_an_address_that_does_not_answer(tmp_path):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    machines = cluster.Cluster(tmp_path, address)
+    began = time.monotonic()
+    with pytest.raises(ValueError, match="`ray_address` cannot be reached.*Received"):
+        grid.run_grid(cells(tmp_path), worker=machines)
+    assert time.monotonic() - began < 10
+    assert not list(tmp_path.iterdir())
+
+
+@needs_ray
+def test_runs_that_share_a_gpu_share_its_memory(tmp_path):
+    alone = cluster.Cluster(tmp_path, gpus=1, backend="jax")._environment()
+    assert alone["KERAS_BACKEND"] == "jax"
+    assert "XLA_PYTHON_CLIENT_MEM_FRACTION" not in alone
+    shared = cluster.Cluster(tmp_path, gpus=0.25)._environment()
+    assert shared["TF_FORCE_GPU_ALLOW_GROWTH"] == "true"
+    assert 4 * float(shared["XLA_PYTHON_CLIENT_MEM_FRACTION"]) <= 1
+
+
+@needs_ray
+def test_how_far_a_run_is_stands_in_its_folder(tmp_path):
+    class To:
+        told = []
+
+        def begin(self, config, name):
+            self.told.append("begins")
+
+        def show(self, config, line):
+            self.told.append(line)
+
+    (config, waiting, *_) = cells(tmp_path, epochs=3)
+    machines, seen, to = cluster.Cluster(tmp_path), {}, To()
+    folder = RunFolder(config).incomplete
+    folder.mkdir(parents=True)
+    machines._tell([config, waiting], seen, to)
+    for rows in ("", "0,0.5\n", "0,0.5\n1,0.4\n", "0,0.5\n1,0.4\n"):
+        (folder / "history.csv").write_text("epoch,loss\n" + rows)
+        machines._tell([config, waiting], seen, to)
+    assert to.told == ["begins", "Epoch 1/3", "Epoch 2/3", "Epoch 3/3"]
 
 
 class TestOneProcess:
@@ -211,6 +256,14 @@ WRONG = {
     "fewer GPUs than none": (
         ["--executor=ray", "--gpus_per_run=-1"],
         "`gpus_per_run` must be",
+    ),
+    "a GPU and a half": (
+        ["--executor=ray", "--gpus_per_run=1.5"],
+        "`gpus_per_run` must be a whole number",
+    ),
+    "an address without a port": (
+        ["--executor=ray", "--ray_address=localhost"],
+        "`ray_address` must be HOST:PORT",
     ),
     "unknown": (["--executor=dask"], "--executor=dask"),
 }

@@ -1,5 +1,6 @@
 """A run on several devices is the run of one, but for rounding."""
 
+import itertools
 import json
 import os
 import pathlib
@@ -12,6 +13,7 @@ import keras
 import numpy as np
 import pytest
 
+from mm_tf.experiments import parts
 from mm_tf.experiments.config import STRATEGIES, RunConfig
 from mm_tf.experiments.strategies import distributed
 
@@ -96,6 +98,18 @@ WRONG = {
         {"strategy": "mirrored", "devices": 200},
         "`devices` must be at most `batch_size`",
     ),
+    "a batch that two devices cannot share": (
+        {"strategy": "mirrored", "devices": 2, "batch_size": 47, "imbalance_ratio": 20},
+        "`batch_size` must leave each of the 2 devices.*a multiple of 2, as",
+    ),
+    "a last image that two devices cannot share": (
+        {"strategy": "mirrored", "devices": 2, "batch_size": 32, "imbalance_ratio": 20},
+        "`batch_size` must leave each of the 2 devices an image",
+    ),
+    "an address without a port": (
+        {"strategy": "data_parallel", **MACHINES, "coordinator_address": "localhost"},
+        "`coordinator_address` must be HOST:PORT",
+    ),
     "mirrored on JAX": (
         {"strategy": "mirrored", "backend": "jax"},
         "`strategy` mirrored is for the backend tensorflow",
@@ -132,6 +146,38 @@ def test_a_run_without_a_strategy_is_what_it_was_before_there_were_any():
     flags = RunConfig().to_flagfile()
     assert "strategy" not in flags and "devices" not in flags
     assert "--strategy=mirrored\n" in RunConfig(strategy="mirrored").to_flagfile()
+
+
+@pytest.mark.parametrize(("strategy", "backend"), list(STRATEGIES.items()))
+def test_a_strategy_says_its_backend(strategy, backend):
+    assert RunConfig(strategy=strategy).backend == backend
+
+
+class TestParts:
+    @pytest.mark.parametrize("devices", [1, 2, 3, 8])
+    def test_no_device_is_without_an_image(self, devices):
+        def parts_of(size):
+            part = -(-size // devices)
+            return [max(0, min(part, size - part * index)) for index in range(devices)]
+
+        for total, batch_size in itertools.product(range(1, 60), range(1, 40)):
+            first, last = min(total, batch_size), total % batch_size
+            fits = len(set(parts_of(first))) == 1 and (not last or min(parts_of(last)))
+            assert parts.fit(total, batch_size, devices) == bool(fits)
+
+    def test_the_largest_batch_size_that_fits(self):
+        assert parts.largest(417, 48, 2) == 48
+        assert parts.largest(417, 32, 2) == 30
+        assert parts.largest(417, 500, 1) == 500
+
+    def test_what_tensorflow_gives_each_device(self):
+        # 52 for 3: 18, 18, 16; 9 for 8: five parts, and three devices without one.
+        assert parts.fit(104, 52, 2) and not parts.fit(104, 52, 3)
+        assert parts.fit(72 + 17, 72, 8) is False
+        assert parts.fit(72 + 16, 72, 8) is True
+
+    def test_fewer_images_than_devices(self):
+        assert parts.largest(3, 50, 4) is None
 
 
 @pytest.mark.long

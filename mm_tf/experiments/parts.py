@@ -1,0 +1,51 @@
+"""The parts into which `tf.distribute` splits a batch, one for each device.
+
+TensorFlow gives the first devices parts of ceil(size / devices) images, and the last
+ones what is left. Keras cannot begin with parts of different sizes, and layers fail on
+a part without an image.
+"""
+
+
+def fit(total, batch_size, devices):
+    """Returns whether devices can share the batches of an epoch.
+
+    Args:
+        total: Images of an epoch.
+        batch_size: Images of a step.
+        devices: How many share it.
+
+    Example:
+
+    >>> from mm_tf.experiments import parts
+    >>> parts.fit(417, 48, devices=2), parts.fit(417, 32, devices=2)  # 33, 1 left
+    (True, False)
+    """
+    first = min(total, batch_size)
+    return first % devices == 0 and _leaves_none_empty(total % batch_size, devices)
+
+
+def _leaves_none_empty(size, devices):
+    if size == 0:
+        return True
+    part = -(-size // devices)
+    return -(-size // part) == devices
+
+
+def largest(total, most, devices):
+    """Returns the largest multiple of the devices that `fit`s, at most `most`."""
+    sizes = range(most - most % devices, 0, -devices)
+    return next((size for size in sizes if fit(total, size, devices)), None)
+
+
+def check(total, batch_size, devices):
+    """Raises a ValueError unless devices can share the batches of an epoch."""
+    if fit(total, batch_size, devices):
+        return
+    other = largest(total, 2 * batch_size, devices)
+    hint = "" if other is None else f", as {other}"
+    raise ValueError(
+        f"`batch_size` must leave each of the {devices} devices an image in every "
+        f"step, and be a multiple of {devices}{hint}. Received: "
+        f"batch_size={batch_size} for {total} images, the last step of which has "
+        f"{total % batch_size or batch_size}"
+    )
