@@ -467,7 +467,8 @@ class RunConfig:
                 f"`{missing}` must be given with the others of several machines "
                 f"({', '.join(names)}). Received: {received}"
             )
-        if self.process_id >= self.num_processes:
+        _, num_processes, process_id = values
+        if process_id >= num_processes:
             raise ValueError(
                 f"`process_id` must be below `num_processes`. Received: {received}"
             )
