@@ -178,8 +178,9 @@ def _prior_of_use(prior, result):
 
 def _place(output, default, overwrite):
     folder = pathlib.Path(default if output is None else output).expanduser()
-    # A path that ends in .. or a slash has a name of its own then.
-    folder = folder.resolve()
+    # What is renamed needs a name, and is to be the folder, not a link to it.
+    if folder.name in ("", "..") or folder.is_symlink():
+        folder = folder.resolve()
     if folder.is_dir() and not any(folder.iterdir()):
         return folder
     if folder.exists():
