@@ -13,6 +13,9 @@ TFLITE = "tflite"
 # The operators that all runtimes of the last years have, and tf2onnx writes.
 _OPSET = 17
 
+# Of probabilities, between Keras and a converted model.
+_MOST_DIFFERENCE = 1e-4
+
 
 def with_probabilities(model, scale, offset):
     """Puts a softmax behind a model.
@@ -126,7 +129,26 @@ def _tflite(model, class_names, folder):
         converter = tf.lite.TFLiteConverter.from_saved_model(
             os.path.join(scratch, "model"), signature_keys=["serving_default"]
         )
-        (folder / "model.tflite").write_bytes(converter.convert())
+        content = converter.convert()
+    _check_tflite(content, model)
+    (folder / "model.tflite").write_bytes(content)
+
+
+def _check_tflite(content, model):
+    """Refuses what the converter got wrong, as it does of MobileNetV3."""
+    import tensorflow as tf
+
+    shape = (2, *model.input_shape[1:])
+    images = np.random.default_rng(0).integers(0, 256, shape, dtype="uint8")
+    served = tf.lite.Interpreter(model_content=content).get_signature_runner()
+    found = served(images=images)["probabilities"]
+    difference = np.abs(found - np.asarray(model(images)["probabilities"])).max()
+    if not difference < _MOST_DIFFERENCE:
+        raise ValueError(
+            "`format` tflite does not fit this network: TensorFlow's converter gives "
+            f"one with other probabilities, by {difference:.2g}. Use saved_model or "
+            "onnx. Received: format='tflite'"
+        )
 
 
 _WRITERS = {SAVED_MODEL: _saved_model, ONNX: _onnx, TFLITE: _tflite}

@@ -325,6 +325,13 @@ assert "tensorflow" not in sys.modules and "keras" not in sys.modules
     subprocess.run([sys.executable, "-c", script], check=True, capture_output=True)
 
 
+def test_what_the_converter_gets_wrong_is_refused(digits, tmp_path, monkeypatch):
+    monkeypatch.setattr(export_formats, "_MOST_DIFFERENCE", 0.0)
+    with pytest.raises(ValueError, match="`format` tflite does not fit"):
+        export(digits.run_folder, "tflite", tmp_path / "out")
+    assert not list(tmp_path.iterdir())
+
+
 def test_an_export_is_replaced_if_asked_for(digits, tmp_path, monkeypatch, capsys):
     def write(form, model, class_names, folder):
         (folder / "model").write_text(form)
