@@ -3,6 +3,7 @@
 import contextlib
 import os
 import pathlib
+import shutil
 import stat
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -52,6 +53,49 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
             reason = error.strerror or str(error).split(" (", 1)[0]
             raise WriteError(error.errno, reason, str(path)) from error
         raise
+
+
+@contextlib.contextmanager
+def whole_folder(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
+    """Gives a new folder to write into, which then takes the place of `path`.
+
+    What stood at `path` is there until the new folder is on the disk. If writing
+    fails, it stays, and the new folder is removed.
+
+    Args:
+        path: The folder to write. The folders above it are made.
+
+    Yields:
+        The new folder, beside it.
+
+    Raises:
+        WriteError: It cannot be written.
+    """
+    path = pathlib.Path(path)
+    unfinished = path.with_name(f".{os.getpid()}.incomplete.{path.name}")
+    replaced = path.with_name(f".{os.getpid()}.replaced.{path.name}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        unfinished.mkdir()
+        yield unfinished
+        for each in [*unfinished.rglob("*"), unfinished]:
+            sync(each)
+        if path.exists():
+            os.replace(path, replaced)
+        try:
+            os.replace(unfinished, path)
+        except OSError:
+            if replaced.exists():
+                os.replace(replaced, path)
+            raise
+        sync(path.parent)
+    except BaseException as error:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        if isinstance(error, OSError):
+            reason = error.strerror or str(error)
+            raise WriteError(error.errno, reason, str(path)) from error
+        raise
+    shutil.rmtree(replaced, ignore_errors=True)
 
 
 def remove_unfinished(folder: str | os.PathLike[str], name: str = "*") -> None:

@@ -781,6 +781,28 @@ def from_flags(values=flags.FLAGS):
     return RunConfig(**{name: getattr(values, name) for name in names})
 
 
+def from_lines(lines):
+    """Returns the `RunConfig` of the lines of a run's flags.
+
+    Args:
+        lines: As `RunConfig.to_flagfile` writes them.
+
+    Raises:
+        ValueError: As `RunConfig`.
+        absl.flags.Error: A line is none of its flags.
+
+    Example:
+
+    >>> from mm_tf.experiments.config import from_lines
+    >>> from_lines(["--method=ldam", "--noaugment"]).augment
+    False
+    """
+    values = flags.FlagValues()
+    define_flags(values)
+    values(["flags", *lines])
+    return from_flags(values)
+
+
 def flagfiles_first(arguments):
     """Returns a command line with its flagfiles before its other flags.
 

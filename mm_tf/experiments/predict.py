@@ -24,10 +24,9 @@ from mm_tf._checks import check_integer
 from mm_tf.data.decoding import FORMAT_NAMES, SUFFIXES
 from mm_tf.data.files import ImageFiles
 from mm_tf.data.pictures import printable
-from mm_tf.experiments import command
+from mm_tf.experiments import command, finished
 from mm_tf.experiments import config as config_module
 from mm_tf.experiments.probabilities import output_scale, probabilities
-from mm_tf.experiments.results import MODEL, RESULT, RunResult
 
 FORMATS = ("table", "csv", "json")
 
@@ -82,11 +81,11 @@ def predict(run, paths, top=1, strict=False):
             cannot be decoded.
     """
     run = pathlib.Path(run).expanduser()
-    result = _result(run)
+    result = finished.read_result(run)
     top = check_integer("top", top, low=1, high=len(result.class_names))
     scale = output_scale(result)
     files = list_images(paths)
-    model = _model(run)
+    model = finished.load_model(run)
     *size, channels = model.input_shape[1:]
     predictions, unreadable = [], []
     for first in range(0, len(files), _IMAGES_AT_ONCE):
@@ -151,30 +150,6 @@ def _in_folder(folder):
             is_image = os.path.splitext(name)[1].lower() in SUFFIXES
             if is_image and not name.startswith("."):
                 yield os.path.join(place, name)
-
-
-def _result(run):
-    if not (run / RESULT).is_file():
-        raise ValueError(
-            f"`run` must be the folder of a finished run, with its {RESULT}. "
-            f"Received: {run}"
-        )
-    return RunResult.read(run)
-
-
-def _model(run):
-    import keras
-
-    import mm_tf  # noqa: F401  Keras then knows its classes.
-
-    try:
-        return keras.saving.load_model(run / MODEL, compile=False)
-    # Keras and HDF5 fail in many ways on a damaged file.
-    except Exception as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ValueError(
-            f"`run` must hold a {MODEL} that can be read ({reason}). Received: {run}"
-        ) from None
 
 
 def to_csv(predictions):

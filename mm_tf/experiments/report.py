@@ -261,7 +261,9 @@ def _read(folder, result):
         return None
 
     lines = attempt(FLAGS, _read_lines) or []
-    config = attempt(FLAGS, lambda _: _config_of(lines)) if lines else None
+    config = None
+    if lines:
+        config = attempt(FLAGS, lambda _: config_module.from_lines(lines))
     labels, predictions = attempt(
         PREDICTIONS, lambda path: _read_predictions(path, len(result.class_names))
     ) or (None, None)
@@ -285,13 +287,6 @@ def _read_lines(path):
 def _split_flag(line):
     name, _, value = line.lstrip("-").partition("=")
     return name, value
-
-
-def _config_of(lines):
-    values = flags.FlagValues()
-    config_module.define_flags(values)
-    values([FLAGS, *lines])
-    return config_module.from_flags(values)
 
 
 def _read_history(path):

@@ -42,13 +42,17 @@ from mm_tf.experiments.results import (
 TEST_BATCH_SIZE = 500
 
 
-def weights_of_classes(config):
-    """Returns the class weights [K] that the config's `class_weighting` names."""
+def weights_of_classes(config, class_counts=None):
+    """Returns the class weights [K] that the config's `class_weighting` names.
+
+    Args:
+        config: A `RunConfig`.
+        class_counts: Training images of each class, by default the config's own.
+    """
+    counts = config.class_counts if class_counts is None else class_counts
     if config.class_weighting == "inverse_frequency":
-        return class_weights.inverse_frequency(config.class_counts)
-    return class_weights.effective_number(
-        config.class_counts, beta=config.effective_number_beta
-    )
+        return class_weights.inverse_frequency(counts)
+    return class_weights.effective_number(counts, beta=config.effective_number_beta)
 
 
 def build_model(config, info):

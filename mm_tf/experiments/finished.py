@@ -1,0 +1,79 @@
+"""What is read of a finished run to use its model."""
+
+import pathlib
+
+from absl import flags
+
+from mm_tf import _files
+from mm_tf.experiments import config as config_module
+from mm_tf.experiments.results import FLAGS, MODEL, RESULT, RunResult
+
+
+def read_result(run):
+    """Reads the result of a finished run.
+
+    Args:
+        run: The run's folder.
+
+    Returns:
+        A `RunResult`.
+
+    Raises:
+        ValueError: `run` is no folder of a finished run.
+    """
+    run = pathlib.Path(run)
+    if not (run / RESULT).is_file():
+        raise ValueError(
+            f"`run` must be the folder of a finished run, with its {RESULT}. "
+            f"Received: {run}"
+        )
+    return RunResult.read(run)
+
+
+def read_config(run):
+    """Reads the flags of a finished run.
+
+    Args:
+        run: The run's folder.
+
+    Returns:
+        A `RunConfig`.
+
+    Raises:
+        ValueError: They cannot be read, or are none of a run.
+    """
+    path = pathlib.Path(run) / FLAGS
+    try:
+        text = _files.read_text(path, _files.MOST_BYTES_OF_FLAGS)
+        return config_module.from_lines([x for x in text.splitlines() if x.strip()])
+    except (OSError, ValueError, flags.Error) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ValueError(
+            f"`run` must hold a {FLAGS} that can be read ({reason}). Received: {run}"
+        ) from None
+
+
+def load_model(run):
+    """Loads the model of a finished run.
+
+    Args:
+        run: The run's folder.
+
+    Returns:
+        A `keras.Model`, which is not compiled.
+
+    Raises:
+        ValueError: It cannot be read.
+    """
+    import keras
+
+    import mm_tf  # noqa: F401  Keras then knows its classes.
+
+    try:
+        return keras.saving.load_model(pathlib.Path(run) / MODEL, compile=False)
+    # Keras and HDF5 fail in many ways on a damaged file.
+    except Exception as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ValueError(
+            f"`run` must hold a {MODEL} that can be read ({reason}). Received: {run}"
+        ) from None
