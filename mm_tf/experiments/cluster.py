@@ -206,8 +206,16 @@ class Cluster:
             with, in the order in which they end.
 
         Raises:
-            ValueError: A machine does not see the folder of the runs.
+            ValueError: A machine does not see the folder of the runs, or weights to
+                begin with are named by a relative path.
         """
+        for config in configs:
+            # It is part of what the run is, so it stays as it was given.
+            if config.weights not in (None, "imagenet", _absolute(config.weights)):
+                raise ValueError(
+                    "`weights` must be an absolute path on a cluster. "
+                    f"Received: weights={config.weights!r}"
+                )
         mark = str(self._mark)
         under_way = {
             self._run.remote(mark, dataclasses.asdict(_everywhere(config))): config

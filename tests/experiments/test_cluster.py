@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from mm_tf.experiments import cluster, grid
+from mm_tf.experiments.config import RunConfig
 from mm_tf.experiments.results import RunFolder
 
 METHODS = ("erm", "mm_drw", "ldam_drw", "cb_rs")
@@ -183,6 +184,14 @@ class TestOneProcess:
         _, sees, (name, reason) = cluster._look(str(tmp_path), missing)
         assert sees and name == "RunFailedError"
         assert str(tmp_path / "none") in reason
+
+    def test_weights_by_a_relative_path(self, tmp_path):
+        config = RunConfig(
+            dataset="cifar10", model="MobileNetV3Small", weights="my.weights.h5"
+        )
+        machines = cluster.Cluster.__new__(cluster.Cluster)
+        with pytest.raises(ValueError, match="`weights` must be an absolute path"):
+            next(machines.outcomes([config], None))
 
     def test_paths_mean_the_same_everywhere(self, monkeypatch, tmp_path):
         monkeypatch.chdir(tmp_path)

@@ -31,7 +31,9 @@ def weights(model):
     return [keras.ops.convert_to_numpy(weight) for weight in model.weights]
 
 
-@pytest.mark.parametrize("half", ["bfloat16", "float16"])
+@pytest.mark.parametrize(
+    "half", ["bfloat16", pytest.param("float16", marks=pytest.mark.long)]
+)
 def test_a_run_in_half_precision_goes_on_as_it_was(half, tmp_path):
     before = keras.config.dtype_policy()
     result, model = trained(tmp_path / "once", precision=half)

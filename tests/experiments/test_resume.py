@@ -88,7 +88,7 @@ def stopped_after(monkeypatch, steps, config):
         patch.setattr(
             training,
             "train",
-            lambda config, data, folder, _: train(config, data, folder, stop),
+            lambda config, data, folder, *_: train(config, data, folder, stop),
         )
         with pytest.raises(Enough):
             run(config)

@@ -13,7 +13,7 @@ from made_up import RUN_FILES
 from mm_tf import checkpoints, class_weights, layers, losses
 from mm_tf.data import DATASETS, imbalanced, load
 from mm_tf.experiments import config as config_module
-from mm_tf.experiments import pretrained, progress, training
+from mm_tf.experiments import environment, pretrained, progress, training
 from mm_tf.experiments.methods import METHODS
 from mm_tf.experiments.results import RunResult
 from mm_tf.experiments.run import RunConfig, run
@@ -437,6 +437,7 @@ OTHER_VALUES = dict(
     augment=False,
     seed=5,
     backend="torch",
+    precision="bfloat16",
     strategy="mirrored",
     devices=2,
     data_dir="elsewhere",
@@ -545,6 +546,7 @@ class TestPretraining:
 
     def test_key_changes_with_the_backend(self, config, monkeypatch):
         before = _key(config)
+        monkeypatch.setattr(environment, "has_accelerator", lambda: False)
         monkeypatch.setattr(keras.backend, "backend", lambda: "another")
         for here, there in zip(before, _key(config), strict=True):
             assert here != there

@@ -44,6 +44,22 @@ def test_another_protocol():
     assert "not to be compared with its number: epochs 10 (paper: 200)." in text
 
 
+@pytest.mark.parametrize(
+    ("batch_size", "hint"),
+    # 417 images.
+    [(32, "1 of 32 images"), (416, "1 of 416 images"), (31, None), (139, None)],
+)
+def test_a_last_step_of_too_few_images_is_told(batch_size, hint):
+    config = RunConfig(imbalance_ratio=20, batch_size=batch_size)
+    text = printed(summary.print_plan, config)
+    assert ("the last step" in text) == (hint is not None)
+    if hint is not None:
+        assert f"the last step of an epoch has {hint}" in text
+        better = int(text.split("leaves more: --batch_size=")[1].split()[0])
+        assert better < batch_size
+        assert 417 % better == 0 or 417 % better >= better / 4
+
+
 def test_errors_on_a_hold_out_say_so():
     result = dataclasses.replace(RESULT, evaluated_on="holdout")
     text = printed(summary.print_result, result, "here")
