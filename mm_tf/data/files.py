@@ -2,6 +2,7 @@
 
 import os
 import threading
+import weakref
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -14,7 +15,7 @@ from mm_tf.data.decoding import ImageFileError, decode, import_plugins, quiet
 
 MEMORY_LIMIT = 2**30
 
-# Files whose results are waited for at once, where a whole data set is gone through.
+# Files that wait for threads at once, where a whole data set is gone through.
 _FILES_AT_ONCE = 1024
 
 
@@ -29,9 +30,10 @@ class ImageFiles:
     Where all images together have at most `memory_limit` bytes, each is decoded
     when it is first asked for and then kept; otherwise each is decoded every time.
     So at any time there are in memory at most `memory_limit` bytes of kept images,
-    the batches that are being made (`batch size x height x width x channels` bytes
-    each) and `num_threads` images of the files' own size (up to about 12 bytes a
-    pixel each, and at most `PIL.Image.MAX_IMAGE_PIXELS` pixels).
+    those of all subsets counted together, the batches that are being made (`batch
+    size x height x width x channels` bytes each) and `num_threads` images of the
+    files' own size (up to about 12 bytes a pixel each, and at most
+    `PIL.Image.MAX_IMAGE_PIXELS` pixels).
 
     Args:
         paths: The files, [N].
@@ -88,7 +90,7 @@ class ImageFiles:
             tuple(check_path("paths", path) for path in paths),
             check_image_size(image_size),
             check_channels(channels),
-            check_integer("memory_limit", memory_limit, low=0),
+            _Budget(check_integer("memory_limit", memory_limit, low=0)),
             _check_threads(num_threads),
         )
         self._rows = np.arange(len(self._decoder.paths))
@@ -129,7 +131,7 @@ class ImageFiles:
         """All images as one array, if they have at most `memory_limit` bytes."""
         if copy is False:
             raise ValueError("Files become an array by copying. Received: copy=False")
-        limit = self._decoder.memory_limit
+        limit = self._decoder.budget.limit
         if self.nbytes > limit:
             raise ValueError(
                 f"All images at once must have at most memory_limit={limit:,} bytes: "
@@ -142,7 +144,8 @@ class ImageFiles:
         """Some of the images, none of which is decoded for that.
 
         What is decoded and kept is shared. Where the whole is too large to be
-        kept, the subset has a `memory_limit` of its own, of the same size.
+        kept, the subset is kept if it fits into what is left of `memory_limit` by
+        other subsets that are in use.
 
         Args:
             indices: Positions, integers [M], or a slice or bool [N].
@@ -215,7 +218,12 @@ class Threads:
         """Results in the order of `values`; the first that fails is raised."""
         if self.number == 1 or len(values) < 2:
             return [function(value) for value in values]
-        return list(self._pool().map(function, values))
+        results: list[Any] = []
+        # What waits for a thread takes a kilobyte, a file's name nothing beside it.
+        for first in range(0, len(values), _FILES_AT_ONCE):
+            part = values[first : first + _FILES_AT_ONCE]
+            results += self._pool().map(function, part)
+        return results
 
     def _pool(self) -> ThreadPoolExecutor:
         with self._lock:
@@ -230,6 +238,33 @@ class Threads:
         return Threads, (self.number,)
 
 
+class _Budget:
+    """Bytes that may be kept by an `ImageFiles` and all of its subsets together."""
+
+    def __init__(self, limit: int):
+        self.limit = limit
+        self._taken = 0
+        # Subsets are made and given up in any thread, and a garbage collector may
+        # give one up while another takes its share.
+        self._lock = threading.RLock()
+
+    def take(self, owner: Any, size: int) -> bool:
+        """Whether there are so many bytes; then they are `owner`'s while it lives."""
+        with self._lock:
+            if self._taken + size > self.limit:
+                return False
+            self._taken += size
+        weakref.finalize(owner, self._give_back, size).atexit = False
+        return True
+
+    def _give_back(self, size: int) -> None:
+        with self._lock:
+            self._taken -= size
+
+    def __reduce__(self):
+        return _Budget, (self.limit,)
+
+
 class _Decoder:
     """What an `ImageFiles` and its subsets share: the files, and what is kept."""
 
@@ -238,16 +273,16 @@ class _Decoder:
         paths: tuple[str, ...],
         image_size: tuple[int, int],
         channels: int,
-        memory_limit: int,
+        budget: _Budget,
         threads: Threads,
     ):
-        self._arguments = (image_size, channels, memory_limit, threads)
+        self._arguments = (image_size, channels, budget, threads)
         self.paths = paths
         self.image_shape = (*image_size, channels)
         self.bytes_per_image = int(np.prod(self.image_shape))
-        self.memory_limit = memory_limit
+        self.budget = budget
         self._threads = threads
-        self.keeps = len(paths) * self.bytes_per_image <= memory_limit
+        self.keeps = budget.take(self, len(paths) * self.bytes_per_image)
         # Memory that is never written to costs nothing.
         self._kept = np.empty(
             (len(paths) if self.keeps else 0, *self.image_shape), np.uint8

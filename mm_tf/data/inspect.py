@@ -202,7 +202,7 @@ def _lines(found: Inspection) -> Iterator[str]:
 
 
 def _range(low: float, high: float) -> str:
-    return f"{low} to {high} images" if math.isfinite(high) else f"{low} or more"
+    return f"{low} {f'to {high}' if math.isfinite(high) else 'or more'} images"
 
 
 def _problems_table(found: Inspection, kinds: Counter[str]) -> Any:

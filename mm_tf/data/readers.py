@@ -138,7 +138,9 @@ def _read_files(name: str, listing: Listing, options: ReadOptions) -> ImageData:
     else:
         check_every_class(name, labels, listing.class_names)
         threads = Threads(options.num_threads or available_cores())
-        contents = threads.map(_content, [files.paths[i] for i in good])
+        # Once: each time it is a new tuple of all.
+        paths = files.paths
+        contents = threads.map(_content, [paths[i] for i in good])
         is_test = draw_test(labels, contents, options)
     return image_data(
         name,

@@ -299,6 +299,37 @@ def test_check_finds_the_broken_files(paths, tmp_path, memory_limit):
         images[[16, 17]]
 
 
+def test_subsets_share_one_memory_limit(paths, monkeypatch):
+    bytes_per_image = 16 * 16 * 3
+    decoded = []
+    monkeypatch.setattr(
+        "mm_tf.data.files.decode",
+        lambda *given: decoded.append(given[0]) or decode(*given),
+    )
+
+    def times_decoded(images):
+        """How often the second reading decodes."""
+        images[:]
+        decoded.clear()
+        images[:]
+        return len(decoded)
+
+    # Each fits alone, both together do not.
+    whole = ImageFiles(paths, 16, memory_limit=12 * bytes_per_image)
+    train, test = whole.subset(slice(0, 10)), whole.subset(slice(10, 17))
+    assert [times_decoded(part) for part in (train, test)] == [0, 7]
+    small = whole.subset(slice(10, 12))
+    assert times_decoded(small) == 0
+    # What is given up is there for others, a pickle's own limit in its process too.
+    del train
+    again = pickle.loads(pickle.dumps(whole.subset(slice(7, 17))))
+    assert times_decoded(again) == 0
+    assert [times_decoded(part) for part in (test, whole.subset(slice(7, 17)))] == [
+        7,
+        0,
+    ]
+
+
 def test_memory_stays_bounded(tmp_path):
     # 200 images of 192 KB, of which a batch of 10 is 2 MB.
     path = save(tmp_path / "name.png", width=8, height=8)

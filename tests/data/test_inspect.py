@@ -194,7 +194,8 @@ def test_the_tables(spoilt):
         "cat               31   79.49      6   54.55   medium",
         "3 classes         39             11",
         "Imbalance ratio: 15.5 (31 and 2 training images)",
-        "0 many-shot (101 or more), 1 medium-shot (20 to 100 images), 2 few-shot",
+        "0 many-shot (101 or more images), 1 medium-shot (20 to 100 images), "
+        "2 few-shot",
         "Sizes, width x height: smallest 12 x 10, median 12 x 10, largest 12 x 10",
         "Formats: PNG 49, BMP 1",
         "unreadable: 12",

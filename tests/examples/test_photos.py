@@ -1,0 +1,159 @@
+"""A folder of photographs from the first look to predictions, small."""
+
+import csv
+import importlib.util
+import json
+import pathlib
+
+import numpy as np
+import pytest
+
+from mm_tf import data
+from mm_tf.data import inspect, inspection
+from mm_tf.experiments import predict
+from mm_tf.experiments.config import RunConfig
+from mm_tf.experiments.run import run
+
+PATH = pathlib.Path(__file__).parents[2] / "examples" / "make_photos.py"
+CLASSES = ("3", "1", "4", "0", "5", "9")
+COUNTS = (12, 9, 6, 4, 3, 2)
+
+
+@pytest.fixture(scope="module")
+def example():
+    spec = importlib.util.spec_from_file_location("make_photos", PATH)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def made(example, tmp_path_factory):
+    """A folder of enlarged digits, and what is wrong in it."""
+    folder = tmp_path_factory.mktemp("made") / "photos"
+    planted = example.make_photos(
+        folder, data.load("digits"), CLASSES, COUNTS, test_images=3, seed=0
+    )
+    return folder, {file.as_posix(): what for file, what in planted}
+
+
+def of_kind(planted, kind):
+    return {file for file, what in planted.items() if what.startswith(kind)}
+
+
+def test_the_folder_is_long_tailed_and_of_uneven_sizes(made):
+    photos, planted = made
+    counts = {
+        name: len(list((photos / "train" / name).iterdir()))
+        - sum(file.startswith(f"train/{name}/") for file in planted)
+        for name in CLASSES
+    }
+    assert counts == dict(zip(CLASSES, COUNTS, strict=True))
+    assert not [path for path in photos.parent.iterdir() if path != photos]
+    found = inspection.inspect_data("folder", photos)
+    assert len(np.unique(found.sizes, axis=0)) > 20
+    assert found.sizes.min() >= 40
+
+
+def test_the_same_arguments_make_the_same_photos(example, made, tmp_path):
+    photos, _ = made
+    example.make_photos(
+        tmp_path / "again", data.load("digits"), CLASSES, COUNTS, 3, seed=0
+    )
+    files = [path.relative_to(photos) for path in photos.rglob("*.*")]
+    assert len(files) == sum(COUNTS) + 3 * len(CLASSES) + 6
+    for file in files:
+        assert (tmp_path / "again" / file).read_bytes() == (photos / file).read_bytes()
+
+
+def test_a_look_finds_all_that_is_wrong(made, tmp_path, capsys):
+    photos, planted = made
+    inspect.main([f"--data_dir={photos}", f"--output={tmp_path}"])
+    said = capsys.readouterr().out
+    assert "unreadable: 3" in said
+    rows = list(csv.DictReader((tmp_path / "problems.csv").read_text().splitlines()))
+    found = {kind: set() for kind in ("unreadable", "duplicate", "leakage")}
+    for row in rows:
+        found[row["kind"]].add(row["file"])
+    # Of files that are equal the later one by name is the duplicate.
+    assert found == {
+        "unreadable": of_kind(planted, "corrupt"),
+        "duplicate": of_kind(planted, "duplicate"),
+        "leakage": of_kind(planted, "leak"),
+    }
+
+
+def test_from_training_to_predictions(made, tmp_path, capsys):
+    photos, planted = made
+    corrupt = of_kind(planted, "corrupt")
+    config = RunConfig(
+        dataset="folder",
+        data_dir=str(photos),
+        image_size=16,
+        model="resnet8",
+        epochs=1,
+        batch_size=16,
+        output_dir=str(tmp_path / "run"),
+    )
+    result = run(config)
+    said = capsys.readouterr().out
+    assert all(file in said for file in corrupt)
+    # With the duplicates, which are told and not taken away.
+    assert dict(zip(result.class_names, result.class_counts, strict=True)) == {
+        name: count + (name in ("3", "9"))
+        for name, count in zip(CLASSES, COUNTS, strict=True)
+    }
+    folders = [str(photos / "test"), *(str(photos / file) for file in sorted(corrupt))]
+    predict.main([str(config.run_folder), *folders, "--format=json", "--top=6"])
+    said = capsys.readouterr()
+    lines = [json.loads(line) for line in said.out.splitlines()]
+    assert len(lines) == 3 * len(CLASSES) + 1
+    for line in lines:
+        assert {each["class"] for each in line["top"]} == set(CLASSES)
+        assert sum(each["probability"] for each in line["top"]) == pytest.approx(1)
+    errors = [line for line in said.err.splitlines() if "cannot be decoded" in line]
+    assert {error.split("): ")[-1] for error in errors} == {
+        str(photos / file) for file in corrupt
+    }
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "--output"),
+        (["--output=none/photos"], "Received: none/photos"),
+        (["--output=there"], "--output must be a new folder"),
+        (["--output=photos", "--classes=rose"], "--classes must be two names"),
+        (["--output=photos", "--images_of_largest=501"], "--images_of_largest must be"),
+        (["--output=photos", "--ratio=300"], "Received: 300"),
+        (["--output=photos", "--seed=-1"], "--seed must be >= 0"),
+    ],
+)
+def test_wrong_calls(example, arguments, message, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "there").mkdir()
+    with pytest.raises(SystemExit) as exit:
+        example.main(arguments)
+    assert exit.value.code == 2
+    assert message in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["there"]
+
+
+@pytest.mark.long
+def test_real_photographs(example, cifar_dir, tmp_path, capsys):
+    example.main(
+        [
+            f"--output={tmp_path / 'photos'}",
+            "--classes=wolf,rose",
+            "--images_of_largest=20",
+            "--ratio=10",
+        ]
+    )
+    said = capsys.readouterr().out
+    assert "wolf               20\n  rose                2\n" in said
+    assert "test/wolf/again.jpg: leak" in said
+    found = inspection.inspect_data("folder", tmp_path / "photos")
+    assert found.train_counts.tolist() == [3, 21]
+    with pytest.raises(SystemExit):
+        example.main([f"--output={tmp_path / 'more'}", "--classes=wolf,unicorn"])
+    assert "Received: unicorn" in capsys.readouterr().err
