@@ -18,7 +18,7 @@ def decode(contents, image_size, channels):
 
     - A camera's orientation (EXIF) is not applied.
     - Some pixels differ by 1 of 255. Where overshoot at a hard edge leaves 0 to 255
-      it can be 20, since new releases of Pillow resize the rows of some images first.
+      it can be 30, since new releases of Pillow resize the rows of some images first.
     - Of a WebP or a GIF that is transparent, the colours below are shown.
     - WebP needs TensorFlow 2.21 or later.
 
