@@ -204,6 +204,7 @@ def main(argv, values=flags.FLAGS):
                 "`overwrite` is not to be given here: give another --output_dir. "
                 "Received: overwrite=True"
             )
+        config_module.refuse_machines(values)
         command.set_up(values.backend or STRATEGIES[values.strategy])
         if values.supervised:
             local_workers.stop_at_end_of_input()
@@ -227,7 +228,6 @@ def main(argv, values=flags.FLAGS):
 
 def _check(values):
     """Returns the `Search` that the flags say."""
-    config_module.refuse_machines(values)
     given = values["holdout"].value if values["holdout"].present else None
     config = _selecting(_config(values, holdout=0.0), values.select_on, given)
     if values.tuner == "hyperband" and values["trials"].present:

@@ -148,9 +148,11 @@ WRONG = {
 def test_wrong_flags(name, tmp_path, monkeypatch, capsys, worker):
     monkeypatch.chdir(tmp_path)
     arguments, message = WRONG[name]
+    backend = os.environ.get("KERAS_BACKEND")
     with pytest.raises(SystemExit) as stopped:
         call(*SETTING, *arguments)
     assert stopped.value.code == 2
+    assert os.environ.get("KERAS_BACKEND") == backend
     told = capsys.readouterr().err
     assert message in told and told.count("\n") == 1
     assert not worker.trained and not list(tmp_path.iterdir())
