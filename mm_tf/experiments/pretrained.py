@@ -46,6 +46,9 @@ _IF_GIVEN = (
     "split_seed",
     "horizontal_flip",
     "data_digest",
+    # The same on other devices but for rounding, and one device repeats to the bit.
+    "strategy",
+    "devices",
 )
 
 
@@ -63,9 +66,6 @@ def weights_path(config):
     facts.update(
         (name, value) for name, value in config.identity().items() if name in _IF_GIVEN
     )
-    if config.strategy != "none":
-        # The same but for rounding, and a run on one device repeats to the bit.
-        facts |= {"strategy": config.strategy, "devices": config.devices}
     computed_in = precision.resolved(config.precision)
     if computed_in != "float32":
         facts["precision"] = computed_in

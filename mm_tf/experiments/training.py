@@ -85,13 +85,15 @@ def _build_model(config, info):
         ),
         loss=loss,
         metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
-        # TensorFlow does not compile what replicas exchange.
-        jit_compile=False if config.strategy == "mirrored" else _jit(config),
+        jit_compile=_jit(config),
     )
     return model
 
 
 def _jit(config):
+    if config.strategy == "mirrored":
+        # TensorFlow does not compile what replicas exchange.
+        return False
     return "auto" if config.jit is None else config.jit
 
 

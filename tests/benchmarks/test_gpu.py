@@ -2,8 +2,6 @@
 
 import importlib.util
 import json
-import pathlib
-import sys
 
 import numpy as np
 import pytest
@@ -11,15 +9,7 @@ import pytest
 from mm_tf import data as mm_data
 from mm_tf.experiments.results import RunResult
 
-BENCHMARKS = pathlib.Path(__file__).parents[2] / "benchmarks"
-
-
-@pytest.fixture(autouse=True)
-def benchmarks_on_the_path(monkeypatch):
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    yield
-    for path in BENCHMARKS.glob("*.py"):
-        sys.modules.pop(path.stem, None)
+pytestmark = pytest.mark.usefixtures("benchmarks_on_the_path")
 
 
 @pytest.fixture

@@ -2,8 +2,6 @@
 
 import dataclasses
 import json
-import pathlib
-import sys
 import time
 
 import keras
@@ -12,15 +10,9 @@ import pytest
 pytest.importorskip("torch")
 
 BACKEND = keras.backend.backend()
-BENCHMARKS = pathlib.Path(__file__).parents[2] / "benchmarks"
 
 
-@pytest.fixture(autouse=True)
-def benchmarks_on_the_path(monkeypatch):
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    yield
-    for path in BENCHMARKS.glob("*.py"):
-        sys.modules.pop(path.stem, None)
+pytestmark = pytest.mark.usefixtures("benchmarks_on_the_path")
 
 
 def test_contenders_take_turns():
