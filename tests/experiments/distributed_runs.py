@@ -93,10 +93,6 @@ def compare_losses():
 
 def main(strategy, folder, *methods):
     keras.config.set_floatx("float64")
-    if keras.backend.backend() == "jax":
-        import jax
-
-        jax.config.update("jax_enable_x64", True)
     found = {"runs": compare_runs(strategy, pathlib.Path(folder), methods)}
     if strategy == "mirrored":
         with distributed(strategy, 2) as found["devices"]:
