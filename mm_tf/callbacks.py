@@ -14,7 +14,7 @@ import numpy as np
 
 from mm_tf import _checks, _files, metrics
 from mm_tf.data._checks import check_integers
-from mm_tf.data.pipeline import prediction_data
+from mm_tf.data.prediction import prediction_data
 from mm_tf.divergence import StopOnDivergence, warn_of_head
 from mm_tf.losses import ClassWeighted
 from mm_tf.losses.class_weighted import check_class_weights

@@ -1,7 +1,8 @@
 """Data sets, imbalanced subsets of them, and batches for `model.fit`.
 
-The names of `mm_tf.data.pipeline` need Keras, which is imported when one of them
-is first used. Everything else needs NumPy alone until images are read.
+The names of `mm_tf.data.pipeline` and `mm_tf.data.prediction` need Keras, which is
+imported when one of them is first used. Everything else needs NumPy alone until images
+are read.
 """
 
 import importlib
@@ -34,13 +35,8 @@ from mm_tf.data.sources import (
 from mm_tf.data.tfds import read_tfds
 
 if TYPE_CHECKING:
-    from mm_tf.data.pipeline import (
-        ArrayBatches,
-        ImageBatches,
-        fit_data,
-        prediction_data,
-        training_pipeline,
-    )
+    from mm_tf.data.pipeline import ArrayBatches, fit_data, training_pipeline
+    from mm_tf.data.prediction import ImageBatches, prediction_data
 
 __all__ = [
     "DATASETS",
@@ -74,20 +70,19 @@ __all__ = [
     "training_pipeline",
 ]
 
-_FROM_PIPELINE = frozenset(
-    {
-        "ArrayBatches",
-        "ImageBatches",
-        "fit_data",
-        "prediction_data",
-        "training_pipeline",
-    }
-)
+_NEED_KERAS = {
+    "ArrayBatches": "pipeline",
+    "ImageBatches": "prediction",
+    "fit_data": "pipeline",
+    "prediction_data": "prediction",
+    "training_pipeline": "pipeline",
+}
 
 
 def __getattr__(name: str) -> Any:
-    if name in _FROM_PIPELINE:
-        return getattr(importlib.import_module("mm_tf.data.pipeline"), name)
+    if name in _NEED_KERAS:
+        module = importlib.import_module(f"mm_tf.data.{_NEED_KERAS[name]}")
+        return getattr(module, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -26,10 +26,9 @@ from mm_tf.data.order import EpochOrder
 if TYPE_CHECKING:
     import tensorflow as tf
 
-# Of an `ImageFiles`: batches that are decoded at the same time, and that many more
-# which may be ready. More would cost memory and gain nothing, since each batch is
-# decoded by all threads.
-_BATCHES_AHEAD = 2
+# Batches that may be ready. Of an `ImageFiles` that many more are decoded at the same
+# time: more would cost memory and gain nothing, since all threads decode each.
+BATCHES_AHEAD = 2
 
 
 def training_pipeline(
@@ -105,13 +104,33 @@ def training_pipeline(
     else:
         dataset = _gathered(images, labels, order, epochs, first_epoch, first_step)
     dataset = dataset.apply(tf.data.experimental.assert_cardinality(steps))
+    return ready_ahead(dataset)
+
+
+def ready_ahead(dataset: "tf.data.Dataset") -> "tf.data.Dataset":
+    """Has batches made ahead of their use, on the GPU where there is one.
+
+    TensorFlow is kept from tuning the pipeline, where there is nothing to tune: the
+    end of a pipeline that is tuned waits for the thread that tunes it, which sleeps
+    for twice as long each time (10 ms at first, 60 s at most), and so may double the
+    time of an epoch or of a `predict`.
+
+    Args:
+        dataset: Batches.
+
+    Returns:
+        The same batches.
+    """
+    import tensorflow as tf
+
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    dataset = dataset.with_options(options)
     gpus = tf.config.list_logical_devices("GPU")
     # A strategy places the batches itself, and needs them on the host for that.
     if gpus and not tf.distribute.has_strategy():
         return _prefetch_to_device(dataset, gpus[0].name)
-    if isinstance(images, ImageFiles):
-        return dataset.prefetch(_BATCHES_AHEAD)
-    return dataset.prefetch(tf.data.AUTOTUNE)
+    return dataset.prefetch(BATCHES_AHEAD)
 
 
 def _gathered(
@@ -167,7 +186,7 @@ def _decoded(
 
     # Whichever is ready first, `map` gives the batches in their order.
     return tf.data.Dataset.range(first, first + steps).map(
-        batch, num_parallel_calls=_BATCHES_AHEAD, deterministic=True
+        batch, num_parallel_calls=BATCHES_AHEAD, deterministic=True
     )
 
 
@@ -235,7 +254,7 @@ class ArrayBatches(keras.utils.PyDataset):
         self._first_step = _check_first_step(first_step, order)
         self._read = self._batch
         if isinstance(self._images, ImageFiles):
-            self._read = _LookAhead(self._batch, self._num_served)
+            self._read = LookAhead(self._batch, self._num_served)
 
     @property
     def num_batches(self) -> None:
@@ -270,104 +289,6 @@ class ArrayBatches(keras.utils.PyDataset):
     @property
     def _num_served(self) -> int:
         return self._num_steps + self._order.steps_per_epoch
-
-
-class ImageBatches(keras.utils.PyDataset):
-    """All images in their order, for `model.predict` and `model.evaluate`.
-
-    Each batch is decoded while the one before it is in use; at most three are in
-    memory.
-
-    Args:
-        images: Images [N, ...]: an array or an `ImageFiles`.
-        labels: Their classes, integers [N]. Defaults to `None`: batches are images
-            alone, as for `predict`.
-        batch_size: Images in a batch, at least 1. Defaults to 128.
-
-    Raises:
-        ValueError: If an argument is not as described.
-
-    Example:
-
-    >>> import numpy as np
-    >>> from mm_tf.data import ImageBatches
-    >>> batches = ImageBatches(np.zeros((5, 8, 8, 1), np.uint8), batch_size=2)
-    >>> [len(batches[i]) for i in range(len(batches))]
-    [2, 2, 1]
-    """
-
-    def __init__(
-        self,
-        images: Images,
-        labels: np.ndarray | None = None,
-        batch_size: int = 128,
-    ):
-        # One worker, as in `ArrayBatches`.
-        super().__init__(workers=1, use_multiprocessing=False)
-        self._batch_size = check_integer("batch_size", batch_size, low=1)
-        self._images, self._labels = _as_images(images), labels
-        if self._images.ndim == 0:
-            raise ValueError(
-                f"`images` must be images [N, ...]. Received: images={images!r}"
-            )
-        if labels is not None and np.shape(labels) != (len(images),):
-            raise ValueError(
-                f"`labels` must be the classes of {len(images)} images. "
-                f"Received: labels of shape {np.shape(labels)}"
-            )
-        self._read = _LookAhead(self._batch, len(self))
-
-    @property
-    def num_batches(self) -> int:
-        """Number of batches, the last and perhaps smaller one included."""
-        return -(-len(self._images) // self._batch_size)
-
-    def __len__(self) -> int:
-        return self.num_batches
-
-    def __getitem__(self, index: int) -> Any:
-        """The batch: images [B, ...], or (images [B, ...], labels [B])."""
-        if not 0 <= index < len(self):
-            raise IndexError(f"There are {len(self)} batches. Received: index={index}")
-        return self._read(index)
-
-    def _batch(self, index: int) -> Any:
-        part = slice(index * self._batch_size, (index + 1) * self._batch_size)
-        images = self._images[part]
-        return images if self._labels is None else (images, self._labels[part])
-
-
-def prediction_data(
-    images: Images, batch_size: int = 128
-) -> "np.ndarray | ImageBatches":
-    """What `model.predict` takes: the array itself, or batches of an `ImageFiles`.
-
-    Give `predict` the `batch_size` as well; Keras passes over it where batches are
-    made already.
-
-    Args:
-        images: Images [N, ...]: an array or an `ImageFiles`.
-        batch_size: Images in a batch, at least 1. Defaults to 128.
-
-    Returns:
-        `images`, or an `ImageBatches` of them.
-
-    Raises:
-        ValueError: If `batch_size` is not as described.
-
-    Example:
-
-    >>> import numpy as np
-    >>> from mm_tf.data import prediction_data
-    >>> images = np.zeros((5, 8, 8, 1), np.uint8)
-    >>> prediction_data(images) is images
-    True
-    """
-    check_integer("batch_size", batch_size, low=1)
-    images = _as_images(images)
-    if isinstance(images, ImageFiles):
-        return ImageBatches(images, batch_size=batch_size)
-    return images
 
 
 def fit_data(
@@ -420,8 +341,13 @@ def fit_data(
     return make(images, labels, order, epochs, first_epoch, first_step)
 
 
-class _LookAhead:
-    """Makes item `i + 1` in a thread of its own while item `i` is in use."""
+class LookAhead:
+    """Makes item `i + 1` in a thread of its own while item `i` is in use.
+
+    Args:
+        make: A function from `i` to the item.
+        length: The number of items.
+    """
 
     def __init__(self, make: Callable[[int], Any], length: int):
         self._make, self._length = make, length
@@ -440,7 +366,7 @@ class _LookAhead:
 def _prefetch_to_device(dataset: "tf.data.Dataset", device: str) -> "tf.data.Dataset":
     import tensorflow as tf
 
-    return dataset.apply(tf.data.experimental.prefetch_to_device(device))
+    return dataset.apply(tf.data.experimental.prefetch_to_device(device, BATCHES_AHEAD))
 
 
 def _check_examples(
@@ -450,7 +376,7 @@ def _check_examples(
         raise ValueError(f"`order` must be an `EpochOrder`. Received: order={order!r}")
     check_integers("labels", labels, low=0)
     labels = np.asarray(labels)
-    images = _as_images(images)
+    images = as_images(images)
     for name, array in (("images", images), ("labels", labels)):
         if array.ndim == 0 or len(array) != order.num_examples:
             raise ValueError(
@@ -460,7 +386,12 @@ def _check_examples(
     return images, labels
 
 
-def _as_images(images: Any) -> Images:
+def as_images(images: Any) -> Images:
+    """Returns images as they are if they are an `ImageFiles`, and else as an array.
+
+    Raises:
+        ValueError: They are no numbers, or of several sizes.
+    """
     if isinstance(images, ImageFiles):
         return images
     try:

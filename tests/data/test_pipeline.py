@@ -177,6 +177,20 @@ def test_prediction_and_evaluation_are_those_of_the_array(stored_examples):
     np.testing.assert_allclose(measured, expected, rtol=1e-6)
 
 
+@pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="others have no tf.data"
+)
+@pytest.mark.parametrize("kind", ["training", "prediction"])
+def test_tensorflow_tunes_no_pipeline(kind, stored_examples, order):
+    """The end of one that it tunes waits for a thread that may sleep for a minute."""
+    images, labels = stored_examples
+    dataset = {
+        "training": lambda: fit_data(images, labels, order, epochs=1),
+        "prediction": lambda: prediction_data(images),
+    }[kind]()
+    assert dataset.options().autotune.enabled is False
+
+
 @pytest.mark.parametrize(
     "make, message",
     [
@@ -296,7 +310,9 @@ def test_fit_sees_the_same_when_prefetched_to_a_device(monkeypatch, examples, or
     monkeypatch.setattr(
         tf.data.experimental,
         "prefetch_to_device",
-        lambda device: devices.append(device) or prefetch(device),
+        lambda device, buffer_size: (
+            devices.append(device) or prefetch(device, buffer_size)
+        ),
     )
     data = fit_data(*examples, order, epochs=3)
     assert devices == [cpus[0].name]
