@@ -38,4 +38,25 @@ def _with_tensorflow(inputs, gamma, beta, epsilon):
     return outputs, mean, variance * ((count - 1) / count)
 
 
-_BATCH_NORMALIZATION = {"tensorflow": _with_tensorflow}
+def _with_torch(inputs, gamma, beta, epsilon):
+    import torch
+
+    count = inputs.numel() // gamma.numel()
+    if count < 2:
+        return None  # PyTorch refuses a single value.
+    # It gives a batch's statistics only as moving averages, the variance unbiased.
+    mean, variance = torch.zeros_like(gamma), torch.zeros_like(gamma)
+    outputs = torch.nn.functional.batch_norm(
+        inputs.permute(0, 3, 1, 2),
+        mean,
+        variance,
+        gamma,
+        beta,
+        training=True,
+        momentum=1.0,
+        eps=epsilon,
+    )
+    return outputs.permute(0, 2, 3, 1), mean, variance * ((count - 1) / count)
+
+
+_BATCH_NORMALIZATION = {"tensorflow": _with_tensorflow, "torch": _with_torch}

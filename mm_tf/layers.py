@@ -324,10 +324,9 @@ class BatchNormalization(keras.layers.BatchNormalization):
     """Batch normalization that trains faster, with the weights of Keras's own.
 
     Keras computes mean, variance and output in separate passes over the
-    activations, and the gradient in about ten. TensorFlow has all of it in one
-    operation, for images [N, height, width, channels]: there this layer uses it. On
-    other backends it is Keras's layer (JAX compiles its passes into few by itself,
-    and torch gained nothing).
+    activations, and the gradient in about ten. TensorFlow and torch have all of it in
+    one operation, for images [N, height, width, channels]: there this layer uses it.
+    On JAX, which compiles its passes into few by itself, it is Keras's layer.
 
     Args:
         **kwargs: As for `keras.layers.BatchNormalization`. With a mask, another

@@ -234,6 +234,11 @@ class TestBatchNormalization:
         ]
         np.testing.assert_allclose(*gradients, rtol=1e-4, atol=1e-5)
 
+    def test_one_value_a_channel(self, images):
+        alone = images[:1, :1, :1]
+        mine, keras_own = (to_numpy(each(alone, training=True)) for each in self.pair())
+        np.testing.assert_allclose(mine, keras_own, rtol=1e-5)
+
     def test_a_frozen_layer_stays(self, images):
         mine, keras_own = self.pair(trainable=False)
         before = [to_numpy(weight).copy() for weight in mine.weights]
