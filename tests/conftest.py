@@ -11,8 +11,11 @@ import pathlib
 
 import pytest
 
-# Before anything imports TensorFlow: its start-up messages drown the report.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+from mm_tf.experiments import environment
+
+# Before anything imports TensorFlow, as every command does.
+for _name, _value in environment.variables_for_tensorflow().items():
+    os.environ.setdefault(_name, _value)
 
 PROJECT = pathlib.Path(__file__).resolve().parent.parent
 CIFAR = ("cifar10/3.0.2", "cifar100/3.0.2")

@@ -19,7 +19,7 @@ import uuid
 
 from mm_tf import _checks, _files
 from mm_tf.data import DatasetUnavailableError
-from mm_tf.experiments import grid
+from mm_tf.experiments import environment, grid
 from mm_tf.experiments.config import RunConfig
 from mm_tf.experiments.results import HISTORY, RunFolder, RunResult
 
@@ -155,7 +155,10 @@ class Cluster:
         return [node for node in self._ray.nodes() if node["Alive"]]
 
     def _environment(self):
-        variables = {"TF_CPP_MIN_LOG_LEVEL": "3"}
+        variables = {
+            name: os.environ.get(name, value)
+            for name, value in environment.variables_for_tensorflow().items()
+        }
         if self._backend is not None:
             variables["KERAS_BACKEND"] = self._backend
         if 0 < self._gpus < 1:

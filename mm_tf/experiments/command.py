@@ -8,10 +8,11 @@ import warnings
 from absl import flags
 
 from mm_tf.experiments import config as config_module
+from mm_tf.experiments import environment
 
 
 def set_up(backend):
-    """Sets up the process of a command: Keras's backend, and what is printed.
+    """Sets up the process of a command: the backend, its speed, and what is printed.
 
     Args:
         backend: Keras's backend, or None to leave the choice to Keras.
@@ -30,7 +31,8 @@ def set_up(backend):
                 f"Received: KERAS_BACKEND={chosen}"
             )
         check_installed(chosen)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    for name, value in environment.variables_for_tensorflow().items():
+        os.environ.setdefault(name, value)
     # In a line, without the place in the code.
     warnings.formatwarning = lambda message, kind, *_: f"{kind.__name__}: {message}\n"
 

@@ -1,11 +1,14 @@
 """Wrong calls of the command: one clear message, no traceback, at once."""
 
 import os
+import platform
 import subprocess
 import sys
 import time
 
 import pytest
+
+from mm_tf.experiments import command
 
 TINY = ("--model=resnet8", "--imbalance_ratio=20", "--epochs=1")
 
@@ -120,3 +123,23 @@ def test_a_run_from_the_command(tmp_path):
     other, _ = call(*arguments, "--beta=2")
     assert other.returncode == 2
     assert "--beta=1.5" in other.stderr and "--overwrite" in other.stderr
+
+
+@pytest.mark.skipif(
+    platform.machine() not in ("x86_64", "AMD64"), reason="oneDNN is tried on x86-64"
+)
+@pytest.mark.parametrize("given", [None, "0"])
+def test_tensorflow_computes_with_onednn_unless_told_otherwise(given, monkeypatch):
+    monkeypatch.setattr(os, "environ", dict(os.environ))
+    os.environ.pop("TF_ENABLE_ONEDNN_OPTS", None)
+    if given is not None:
+        os.environ["TF_ENABLE_ONEDNN_OPTS"] = given
+    command.set_up(None)
+    script = (
+        "from tensorflow.python.util import _pywrap_util_port as port;"
+        "print(port.IsMklEnabled())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=os.environ, capture_output=True, text=True
+    )
+    assert done.stdout.split() == ["True" if given is None else "False"], done.stderr
