@@ -20,6 +20,8 @@ import tempfile
 import numpy as np
 import timing
 
+from mm_tf.experiments import environment as run_environment
+
 SEED = 0
 
 
@@ -35,7 +37,11 @@ class Process:
 
     def __init__(self, kind, backend=None, environment=None, **settings):
         spec = json.dumps({"kind": kind, **settings})
-        variables = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", **(environment or {})}
+        variables = {
+            **run_environment.variables_for_tensorflow(),
+            **os.environ,
+            **(environment or {}),
+        }
         if backend is not None:
             variables["KERAS_BACKEND"] = backend
         self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115
@@ -480,14 +486,16 @@ def _convolutions_in_tensorflow(shapes, batch_size, layout):
 
     @tf.function
     def both(x, kernel, strides):
+        # As the network pads: oneDNN has no gradient for explicit paddings.
+        padding = "SAME" if strides == 1 else "VALID"
         with tf.GradientTape() as tape:
             tape.watch([x, kernel])
-            y = tf.nn.conv2d(x, kernel, strides, [[0, 0], [1, 1], [1, 1], [0, 0]])
+            y = tf.nn.conv2d(x, kernel, strides, padding)
         return tape.gradient(y, [x, kernel], output_gradients=y)
 
     arguments = [
         (
-            tf.random.normal([batch_size, size, size, before]),
+            tf.random.normal([batch_size, *_padded(size, strides), before]),
             tf.random.normal([3, 3, before, after]),
             strides,
             times,
@@ -503,6 +511,10 @@ def _convolutions_in_tensorflow(shapes, batch_size, layout):
         gradients[1].numpy()
 
     return run
+
+
+def _padded(size, strides):
+    return (size, size) if strides == 1 else (size + 2, size + 2)
 
 
 def _convolutions_in_torch(shapes, batch_size, layout):

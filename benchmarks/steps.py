@@ -1,8 +1,10 @@
 """Training steps to compare: on Keras's backend, and in plain PyTorch."""
 
-import keras
+import functools
+
 import numpy as np
 
+from mm_tf.data import EpochOrder, fit_data
 from mm_tf.experiments import training
 from mm_tf.experiments.config import MODEL_DEPTHS
 
@@ -10,24 +12,26 @@ TORCH_KINDS = ("eager", "channels_last", "compiled")
 
 
 def keras_steps(config, info):
-    """Returns a function that trains n steps and waits for their end."""
+    """Returns a function that trains n steps as a run does, and waits for their end."""
     model = training.build_model(config, info)
     generator = np.random.default_rng(0)
-    images = generator.integers(0, 256, (config.batch_size, *info.image_shape), "uint8")
-    labels = generator.integers(0, info.num_classes, config.batch_size)
 
-    class Same(keras.utils.PyDataset):
-        def __init__(self, count):
-            super().__init__()
-            self.count = count
+    @functools.cache
+    def examples(count):
+        images = generator.integers(0, 256, (count, *info.image_shape), "uint8")
+        return images, generator.integers(0, info.num_classes, count)
 
-        def __len__(self):
-            return self.count
+    def train(count):
+        images, labels = examples(count * config.batch_size)
+        order = EpochOrder(labels, config.batch_size, seed=0)
+        model.fit(
+            fit_data(images, labels, order, epochs=1),
+            steps_per_epoch=count,
+            shuffle=False,
+            verbose=0,
+        )
 
-        def __getitem__(self, index):
-            return images, labels
-
-    return lambda count: model.fit(Same(count), epochs=1, shuffle=False, verbose=0)
+    return train
 
 
 def torch_network(config, info, kind):
