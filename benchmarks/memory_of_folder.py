@@ -82,9 +82,8 @@ def go_through(folder, image_size, memory_limit):
     batches = data.fit_data(photos.train_images, photos.train_labels, order, epochs=1)
     for images, _ in batches:
         seen += len(images)
-    batches = data.prediction_data(photos.test_images, BATCH_SIZE)
-    for number in range(len(batches)):
-        seen += len(batches[number])
+    for images in data.prediction_data(photos.test_images, BATCH_SIZE):
+        seen += len(images)
     print(f"{seen} images")
 
 

@@ -187,8 +187,9 @@ class Checkpoints(keras.callbacks.Callback):
         folder: A `CheckpointFolder`, or the path of one.
         minutes: Minutes, > 0, after which a checkpoint is written within an epoch.
             None: at the end of every epoch alone.
-        stop: Called without arguments after every step. When it returns an
-            exception, a checkpoint is written and the exception raised.
+        stop: Called without arguments after every step (of a model with
+            `steps_per_execution`, every so many). When it returns an exception, a
+            checkpoint is written and the exception raised.
 
     Attributes:
         epoch: The epoch that is to go on, from 0.
@@ -414,11 +415,11 @@ def fit(
     Raises:
         CheckpointError: As `Checkpoints`.
         ValueError: As `mm_tf.data.fit_data`; or the model averages its weights
-            (`use_ema`), takes several steps at once (`steps_per_execution`), or has
-            variables of a dtype that NumPy does not have: these would not go on as
-            they were.
+            (`use_ema`), or has variables of a dtype that NumPy does not have: these
+            would not go on as they were; or its `steps_per_execution` does not divide
+            the steps of an epoch, past whose end Keras would go.
     """
-    _check_model(model)
+    _check_model(model, order)
     _build_rest(model, labels)
     callbacks = list(callbacks)
     epoch = step = 0
@@ -427,45 +428,58 @@ def fit(
             print(_goes_on(checkpoints, epochs))
         callbacks.append(checkpoints)
         epoch, step = checkpoints.epoch, checkpoints.step
-    while epoch < epochs:
-        # `fit` knows no first step: the rest of an epoch has a call of its own.
-        last = epoch + 1 if step else epochs
-        steps = order.steps_per_epoch - step
-        for callback in callbacks:
-            if isinstance(callback, StopOnDivergence):
-                callback.first_step = step
-        model.fit(
-            fit_data(images, labels, order, last, epoch, step),
-            initial_epoch=epoch,
-            epochs=last,
-            steps_per_epoch=steps,
-            callbacks=keras.callbacks.CallbackList(
-                # A list of its own counts to the last epoch of all.
-                callbacks,
-                add_history=True,
-                add_progbar=verbose != 0,
-                model=model,
+    at_once = model.steps_per_execution
+    try:
+        while epoch < epochs:
+            # `fit` knows no first step: the rest of an epoch has a call of its own.
+            last = epoch + 1 if step else epochs
+            steps = order.steps_per_epoch - step
+            # It may have been stopped when other numbers of steps were taken at once.
+            _take_at_once(model, at_once if steps % at_once == 0 else 1)
+            for callback in callbacks:
+                if isinstance(callback, StopOnDivergence):
+                    callback.first_step = step
+            model.fit(
+                fit_data(images, labels, order, last, epoch, step),
+                initial_epoch=epoch,
+                epochs=last,
+                steps_per_epoch=steps,
+                callbacks=keras.callbacks.CallbackList(
+                    # A list of its own counts to the last epoch of all.
+                    callbacks,
+                    add_history=True,
+                    add_progbar=verbose != 0,
+                    model=model,
+                    verbose=verbose,
+                    epochs=epochs,
+                    steps=steps,
+                ),
+                shuffle=False,  # The order is the pipeline's.
                 verbose=verbose,
-                epochs=epochs,
-                steps=steps,
-            ),
-            shuffle=False,  # The order is the pipeline's.
-            verbose=verbose,
-        )
-        if model.stop_training:
-            break
-        epoch, step = last, 0
+            )
+            if model.stop_training:
+                break
+            epoch, step = last, 0
+    finally:
+        _take_at_once(model, at_once)
 
 
-def _check_model(model):
+def _take_at_once(model, steps):
+    if model.steps_per_execution != steps:
+        model.steps_per_execution = steps
+        model.make_train_function(force=True)
+
+
+def _check_model(model, order):
     if getattr(model.optimizer, "use_ema", False):
         raise ValueError(
             "`model` must have an optimizer without `use_ema`: Keras replaces the "
             "weights by their average at the end of each `fit`. Received: use_ema=True"
         )
-    if model.steps_per_execution > 1:
+    if order.steps_per_epoch % model.steps_per_execution:
         raise ValueError(
-            "`model` must be compiled with one step an execution. "
+            "`model` must be compiled with a `steps_per_execution` that divides the "
+            f"{order.steps_per_epoch} steps of an epoch. "
             f"Received: steps_per_execution={model.steps_per_execution}"
         )
     for variable in model.variables:

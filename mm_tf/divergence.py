@@ -31,7 +31,8 @@ class StopOnDivergence(keras.callbacks.Callback):
 
     Before training it warns of a margin loss on a head whose outputs are no
     cosines, the most common cause. The loss of a step is looked at while the next
-    one is computed, so that no device waits for it.
+    one is computed, so that no device waits for it; with a `steps_per_execution`, the
+    last of so many, which is not finite either if one before it is not.
 
     Raises:
         DivergedError: In `fit`: a loss is NaN or infinite. The message says epoch,

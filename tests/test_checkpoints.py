@@ -42,13 +42,14 @@ def _initializer(seed):
     return keras.initializers.GlorotUniform(seed=seed)
 
 
-def train(folder, stop=lambda: None, **arguments):
+def train(folder, stop=lambda: None, batch_size=STEPS, at_once=1, **arguments):
     """Trains a new network; returns what a user sees of it."""
     pathlib.Path(folder).mkdir(exist_ok=True)
     model = build()
+    model.steps_per_execution = at_once
     log = callbacks.EpochLog(pathlib.Path(folder) / "history.csv")
     test = callbacks.TestError(IMAGES, LABELS, [5, 2, 1])
-    order = EpochOrder(LABELS, STEPS, 5, class_weights=[1, 2, 5], resample_from=2)
+    order = EpochOrder(LABELS, batch_size, 5, class_weights=[1, 2, 5], resample_from=2)
     checkpoints.fit(
         model,
         IMAGES,
@@ -96,6 +97,18 @@ def test_stopped_anywhere_it_ends_the_same(tmp_path, stops, undisturbed):
         with pytest.raises(Enough):
             train(tmp_path, after(steps))
     assert train(tmp_path) == undisturbed
+
+
+def test_several_steps_at_once_are_the_same_training(tmp_path):
+    """Four steps an epoch, two at once; stopped between two and within them."""
+    one_by_one = train(tmp_path / "one", batch_size=2)
+    assert train(tmp_path / "two", batch_size=2, at_once=2) == one_by_one
+    for at_once, looks in ((2, 3), (1, 1)):
+        # After steps 4 and 2 of epoch 1; step 3, from which no two pairs are left.
+        with pytest.raises(Enough):
+            train(tmp_path / "on", after(looks), batch_size=2, at_once=at_once)
+    assert Checkpoints(tmp_path / "on" / "kept").folder.newest()[1]["step"] == 3
+    assert train(tmp_path / "on", batch_size=2, at_once=2) == one_by_one
 
 
 def test_a_finished_training_is_not_trained_on(tmp_path, undisturbed):
@@ -257,7 +270,7 @@ def test_a_callback_that_stops_the_training_stops_it_when_resumed_too(tmp_path):
     ("arguments", "message"),
     [
         ({"optimizer": keras.optimizers.SGD(use_ema=True)}, "`use_ema`.*use_ema=True"),
-        ({"steps_per_execution": 3}, "one step an exec.*steps_per_execution=3"),
+        ({"steps_per_execution": 2}, "divides the 3 steps.*steps_per_execution=2"),
     ],
 )
 def test_a_model_that_would_not_go_on_as_it_was_is_refused(

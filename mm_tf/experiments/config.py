@@ -295,6 +295,13 @@ class RunConfig:
         low=0.0,
         low_allowed=False,
     )
+    steps_per_execution: int | None = _place(
+        None,
+        "Steps that are taken at once, between which nothing is looked at; a divisor "
+        "of the steps of an epoch. By default the largest up to 16 where a GPU is "
+        "found, else 1.",
+        low=1,
+    )
     coordinator_address: str | None = _place(
         None,
         "data_parallel on several machines: HOST:PORT of the first one, the same for "
@@ -346,6 +353,7 @@ class RunConfig:
         self._check_reading()
         if self.knows_counts:
             self._check_counts()
+            self._check_steps_per_execution()
         self._check_strategy()
 
     def _set(self, name, value):
@@ -428,6 +436,14 @@ class RunConfig:
                 f"{len(self.drawn_class_counts)} classes have one"
                 f"{'' if self.imbalance == AS_IS else more}. "
                 f"Received: holdout={self.holdout!r}"
+            )
+
+    def _check_steps_per_execution(self):
+        at_once = self.steps_per_execution
+        if at_once is not None and self.steps_per_epoch % at_once:
+            raise ValueError(
+                "`steps_per_execution` must divide the steps of an epoch, "
+                f"{self.steps_per_epoch}. Received: steps_per_execution={at_once}"
             )
 
     def _check_strategy(self):
@@ -567,6 +583,11 @@ class RunConfig:
         """Images of each class that are trained on, without a hold-out, int64 [K]."""
         drawn = self.drawn_class_counts
         return drawn - holdout_counts(drawn, self.holdout) if self.holdout else drawn
+
+    @property
+    def steps_per_epoch(self):
+        """Steps of an epoch, the last and perhaps smaller one among them."""
+        return -(-int(self.class_counts.sum()) // self.batch_size)
 
     @property
     def drawn_class_counts(self):

@@ -41,6 +41,9 @@ from mm_tf.experiments.results import (
 # For one device; several take one that none of them has no image of.
 TEST_BATCH_SIZE = 500
 
+# A look at the loss every so many steps is seldom enough to cost nothing.
+_MOST_STEPS_AT_ONCE = 16
+
 
 def weights_of_classes(config, class_counts=None):
     """Returns the class weights [K] that the config's `class_weighting` names.
@@ -86,8 +89,18 @@ def _build_model(config, info):
         loss=loss,
         metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
         jit_compile=_jit(config),
+        steps_per_execution=_steps_per_execution(config),
     )
     return model
+
+
+def _steps_per_execution(config):
+    if config.steps_per_execution is not None:
+        return config.steps_per_execution
+    if not environment.has_accelerator():
+        return 1
+    steps = config.steps_per_epoch
+    return max(n for n in range(1, _MOST_STEPS_AT_ONCE + 1) if steps % n == 0)
 
 
 def _jit(config):

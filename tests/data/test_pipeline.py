@@ -16,6 +16,7 @@ from mm_tf.data import (
     ImageBatches,
     ImageFiles,
     fit_data,
+    on_device,
     prediction_data,
     training_pipeline,
 )
@@ -286,6 +287,20 @@ def test_fit_sees_every_batch_of_every_epoch_once(
         data, order, 4, first_epoch, shuffle=shuffle, validation_data=examples
     )
     assert seen == expected_fit(order, 4, first_epoch)
+
+
+def test_fit_sees_the_same_when_the_images_are_on_the_device(
+    monkeypatch, examples, order
+):
+    if keras.config.backend() != "jax":
+        pytest.skip("only on JAX are images gathered on the device")
+    import jax
+
+    # The CPU stands in for the accelerator that a test machine need not have.
+    monkeypatch.setattr(on_device, "_device_for", lambda size: jax.devices()[0])
+    data = fit_data(*examples, order, epochs=3)
+    assert isinstance(data[0][0], jax.Array)
+    assert record_fit(data, order, 3, shuffle=False) == expected_fit(order, 3)
 
 
 def test_fit_sees_the_same_where_the_backend_looks_ahead(monkeypatch, examples, order):

@@ -444,6 +444,7 @@ OTHER_VALUES = dict(
     output_dir="elsewhere",
     pretrained_dir="elsewhere",
     checkpoint_minutes=1.0,
+    steps_per_execution=7,
     holdout=0.2,
     overwrite=True,
 )
@@ -467,6 +468,7 @@ WITHOUT_PART_IN_PRETRAINING = {
     "output_dir",
     "pretrained_dir",
     "checkpoint_minutes",
+    "steps_per_execution",
     "overwrite",
 }
 
