@@ -19,6 +19,11 @@ LABELS = np.array([0, 0, 0, 0, 0, 1, 1, 2])
 IMAGES = np.random.default_rng(0).integers(0, 256, (8, 4, 4, 1)).astype("uint8")
 
 
+takes_several_steps = pytest.mark.skipif(
+    keras.backend.backend() == "torch", reason="Keras takes one step at a time there"
+)
+
+
 def build():
     """A network with all that must come back: momentum, statistics, random layers."""
     model = keras.Sequential(
@@ -46,7 +51,13 @@ def train(folder, stop=lambda: None, batch_size=STEPS, at_once=1, **arguments):
     """Trains a new network; returns what a user sees of it."""
     pathlib.Path(folder).mkdir(exist_ok=True)
     model = build()
-    model.steps_per_execution = at_once
+    if at_once > 1:
+        model.compile(
+            model.optimizer,
+            model.loss,
+            metrics=["accuracy"],
+            steps_per_execution=at_once,
+        )
     log = callbacks.EpochLog(pathlib.Path(folder) / "history.csv")
     test = callbacks.TestError(IMAGES, LABELS, [5, 2, 1])
     order = EpochOrder(LABELS, batch_size, 5, class_weights=[1, 2, 5], resample_from=2)
@@ -99,6 +110,7 @@ def test_stopped_anywhere_it_ends_the_same(tmp_path, stops, undisturbed):
     assert train(tmp_path) == undisturbed
 
 
+@takes_several_steps
 def test_several_steps_at_once_are_the_same_training(tmp_path):
     """Four steps an epoch, two at once; stopped between two and within them."""
     one_by_one = train(tmp_path / "one", batch_size=2)
@@ -270,7 +282,11 @@ def test_a_callback_that_stops_the_training_stops_it_when_resumed_too(tmp_path):
     ("arguments", "message"),
     [
         ({"optimizer": keras.optimizers.SGD(use_ema=True)}, "`use_ema`.*use_ema=True"),
-        ({"steps_per_execution": 2}, "divides the 3 steps.*steps_per_execution=2"),
+        pytest.param(
+            {"steps_per_execution": 2},
+            "divides the 3 steps.*steps_per_execution=2",
+            marks=takes_several_steps,
+        ),
     ],
 )
 def test_a_model_that_would_not_go_on_as_it_was_is_refused(

@@ -440,6 +440,11 @@ class RunConfig:
 
     def _check_steps_per_execution(self):
         at_once = self.steps_per_execution
+        if self.backend == "torch" and (at_once or 1) > 1:
+            raise ValueError(
+                "`steps_per_execution` must be 1 on torch, where Keras takes one step "
+                f"at a time. Received: steps_per_execution={at_once}"
+            )
         if at_once is not None and self.steps_per_epoch % at_once:
             raise ValueError(
                 "`steps_per_execution` must divide the steps of an epoch, "
