@@ -133,13 +133,25 @@ def torch_step(layout="eager", size=32, **values):
     return {"": steps.torch_steps(_config(**values), _info(size), layout)}
 
 
-def keras_epoch(images, test_images, deterministic=None, **values):
+def _tuning():
+    """Lets TensorFlow tune the pipelines, as it does with those of Keras."""
+    import tensorflow as tf
+
+    from mm_tf.data import pipeline, prediction
+
+    for module in (pipeline, prediction):
+        module.ready_ahead = lambda dataset: dataset.prefetch(tf.data.AUTOTUNE)
+
+
+def keras_epoch(images, test_images, deterministic=None, tuned=False, **values):
     """Epochs as a run trains them: with evaluation, history and checkpoints."""
     from mm_tf import callbacks, checkpoints
     from mm_tf.data import ImageData
     from mm_tf.experiments import training
 
     _computing(deterministic)
+    if tuned:
+        _tuning()
     config, info = _config(**values), _info()
     x, y = made_up_images(images)
     test_x, test_y = made_up_images(test_images)

@@ -82,24 +82,24 @@ QUICK = Sizes(
 )
 
 
-# What made a step faster, taken back: {contender: what of its process is as before}.
-_BEFORE = {
-    "tensorflow_without_onednn": {"environment": {"TF_ENABLE_ONEDNN_OPTS": "0"}},
+# What made it faster, taken back: {contender: what of its process is as before}.
+_WITHOUT_ONEDNN = {
+    "tensorflow_without_onednn": {"environment": {"TF_ENABLE_ONEDNN_OPTS": "0"}}
+}
+_STEPS_BEFORE = {
+    **_WITHOUT_ONEDNN,
     "tensorflow_without_determinism": {"deterministic": False},
     "tensorflow_without_fused_normalization": {"plain_normalization": True},
     "torch_without_fused_normalization": {"plain_normalization": True},
 }
+_EPOCHS_BEFORE = {**_WITHOUT_ONEDNN, "tensorflow_with_tuning": {"tuned": True}}
 
 
 def step(sizes, backends):
     """One training step, and the convolutions in it alone."""
     shared = {"model": sizes.model, "batch_size": sizes.batch_size}
     processes = _keras("keras_step", backends, **shared)
-    for name, change in _BEFORE.items():
-        backend, _, what = name.partition("_without_")
-        if backend in backends:
-            spec = {"kind": "keras_step", "backend": backend, **shared, **change}
-            processes[f"keras_{backend}_without_{what}"] = spec
+    processes |= _before(_STEPS_BEFORE, "keras_step", backends, **shared)
     processes |= {
         f"torch_{layout}": {"kind": "torch_step", "layout": layout, **shared}
         for layout in ("eager", "channels_last")
@@ -142,6 +142,7 @@ def end_to_end(sizes, backends):
         "test_images": sizes.test_images,
     }
     processes = _keras("keras_epoch", backends, **shared)
+    processes |= _before(_EPOCHS_BEFORE, "keras_epoch", backends, **shared)
     # 4 is the number of workers in the code of Cao et al.
     for layout, workers in (("eager", 4), ("channels_last", 2)):
         processes[f"torch_{layout}_{workers}_workers"] = {
@@ -369,6 +370,17 @@ def _keras(kind, backends, **settings):
         f"keras_{backend}": {"kind": kind, "backend": backend, **settings}
         for backend in backends
     }
+
+
+def _before(changes, kind, backends, **settings):
+    """The contenders of `changes`, whose names begin with their backend."""
+    specs = {}
+    for name, change in changes.items():
+        backend = name.partition("_")[0]
+        if backend in backends:
+            spec = {"kind": kind, "backend": backend, **settings, **change}
+            specs[f"keras_{name}"] = spec
+    return specs
 
 
 def _measured(case, processes, count, rounds, seconds, images, peer):

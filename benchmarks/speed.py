@@ -16,7 +16,6 @@ import json
 import os
 import pathlib
 import platform
-import sys
 
 import sections
 
@@ -134,7 +133,7 @@ def _machine():
 
 def parse(argv):
     """Returns the command's arguments."""
-    installed = [each for each in BACKENDS if importlib.util.find_spec(each)]
+    installed = _installed()
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
         "--only",
@@ -165,6 +164,18 @@ def parse(argv):
     return arguments
 
 
+def _command(name, arguments):
+    """Returns the command that measures a section again."""
+    words = ["python", "benchmarks/speed.py", f"--only={name}"]
+    if arguments.backends != _installed():
+        words.append(f"--backends={','.join(arguments.backends)}")
+    return " ".join([*words, *(["--quick"] if arguments.quick else [])])
+
+
+def _installed():
+    return [each for each in BACKENDS if importlib.util.find_spec(each)]
+
+
 def main(argv=None):
     """The command."""
     arguments = parse(argv)
@@ -172,9 +183,8 @@ def main(argv=None):
     path = arguments.output / JSON
     results = json.loads(path.read_text()) if path.exists() else {}
     sizes = sections.QUICK if arguments.quick else sections.FULL
-    words = sys.argv[1:] if argv is None else argv
-    command = " ".join(["python", "benchmarks/speed.py", *words])
     for name in arguments.only:
+        command = _command(name, arguments)
         results[name] = measured(name, sizes, arguments.backends, command)
         in_order = {key: results[key] for key in sections.SECTIONS if key in results}
         # After each section: nothing is lost if the next one is stopped.
