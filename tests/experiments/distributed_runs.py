@@ -13,7 +13,7 @@ import sys
 
 import keras
 import numpy as np
-from made_up_images import backbone_run
+from made_up_backbone import backbone_run
 
 from mm_tf import losses
 from mm_tf.experiments.config import RunConfig

@@ -9,7 +9,7 @@ import dataclasses
 import keras
 import numpy as np
 import pytest
-from made_up_images import backbone_run, save_backbone
+from made_up_backbone import backbone_run, save_backbone
 
 from mm_tf import backbones
 from mm_tf.experiments.config import RunConfig

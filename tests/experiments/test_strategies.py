@@ -12,7 +12,7 @@ import time
 import keras
 import numpy as np
 import pytest
-from made_up_images import save_backbone
+from made_up_backbone import save_backbone
 
 from mm_tf.experiments import parts
 from mm_tf.experiments.config import STRATEGIES, RunConfig
