@@ -1,20 +1,29 @@
-"""A folder of photographs from the first look to predictions, small."""
+"""A folder of photographs from the first look to the served answer, small."""
 
 import csv
 import importlib.util
 import json
 import pathlib
+import re
+import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 
 from mm_tf import data
 from mm_tf.data import inspect, inspection
-from mm_tf.experiments import predict
+from mm_tf.experiments import export, predict
 from mm_tf.experiments.config import RunConfig
 from mm_tf.experiments.run import run
 
-PATH = pathlib.Path(__file__).parents[2] / "examples" / "make_photos.py"
+ROOT = pathlib.Path(__file__).parents[2]
+PATH = ROOT / "examples" / "make_photos.py"
+# The page's own programs, which know nothing of mm_tf.
+SERVE, PIXELS, SERVE_ONNX, SERVE_TFLITE = re.findall(
+    r"```python\n(.*?)```", (ROOT / "docs" / "photos.md").read_text("utf-8"), re.S
+)
 CLASSES = ("3", "1", "4", "0", "5", "9")
 COUNTS = (12, 9, 6, 4, 3, 2)
 
@@ -61,7 +70,8 @@ def test_the_same_arguments_make_the_same_photos(example, made, tmp_path):
         tmp_path / "again", data.load("digits"), CLASSES, COUNTS, 3, seed=0
     )
     files = [path.relative_to(photos) for path in photos.rglob("*.*")]
-    assert len(files) == sum(COUNTS) + 3 * len(CLASSES) + 6
+    # 3 test images and a new one of each class, and 6 that are wrong.
+    assert len(files) == sum(COUNTS) + 4 * len(CLASSES) + 6
     for file in files:
         assert (tmp_path / "again" / file).read_bytes() == (photos / file).read_bytes()
 
@@ -115,6 +125,84 @@ def test_from_training_to_predictions(made, tmp_path, capsys):
     assert {error.split("): ")[-1] for error in errors} == {
         str(photos / file) for file in corrupt
     }
+
+
+def test_new_photographs_are_in_neither_part(example, tmp_path, monkeypatch):
+    photograph, seen = example.photograph, []
+    monkeypatch.setattr(
+        example,
+        "photograph",
+        lambda pixels, rng: (seen.append(pixels.tobytes()), photograph(pixels, rng))[1],
+    )
+    photos = tmp_path / "photos"
+    example.make_photos(photos, data.load("digits"), CLASSES, COUNTS, 3, seed=0)
+    assert {path.stem for path in (photos / "new").iterdir()} == set(CLASSES)
+    assert len(set(seen)) == len(seen) == sum(COUNTS) + 4 * len(CLASSES)
+    assert "Not used: new/." in inspection.inspect_data("folder", photos).notes
+
+
+@pytest.fixture(scope="module")
+def served(made, tmp_path_factory):
+    """A folder with the photos and a finished run with a hold-out."""
+    folder = tmp_path_factory.mktemp("page")
+    shutil.copytree(made[0], folder / "photos")
+    config = RunConfig(
+        dataset="folder",
+        data_dir=str(folder / "photos"),
+        model="resnet8",
+        epochs=2,
+        batch_size=16,
+        holdout=0.2,
+        output_dir=str(folder / "served"),
+    )
+    run(config)
+    return folder
+
+
+def printed(program, folder):
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        cwd=folder,
+    )
+    assert done.returncode == 0, done.stderr
+    return [line.split() for line in done.stdout.splitlines()]
+
+
+@pytest.fixture(scope="module")
+def answers(served):
+    """What the page's program prints, of the SavedModel: files, classes, how likely."""
+    export.main([str(served / "served"), "--format=saved_model"])
+    *lines, last = printed(SERVE, served)
+    assert last == ["False"]
+    return lines
+
+
+def test_from_training_to_a_served_answer(served, answers, capsys):
+    assert [file for file, *_ in answers] == [
+        f"photos/new/{name}.jpg" for name in sorted(CLASSES)
+    ]
+    predict.main([str(served / "served"), str(served / "photos/new"), "--format=json"])
+    lines = map(json.loads, capsys.readouterr().out.splitlines())
+    assert [name for _, name, _ in answers] == [line["class"] for line in lines]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("format", "program"), [("onnx", SERVE_ONNX), ("tflite", SERVE_TFLITE)]
+)
+def test_every_runtime_gives_the_same_answer(served, answers, format, program):
+    pytest.importorskip({"onnx": "onnxruntime", "tflite": "ai_edge_litert"}[format])
+    export.main([str(served / "served"), f"--format={format}"])
+    printed(PIXELS, served)
+    found = printed(program, served)
+    assert [name for name, _ in found] == [name for _, name, _ in answers]
+    np.testing.assert_allclose(
+        [float(probability) for *_, probability in found],
+        [float(probability) for *_, probability in answers],
+        atol=0.02,
+    )
 
 
 @pytest.mark.parametrize(
