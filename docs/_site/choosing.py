@@ -149,7 +149,7 @@ def _network():
 
 
 def _two_dimensions():
-    text = (RESULTS / "decision_boundary.txt").read_text("utf-8")
+    text = (RESULTS / "decision_boundary" / "printed.txt").read_text("utf-8")
     plain, ldam, margin, optimum = re.findall(r"([\d.]+) %", text)
     return {
         "two dimensions": f"cross-entropy {float(plain):.1f}, LDAM {float(ldam):.1f}, "

@@ -1,7 +1,9 @@
 """A folder of photographs from the first look to the served answer, small."""
 
+import contextlib
 import csv
 import importlib.util
+import io
 import json
 import pathlib
 import re
@@ -93,40 +95,6 @@ def test_a_look_finds_all_that_is_wrong(made, tmp_path, capsys):
     }
 
 
-def test_from_training_to_predictions(made, tmp_path, capsys):
-    photos, planted = made
-    corrupt = of_kind(planted, "corrupt")
-    config = RunConfig(
-        dataset="folder",
-        data_dir=str(photos),
-        image_size=16,
-        model="resnet8",
-        epochs=1,
-        batch_size=16,
-        output_dir=str(tmp_path / "run"),
-    )
-    result = run(config)
-    said = capsys.readouterr().out
-    assert all(file in said for file in corrupt)
-    # With the duplicates, which are told and not taken away.
-    assert dict(zip(result.class_names, result.class_counts, strict=True)) == {
-        name: count + (name in ("3", "9"))
-        for name, count in zip(CLASSES, COUNTS, strict=True)
-    }
-    folders = [str(photos / "test"), *(str(photos / file) for file in sorted(corrupt))]
-    predict.main([str(config.run_folder), *folders, "--format=json", "--top=6"])
-    said = capsys.readouterr()
-    lines = [json.loads(line) for line in said.out.splitlines()]
-    assert len(lines) == 3 * len(CLASSES) + 1
-    for line in lines:
-        assert {each["class"] for each in line["top"]} == set(CLASSES)
-        assert sum(each["probability"] for each in line["top"]) == pytest.approx(1)
-    errors = [line for line in said.err.splitlines() if "cannot be decoded" in line]
-    assert {error.split("): ")[-1] for error in errors} == {
-        str(photos / file) for file in corrupt
-    }
-
-
 def test_new_photographs_are_in_neither_part(example, tmp_path, monkeypatch):
     photograph, seen = example.photograph, []
     monkeypatch.setattr(
@@ -143,20 +111,47 @@ def test_new_photographs_are_in_neither_part(example, tmp_path, monkeypatch):
 
 @pytest.fixture(scope="module")
 def served(made, tmp_path_factory):
-    """A folder with the photos and a finished run with a hold-out."""
+    """A folder with the photos and a finished run, its result, and what was printed."""
     folder = tmp_path_factory.mktemp("page")
     shutil.copytree(made[0], folder / "photos")
     config = RunConfig(
         dataset="folder",
         data_dir=str(folder / "photos"),
         model="resnet8",
-        epochs=2,
+        epochs=1,
         batch_size=16,
         holdout=0.2,
         output_dir=str(folder / "served"),
     )
-    run(config)
-    return folder
+    with contextlib.redirect_stdout(io.StringIO()) as said:
+        result = run(config)
+    return folder, result, said.getvalue()
+
+
+def test_from_training_to_predictions(made, served, capsys):
+    planted = made[1]
+    folder, result, said = served
+    photos, corrupt = folder / "photos", of_kind(planted, "corrupt")
+    assert all(file in said for file in corrupt)
+    # With the duplicates, which are told and not taken away.
+    held_out = np.load(folder / "served" / "predictions.npz")["labels"]
+    counts = result.class_counts + np.bincount(held_out, minlength=len(CLASSES))
+    assert dict(zip(result.class_names, counts.tolist(), strict=True)) == {
+        name: count + (name in ("3", "9"))
+        for name, count in zip(CLASSES, COUNTS, strict=True)
+    }
+    folders = [str(photos / "test"), *(str(photos / file) for file in sorted(corrupt))]
+    predict.main([str(folder / "served"), *folders, "--format=json", "--top=6"])
+    said = capsys.readouterr()
+    lines = [json.loads(line) for line in said.out.splitlines()]
+    assert len(lines) == 3 * len(CLASSES) + 1
+    for line in lines:
+        assert {each["class"] for each in line["top"]} == set(CLASSES)
+        assert sum(each["probability"] for each in line["top"]) == pytest.approx(1)
+    errors = [line for line in said.err.splitlines() if "cannot be decoded" in line]
+    assert {error.split("): ")[-1] for error in errors} == {
+        str(photos / file) for file in corrupt
+    }
 
 
 def printed(program, folder):
@@ -173,8 +168,9 @@ def printed(program, folder):
 @pytest.fixture(scope="module")
 def answers(served):
     """What the page's program prints, of the SavedModel: files, classes, how likely."""
-    export.main([str(served / "served"), "--format=saved_model"])
-    *lines, last = printed(SERVE, served)
+    folder, *_ = served
+    export.main([str(folder / "served"), "--format=saved_model"])
+    *lines, last = printed(SERVE, folder)
     assert last == ["False"]
     return lines
 
@@ -183,7 +179,8 @@ def test_from_training_to_a_served_answer(served, answers, capsys):
     assert [file for file, *_ in answers] == [
         f"photos/new/{name}.jpg" for name in sorted(CLASSES)
     ]
-    predict.main([str(served / "served"), str(served / "photos/new"), "--format=json"])
+    folder, *_ = served
+    predict.main([str(folder / "served"), str(folder / "photos/new"), "--format=json"])
     lines = map(json.loads, capsys.readouterr().out.splitlines())
     assert [name for _, name, _ in answers] == [line["class"] for line in lines]
 
@@ -194,9 +191,10 @@ def test_from_training_to_a_served_answer(served, answers, capsys):
 )
 def test_every_runtime_gives_the_same_answer(served, answers, format, program):
     pytest.importorskip({"onnx": "onnxruntime", "tflite": "ai_edge_litert"}[format])
-    export.main([str(served / "served"), f"--format={format}"])
-    printed(PIXELS, served)
-    found = printed(program, served)
+    folder, *_ = served
+    export.main([str(folder / "served"), f"--format={format}"])
+    printed(PIXELS, folder)
+    found = printed(program, folder)
     assert [name for name, _ in found] == [name for _, name, _ in answers]
     np.testing.assert_allclose(
         [float(probability) for *_, probability in found],
