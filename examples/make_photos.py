@@ -3,7 +3,8 @@
     python examples/make_photos.py --output=photos
 
 A folder as people have them, made from CIFAR-100: JPEG files of uneven sizes, a
-folder for each class, most of them with few images, `train/` beside `test/`. A few
+folder for each class, most of them with few images, `train/` beside `test/`, and in
+`new/` a photograph of each class that is in neither, to ask a model about. A few
 things are wrong on purpose: files that cannot be read, images that are there twice,
 and a test image that is among the training images too. They are listed at the end.
 
@@ -59,7 +60,8 @@ def write_photos(folder, data, classes, counts, test_images, seed):
     """Writes the photographs of a data set, all of them good.
 
     Args:
-        folder: Where; `train/CLASS/0000.jpg` and so on.
+        folder: Where; `train/CLASS/0000.jpg` and so on, and `new/CLASS.jpg`, of the
+            test images that are left over.
         data: An `mm_tf.data.ImageData`.
         classes: Names of classes of it, [K].
         counts: Training images of each, [K].
@@ -70,22 +72,35 @@ def write_photos(folder, data, classes, counts, test_images, seed):
         ValueError: If a class has fewer images than that.
     """
     rng = np.random.default_rng(seed)
-    for split, wanted in ("train", counts), ("test", [test_images] * len(classes)):
+    left_over = {}
+    # Of each class, how many are written and how many are left for `new/`.
+    for split, wanted, spare in (
+        ("train", counts, 0),
+        ("test", [test_images] * len(classes), 1),
+    ):
         images = getattr(data, f"{split}_images")
         labels = getattr(data, f"{split}_labels")
         for name, count in zip(classes, wanted, strict=True):
             members = np.flatnonzero(labels == data.class_names.index(name))
-            if count > len(members):
+            if count + spare > len(members):
                 raise ValueError(
                     f"The class {name} has {len(members)} {split} images. "
-                    f"Received: {count} wanted"
+                    f"Received: {count + spare} wanted"
                 )
-            place = pathlib.Path(folder, split, name)
-            place.mkdir(parents=True)
-            for number, chosen in enumerate(rng.permutation(members)[:count]):
-                quality = int(rng.integers(70, 95, endpoint=True))
-                image = photograph(images[chosen], rng)
-                image.save(place / f"{number:04}.jpg", quality=quality)
+            drawn = rng.permutation(members)
+            for number, chosen in enumerate(drawn[:count]):
+                path = pathlib.Path(folder, split, name, f"{number:04}.jpg")
+                _write(path, images[chosen], rng)
+            if spare:
+                left_over[name] = images[drawn[count]]
+    for name, pixels in left_over.items():
+        _write(pathlib.Path(folder, "new", f"{name}.jpg"), pixels, rng)
+
+
+def _write(path, pixels, rng):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    quality = int(rng.integers(70, 95, endpoint=True))
+    photograph(pixels, rng).save(path, quality=quality)
 
 
 def plant_problems(folder, classes):
@@ -223,7 +238,7 @@ def main(arguments=None):
     print("Training images:")
     for name, count in zip(classes, counts, strict=True):
         print(f"  {name:16} {count:4}")
-    print(f"Test images: {TEST_IMAGES} of each class")
+    print(f"Test images: {TEST_IMAGES} of each class; new ones: 1 of each")
     print("Wrong on purpose:")
     for file, what in planted:
         print(f"  {file}: {what}")

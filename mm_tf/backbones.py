@@ -167,15 +167,40 @@ def build(name, input_shape, weights=None, seed=None):
 def scale(pixels, scaling):
     """Pixels from 0 to 255 as a network wants them.
 
+    | scaling | what becomes of a pixel x |
+    |---|---|
+    | `"inside"` | x: the network scales it itself |
+    | `"tf"` | x / 127.5 - 1, in [-1, 1] |
+    | `"torch"` | (x / 255 - mean) / std, of ImageNet's channels |
+    | `"caffe"` | x - mean of ImageNet's channels, in the order blue, green, red |
+
     Args:
-        pixels: A `keras.KerasTensor` [N, height, width, 3].
-        scaling: One of `SCALINGS`.
+        pixels: Images [N, height, width, channels], a `keras.KerasTensor` or floats;
+            for `"torch"` and `"caffe"` of three channels, red first.
+        scaling: One of `SCALINGS`, as `keras.applications` names what its networks
+            want.
 
     Returns:
-        A `keras.KerasTensor` of the same shape.
+        The same of the same shape.
+
+    Raises:
+        ValueError: `scaling` is none of them.
+
+    Example:
+
+    >>> import keras
+    >>> from mm_tf import backbones
+    >>> images = keras.Input((32, 32, 3))
+    >>> model = keras.Model(images, backbones.scale(images, "tf"))
+    >>> white = keras.ops.full((1, 32, 32, 3), 255.0)
+    >>> float(keras.ops.max(model(white)))
+    1.0
+
+    Source: `keras.applications.imagenet_utils.preprocess_input`.
     """
     import keras
 
+    _checks.check_choice("scaling", scaling, SCALINGS)
     if scaling == "inside":
         return pixels
     if scaling == "tf":

@@ -195,6 +195,9 @@ class FrozenBackbone(keras.callbacks.Callback):
         if hasattr(model, "_record_training_state_sharding_spec"):
             # JAX: where each trainable variable lies, which `fit` noted at its begin.
             model._record_training_state_sharding_spec()
+        if keras.backend.backend() == "jax":
+            # On several devices these, too, are compiled for the variables there were.
+            model.test_function = model.predict_function = None
 
 
 def warm_up_step_decay(epoch, learning_rate, warmup_epochs=5, drops=PAPER_DROPS):

@@ -139,14 +139,18 @@ def with_cosine_head(
             in, features [N, D] or maps of features [N, h, w, D] out.
         num_classes: The number of classes K, >= 2.
         head: `"normalized"` for cosines [N, K] (`NormalizedDense`) or `"linear"` for
-            logits [N, K].
+            logits [N, K]. Defaults to `"normalized"`.
         scaling: What the backbone expects: `"inside"`, pixels from 0 to 255, or
-            what `keras.applications` calls `"tf"`, `"torch"` or `"caffe"`.
-        crop_padding: Pixels of black on every side before a crop in training.
-        horizontal_flip: Whether images are mirrored at random in training.
-        seed: An integer >= 0, for the same head, crops and flips in every run; None
-            for others.
-        name: The model's name, by default that of the backbone and `_with_head`.
+            what `keras.applications` calls `"tf"`, `"torch"` or `"caffe"`; see
+            `mm_tf.backbones.scale`. Defaults to `"inside"`.
+        crop_padding: Pixels of black on every side before a crop in training, >= 0.
+            Defaults to 0, no crop.
+        horizontal_flip: Whether images are mirrored at random in training. Defaults
+            to `False`.
+        seed: An integer >= 0, for the same head, crops and flips in every run.
+            Defaults to `None`, others in each.
+        name: The model's name. Defaults to `None`, that of the backbone and
+            `_with_head`.
 
     Returns:
         A `keras.Model`, pixels from 0 to 255 [N, height, width, channels] in (uint8

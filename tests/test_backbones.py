@@ -132,6 +132,11 @@ def test_wrong_networks(arguments, message):
         backbones.build(*arguments)
 
 
+def test_a_wrong_scaling():
+    with pytest.raises(ValueError, match="`scaling` must be one of.*Received: scaling"):
+        backbones.scale(keras.Input((4, 4, 3)), "TF")
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

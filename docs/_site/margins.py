@@ -17,6 +17,8 @@ RIVAL, OTHERS, CLASSES = 0.3, 0.0, 10
 # One s for all, so that margins alone tell the losses apart.
 SCALE = 10.0
 COMMON, RARE = 5000, 50
+# Of the paper's CIFAR-10-LT, imbalance ratio 100.
+LONG_TAIL = dict(n_max=COMMON, num_classes=CLASSES, ratio=COMMON / RARE)
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
 GREY = "#666666"
 
@@ -44,6 +46,10 @@ def curves():
         ),
     }
     return {
+        "cross_entropy": [
+            (f"s = {scale:g}", losses.UniformMargin(margin=0.0, scale=scale))
+            for scale in (1.0, 5.0, 20.0)
+        ],
         "focal": [
             (f"focal, exponent {gamma:g}", losses.Focal(gamma=gamma, scale=SCALE))
             for gamma in (1.0, 2.0)
@@ -67,13 +73,36 @@ def curves():
             name: [(label, make(values)) for label, values in counts.items()]
             for name, make in by_class.items()
         },
+        "class_weighted": [
+            (f"class of {count:,} images", weighted(count)) for count in (COMMON, RARE)
+        ],
     }
+
+
+def weighted(count):
+    """Returns cross-entropy with the weights of a step imbalance.
+
+    Args:
+        count: Images of the first half of the classes, `COMMON` or `RARE`; those of
+            the other half are the other one.
+    """
+    from mm_tf import class_weights, losses
+
+    half = CLASSES // 2
+    counts = [count] * half + [COMMON + RARE - count] * half
+    return losses.ClassWeighted(
+        losses.UniformMargin(margin=0.0, scale=SCALE),
+        CLASSES,
+        class_weights.effective_number(counts),
+    )
 
 
 def values_of(loss, target):
     """Returns the losses [N] of examples whose own cosine is `target`, [N]."""
     labels = np.zeros(len(target), "int32")
-    return np.asarray(loss.call(labels, cosines(target)))
+    # With `reduction`, as the weights of classes are of no use to `call`.
+    loss.reduction = "none"
+    return np.asarray(loss(labels, cosines(target)))
 
 
 def draw_loss(axes, name):
@@ -148,6 +177,29 @@ def draw_by_class(axes):
     axes.set_ylim(0, 1.2)
 
 
+def draw_weights(axes):
+    """Draws the weights of a long tail's classes over how many images they have."""
+    from mm_tf import class_weights, data
+
+    counts = data.long_tailed_counts(**LONG_TAIL)
+    rows = {
+        "1 / n": class_weights.inverse_frequency(counts),
+        **{
+            f"effective number, β = {beta:g}": class_weights.effective_number(
+                counts, beta
+            )
+            for beta in (0.9999, 0.999)
+        },
+    }
+    for (label, weights), color in zip(rows.items(), COLORS, strict=False):
+        axes.plot(counts, weights, color=color, marker="o", markersize=3, label=label)
+    axes.axhline(1, color=GREY, linewidth=0.8)
+    axes.set_xscale("log")
+    _finish(axes, "training images of the class", "weight")
+    axes.set_yscale("log")
+    axes.set_ylim(0.03, 6)
+
+
 def _finish(axes, x_label, y_label):
     axes.set_xlabel(x_label)
     axes.set_ylabel(y_label)
@@ -163,6 +215,7 @@ def pictures():
         **{name: lambda axes, name=name: draw_loss(axes, name) for name in curves()},
         "maximum_margin_delta": draw_delta,
         "margins_by_class": draw_by_class,
+        "class_weights": draw_weights,
     }
 
 

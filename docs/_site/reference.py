@@ -10,17 +10,20 @@ import mm_tf
 
 FOLDER = "docs/api"
 _ROOT = pathlib.Path(mm_tf.__file__).parents[1]
+# Modules whose names are in no part, and which the docstrings of a part name.
+_NAMED = ("decoding", "folders", "inspection", "listing", "splitting", "tables")
 
 
 @functools.cache
 def modules():
     """Returns the names of the public modules, in the order of the pages.
 
-    They are the parts of `mm_tf`, everything in `mm_tf.experiments`, and what else
-    is a command, that is, runs with `python -m`.
+    They are the parts of `mm_tf`, everything in `mm_tf.experiments`, of the modules
+    inside the parts those that docstrings name, and what else is a command, that is,
+    runs with `python -m`.
     """
     parts = [f"mm_tf.{name}" for name in mm_tf._PARTS]
-    others = []
+    others = [f"mm_tf.data.{name}" for name in _NAMED]
     for path in sorted((_ROOT / "mm_tf").rglob("*.py")):
         name = ".".join(path.relative_to(_ROOT).with_suffix("").parts)
         is_public = "._" not in name

@@ -2,6 +2,7 @@
 
 import importlib.util
 import pathlib
+import re
 import sys
 
 import griffe
@@ -24,8 +25,8 @@ def load(name):
     return module
 
 
-docstrings, margins, reference, tables = map(
-    load, ("docstrings", "margins", "reference", "tables")
+choosing, docstrings, margins, reference, tables = map(
+    load, ("choosing", "docstrings", "margins", "reference", "tables")
 )
 
 
@@ -67,6 +68,18 @@ def test_every_directive_names_something_that_there_is():
         assert paths[0] == module
         for path in paths[1:]:
             assert package[path.removeprefix("mm_tf.")].is_public, path
+
+
+def test_what_is_named_in_docstrings_and_pages_has_a_page():
+    package = griffe.load("mm_tf", search_paths=[str(ROOT)], allow_inspection=False)
+    files = [*ROOT.glob("mm_tf/**/*.py"), *ROOT.glob("docs/*.md"), ROOT / "README.md"]
+    texts = [path.read_text("utf-8") for path in files]
+    named = {n for text in texts for n in re.findall(r"`mm_tf\.([a-z_.]+\w+)", text)}
+    assert {"data.folders.list_folder", "losses.LDAM"} <= named
+    modules = reference.modules()
+    for name in named:
+        if not package[name].is_module:
+            assert f"mm_tf.{name}".rpartition(".")[0] in modules, name
 
 
 def test_the_readmes_table_is_that_of_the_methods():
@@ -117,6 +130,29 @@ def test_the_margins_are_those_of_the_formula():
     rarest = margins.margins_of(gap, class_count=margins.RARE)
     expected = np.exp(-np.abs(gap) - np.array([0.1, 0.1, 0.15, 0.15]))
     np.testing.assert_allclose(rarest, expected, rtol=1e-6)
+
+
+def test_the_figures_of_choosing_are_those_of_the_runs():
+    page = " ".join((ROOT / "docs" / "choosing.md").read_text("utf-8").split())
+    figures = choosing.figures()
+    assert len(figures) > 20
+    for name, text in figures.items():
+        assert text in page, name
+
+
+def dots(picture):
+    """Where the dots of a picture are, [N, 2], in its own units."""
+    text = picture.read_text("utf-8")
+    found = re.findall(r'<use [^>]*x="([\d.]+)" y="([\d.]+)"', text)
+    return np.array(found, dtype=float)
+
+
+def test_the_picture_of_choosing_is_of_the_runs(tmp_path):
+    choosing.main([f"--output={tmp_path / 'choosing.svg'}"])
+    drawn, shown = dots(tmp_path / "choosing.svg"), dots(ROOT / "docs/choosing.svg")
+    # 30 means of three seeds each, and ticks; a half is less than half a dot.
+    assert len(drawn) > 90
+    np.testing.assert_allclose(drawn, shown, atol=0.5)
 
 
 def test_pictures_are_drawn(tmp_path):

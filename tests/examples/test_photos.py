@@ -1,20 +1,31 @@
-"""A folder of photographs from the first look to predictions, small."""
+"""A folder of photographs from the first look to the served answer, small."""
 
+import contextlib
 import csv
 import importlib.util
+import io
 import json
 import pathlib
+import re
+import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 
 from mm_tf import data
 from mm_tf.data import inspect, inspection
-from mm_tf.experiments import predict
+from mm_tf.experiments import export, predict
 from mm_tf.experiments.config import RunConfig
 from mm_tf.experiments.run import run
 
-PATH = pathlib.Path(__file__).parents[2] / "examples" / "make_photos.py"
+ROOT = pathlib.Path(__file__).parents[2]
+PATH = ROOT / "examples" / "make_photos.py"
+# The page's own programs, which know nothing of mm_tf.
+SERVE, PIXELS, SERVE_ONNX, SERVE_TFLITE = re.findall(
+    r"```python\n(.*?)```", (ROOT / "docs" / "photos.md").read_text("utf-8"), re.S
+)
 CLASSES = ("3", "1", "4", "0", "5", "9")
 COUNTS = (12, 9, 6, 4, 3, 2)
 
@@ -61,7 +72,8 @@ def test_the_same_arguments_make_the_same_photos(example, made, tmp_path):
         tmp_path / "again", data.load("digits"), CLASSES, COUNTS, 3, seed=0
     )
     files = [path.relative_to(photos) for path in photos.rglob("*.*")]
-    assert len(files) == sum(COUNTS) + 3 * len(CLASSES) + 6
+    # 3 test images and a new one of each class, and 6 that are wrong.
+    assert len(files) == sum(COUNTS) + 4 * len(CLASSES) + 6
     for file in files:
         assert (tmp_path / "again" / file).read_bytes() == (photos / file).read_bytes()
 
@@ -83,28 +95,53 @@ def test_a_look_finds_all_that_is_wrong(made, tmp_path, capsys):
     }
 
 
-def test_from_training_to_predictions(made, tmp_path, capsys):
-    photos, planted = made
-    corrupt = of_kind(planted, "corrupt")
+def test_new_photographs_are_in_neither_part(example, tmp_path, monkeypatch):
+    photograph, seen = example.photograph, []
+    monkeypatch.setattr(
+        example,
+        "photograph",
+        lambda pixels, rng: (seen.append(pixels.tobytes()), photograph(pixels, rng))[1],
+    )
+    photos = tmp_path / "photos"
+    example.make_photos(photos, data.load("digits"), CLASSES, COUNTS, 3, seed=0)
+    assert {path.stem for path in (photos / "new").iterdir()} == set(CLASSES)
+    assert len(set(seen)) == len(seen) == sum(COUNTS) + 4 * len(CLASSES)
+    assert "Not used: new/." in inspection.inspect_data("folder", photos).notes
+
+
+@pytest.fixture(scope="module")
+def served(made, tmp_path_factory):
+    """A folder with the photos and a finished run, its result, and what was printed."""
+    folder = tmp_path_factory.mktemp("page")
+    shutil.copytree(made[0], folder / "photos")
     config = RunConfig(
         dataset="folder",
-        data_dir=str(photos),
-        image_size=16,
+        data_dir=str(folder / "photos"),
         model="resnet8",
         epochs=1,
         batch_size=16,
-        output_dir=str(tmp_path / "run"),
+        holdout=0.2,
+        output_dir=str(folder / "served"),
     )
-    result = run(config)
-    said = capsys.readouterr().out
+    with contextlib.redirect_stdout(io.StringIO()) as said:
+        result = run(config)
+    return folder, result, said.getvalue()
+
+
+def test_from_training_to_predictions(made, served, capsys):
+    planted = made[1]
+    folder, result, said = served
+    photos, corrupt = folder / "photos", of_kind(planted, "corrupt")
     assert all(file in said for file in corrupt)
     # With the duplicates, which are told and not taken away.
-    assert dict(zip(result.class_names, result.class_counts, strict=True)) == {
+    held_out = np.load(folder / "served" / "predictions.npz")["labels"]
+    counts = result.class_counts + np.bincount(held_out, minlength=len(CLASSES))
+    assert dict(zip(result.class_names, counts.tolist(), strict=True)) == {
         name: count + (name in ("3", "9"))
         for name, count in zip(CLASSES, COUNTS, strict=True)
     }
     folders = [str(photos / "test"), *(str(photos / file) for file in sorted(corrupt))]
-    predict.main([str(config.run_folder), *folders, "--format=json", "--top=6"])
+    predict.main([str(folder / "served"), *folders, "--format=json", "--top=6"])
     said = capsys.readouterr()
     lines = [json.loads(line) for line in said.out.splitlines()]
     assert len(lines) == 3 * len(CLASSES) + 1
@@ -115,6 +152,55 @@ def test_from_training_to_predictions(made, tmp_path, capsys):
     assert {error.split("): ")[-1] for error in errors} == {
         str(photos / file) for file in corrupt
     }
+
+
+def printed(program, folder):
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        cwd=folder,
+    )
+    assert done.returncode == 0, done.stderr
+    return [line.split() for line in done.stdout.splitlines()]
+
+
+@pytest.fixture(scope="module")
+def answers(served):
+    """What the page's program prints, of the SavedModel: files, classes, how likely."""
+    folder, *_ = served
+    export.main([str(folder / "served"), "--format=saved_model"])
+    *lines, last = printed(SERVE, folder)
+    assert last == ["False"]
+    return lines
+
+
+def test_from_training_to_a_served_answer(served, answers, capsys):
+    assert [file for file, *_ in answers] == [
+        f"photos/new/{name}.jpg" for name in sorted(CLASSES)
+    ]
+    folder, *_ = served
+    predict.main([str(folder / "served"), str(folder / "photos/new"), "--format=json"])
+    lines = map(json.loads, capsys.readouterr().out.splitlines())
+    assert [name for _, name, _ in answers] == [line["class"] for line in lines]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("format", "program"), [("onnx", SERVE_ONNX), ("tflite", SERVE_TFLITE)]
+)
+def test_every_runtime_gives_the_same_answer(served, answers, format, program):
+    pytest.importorskip({"onnx": "onnxruntime", "tflite": "ai_edge_litert"}[format])
+    folder, *_ = served
+    export.main([str(folder / "served"), f"--format={format}"])
+    printed(PIXELS, folder)
+    found = printed(program, folder)
+    assert [name for name, _ in found] == [name for _, name, _ in answers]
+    np.testing.assert_allclose(
+        [float(probability) for *_, probability in found],
+        [float(probability) for *_, probability in answers],
+        atol=0.02,
+    )
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import time
 import keras
 import numpy as np
 import pytest
+from made_up_backbone import save_backbone
 
 from mm_tf.experiments import parts
 from mm_tf.experiments.config import STRATEGIES, RunConfig
@@ -60,6 +61,14 @@ def test_runs_of_other_kinds(tmp_path):
     for difference in runs.values():
         assert difference["weights"] < ROUNDING
         assert difference["predictions"] == 0
+
+
+@pytest.mark.long
+def test_a_backbone_that_is_first_frozen(tmp_path):
+    save_backbone(tmp_path)
+    found = compare(tmp_path, "backbone")["runs"]["backbone"]
+    assert found["weights"] < ROUNDING
+    assert found["predictions"] == 0
 
 
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="replicas are TensorFlow's")
