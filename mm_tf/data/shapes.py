@@ -3,6 +3,7 @@
 import os
 
 from mm_tf.data import archive, tfds
+from mm_tf.data.files import check_image_size
 from mm_tf.data.options import DEFAULT_SIZE, ReadOptions, check_options
 from mm_tf.data.sources import DATASETS, TFDS_PREFIX, check_name
 
@@ -49,5 +50,5 @@ def image_shape(
                 "`data_dir` must say where the archive is. Received: data_dir=None"
             )
         return archive.image_shape(data_dir)
-    height, width = options.image_size or DEFAULT_SIZE
+    height, width = check_image_size(options.image_size or DEFAULT_SIZE)
     return height, width, options.channels or 3

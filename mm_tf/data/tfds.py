@@ -9,7 +9,7 @@ import numpy as np
 from mm_tf.data import prepared
 from mm_tf.data.assembly import Part, from_arrays
 from mm_tf.data.decoding import decode_bytes
-from mm_tf.data.files import Threads, available_cores
+from mm_tf.data.files import Threads, available_cores, check_image_size
 from mm_tf.data.options import DEFAULT_SIZE, ReadOptions, check_options
 from mm_tf.data.sources import ImageData, in_order
 
@@ -103,7 +103,7 @@ class _TfdsSource:
         self.names = tuple(features[self._label].names)
         *own_size, own_channels = features[self._image].shape
         size: Any = DEFAULT_SIZE if None in own_size else own_size
-        height, width = options.image_size or size
+        height, width = check_image_size(options.image_size or size)
         channels = options.channels or (1 if own_channels == 1 else 3)
         self.image_shape: tuple[int, int, int] = height, width, channels
         self._threads = Threads(options.num_threads or available_cores())

@@ -249,10 +249,8 @@ class RunFolder:
         # A run that leaves the choice to Keras is the same on whichever backend.
         left_open = () if self._config.backend else ("--backend=",)
         # Of a file the digest says which it is.
-        places = ("--data_dir=",)
-        if self._config.weights_digest is not None:
-            places += ("--weights=",)
-        ignored = (*places, *left_open)
+        is_file = self._config.weights_digest is not None
+        ignored = ("--data_dir=", *(["--weights="] if is_file else []), *left_open)
         there = [line for line in there.splitlines() if not line.startswith(ignored)]
         here = [line for line in here if not line.startswith(ignored)]
         sides = (set(there) - set(here), "there"), (set(here) - set(there), "here")
