@@ -373,8 +373,9 @@ class RunConfig:
             )
         if self.weights_digest is not None and not self.has_weights_file:
             raise ValueError(
-                "`weights_digest` must not be given without a file of `weights`. Received: "
-                f"weights_digest={self.weights_digest!r}, weights={self.weights!r}"
+                "`weights_digest` must not be given without a file of `weights`. "
+                f"Received: weights_digest={self.weights_digest!r}, "
+                f"weights={self.weights!r}"
             )
         if self.frozen_epochs and self.weights is None:
             raise ValueError(

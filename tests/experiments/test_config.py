@@ -173,7 +173,7 @@ def test_a_flag_behind_the_flagfile_beats_it():
         (dict(holdout=0.2), "digits_lt100 1 of 10 classes have one.*holdout=0.2"),
         (dict(output_dir=" "), "`output_dir` must name a folder"),
         (dict(backend="mxnet"), "`backend` must be one of"),
-        (dict(weights_digest="0" * 32), "`weights_digest` must not be given.*weights=None"),
+        (dict(weights_digest="0" * 32), "`weights_digest` must not be.*weights=None"),
         (
             dict(dataset="cifar10", model="VGG16", weights="a\nb.h5"),
             "`weights` must name imagenet or a file, in UTF-8 and on one line",
