@@ -7,6 +7,7 @@ import shutil
 import stat
 import zipfile
 from collections.abc import Iterator, Mapping
+from typing import IO, Any
 
 import numpy as np
 
@@ -109,10 +110,16 @@ def remove_unfinished(folder: str | os.PathLike[str], name: str = "*") -> None:
         path.unlink(missing_ok=True)
 
 
-def write_text(path: str | os.PathLike[str], text: str) -> None:
-    """Writes a text file, whole or not at all."""
+def write_text(path: str | os.PathLike[str], text: str, errors: str = "strict") -> None:
+    """Writes a text file in UTF-8, whole or not at all.
+
+    Args:
+        path: The file.
+        text: What it will hold.
+        errors: As for `open`, for what is no Unicode. Defaults to `"strict"`.
+    """
     with whole_file(path) as unfinished:
-        unfinished.write_text(text, encoding="utf-8")
+        unfinished.write_text(text, encoding="utf-8", errors=errors)
 
 
 def sync(path: str | os.PathLike[str]) -> None:
@@ -196,15 +203,32 @@ def read_arrays(
         raise ValueError(f"{path} cannot be read as arrays: {reason}") from None
 
 
+def read_header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype]:
+    """Reads shape and type of an array, up to where its numbers begin.
+
+    Args:
+        file: A `.npy` file, open at its beginning.
+
+    Raises:
+        ValueError: It is no such file.
+    """
+    version = np.lib.format.read_magic(file)
+    if version not in _HEADERS:
+        raise ValueError(f"its version {version} is not known")
+    shape, _, dtype = _HEADERS[version](file)
+    return shape, dtype
+
+
+_HEADERS: Mapping[tuple[int, int], Any] = {
+    (1, 0): np.lib.format.read_array_header_1_0,
+    (2, 0): np.lib.format.read_array_header_2_0,
+}
+
+
 def _check_header(archive: zipfile.ZipFile, part: zipfile.ZipInfo) -> None:
     """Refuses an array that says it is larger than its bytes."""
     with archive.open(part) as file:
-        version = np.lib.format.read_magic(file)
-        read = {
-            (1, 0): np.lib.format.read_array_header_1_0,
-            (2, 0): np.lib.format.read_array_header_2_0,
-        }[version]
-        shape, _, dtype = read(file)
+        shape, dtype = read_header(file)
         expected = part.file_size - file.tell()
     if dtype.hasobject:
         raise ValueError(f"{part.filename} holds Python objects")

@@ -32,6 +32,35 @@ def save_classes(folder, counts, first_seed=0):
     return pathlib.Path(folder)
 
 
+def store_in_tfds(folder, name, splits, **features):
+    """Prepares a data set of TensorFlow Datasets, with `picture` and `kind`.
+
+    `splits` are {name: (images, labels)}, `features` those of `tfds`.
+    """
+    import tensorflow as tf
+    import tensorflow_datasets as tfds
+
+    def split(images, labels):
+        def examples():
+            for image, label in zip(images, labels, strict=True):
+                yield {"picture": image, "kind": label}
+
+        spec = {
+            "picture": tf.TensorSpec([None, None, 3], tf.uint8),
+            "kind": tf.TensorSpec([], tf.int64),
+        }
+        return tf.data.Dataset.from_generator(examples, output_signature=spec)
+
+    tfds.dataset_builders.store_as_tfds_dataset(
+        name=name,
+        version="1.0.0",
+        features=tfds.features.FeaturesDict(features),
+        split_datasets={key: split(*value) for key, value in splits.items()},
+        data_dir=str(folder),
+        disable_shuffling=True,
+    )
+
+
 def png(width, height, color_type=2, data=b"", bit_depth=8):
     """The bytes of a PNG file that says it has this size, whatever its data."""
 

@@ -1,12 +1,14 @@
 """Images and labels in a NumPy archive, `.npz`."""
 
+import contextlib
 import os
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 import numpy as np
 
+from mm_tf import _files
 from mm_tf.data.assembly import Part, from_arrays
 from mm_tf.data.listing import class_order, data_file
 from mm_tf.data.options import ReadOptions, check_options
@@ -65,12 +67,44 @@ def read_npz(
     return from_arrays("npz", what, parts, names, options)
 
 
-def _read_archive(file: str) -> dict[str, np.ndarray]:
+def image_shape(path: str | os.PathLike[str]) -> tuple[int, int, int]:
+    """Height, width and channels of an archive's images, of which none is read.
+
+    Args:
+        path: As for `read_npz`.
+
+    Raises:
+        ValueError: If the archive is not as described in `read_npz`.
+
+    Example:
+
+    >>> import os, tempfile
+    >>> import numpy as np
+    >>> from mm_tf.data.archive import image_shape
+    >>> path = os.path.join(tempfile.mkdtemp(), "black.npz")
+    >>> np.savez(path, images=np.zeros((10, 8, 9), np.uint8), labels=["a", "b"] * 5)
+    >>> image_shape(path)
+    (8, 9, 1)
+    """
+    file = data_file(path, ".npz")
+    headers = {}
+    with _told(file), zipfile.ZipFile(file) as archive:
+        for part in archive.namelist():
+            if part.endswith(".npy"):
+                with archive.open(part) as array:
+                    headers[part.removesuffix(".npy")] = _files.read_header(array)
+    images, _ = _arrays_of_splits(file, headers)["train"]
+    _, height, width, channels = _check_shape(file, *headers[images])
+    return height, width, channels
+
+
+@contextlib.contextmanager
+def _told(file: str) -> Iterator[None]:
+    """Around the reading of a file that may be no archive of plain arrays."""
     try:
         if not zipfile.is_zipfile(file):
             raise ValueError("it is no zip file")
-        with np.load(file, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
+        yield
     except (OSError, ValueError, EOFError, zlib.error, zipfile.BadZipFile) as error:
         raise ValueError(
             f"`data_dir` must be an .npz archive of plain arrays ({error}). "
@@ -78,17 +112,21 @@ def _read_archive(file: str) -> dict[str, np.ndarray]:
         ) from None
 
 
-def _parts_of_archive(
-    file: str, arrays: Mapping[str, np.ndarray]
-) -> tuple[dict[str, Part], tuple[str, ...]]:
-    found: dict[str, Part] = {}
+def _read_archive(file: str) -> dict[str, np.ndarray]:
+    with _told(file), np.load(file, allow_pickle=False) as archive:
+        return {name: archive[name] for name in archive.files}
+
+
+def _arrays_of_splits(file: str, arrays: Collection[str]) -> dict[str, tuple[str, str]]:
+    """The names of the arrays of images and labels of each split."""
+    found: dict[str, tuple[str, str]] = {}
     for image_name, label_name in _ARRAYS:
         for split in ("train", "val", "test"):
             names = image_name.format(split), label_name.format(split)
             if set(names) <= set(arrays):
-                found[split] = arrays[names[0]], arrays[names[1]]
+                found[split] = names
     if "train" not in found and {"images", "labels"} <= set(arrays):
-        found = {"train": (arrays["images"], arrays["labels"])}
+        found = {"train": ("images", "labels")}
     if "train" not in found:
         raise ValueError(
             "An archive must hold the arrays x_train, y_train, x_test, y_test; or "
@@ -98,9 +136,18 @@ def _parts_of_archive(
     val = found.pop("val", None)
     if val is not None:
         found.setdefault("test", val)
+    return found
+
+
+def _parts_of_archive(
+    file: str, arrays: Mapping[str, np.ndarray]
+) -> tuple[dict[str, Part], tuple[str, ...]]:
     parts = {
-        split: (_check_images(file, images), _check_labels(file, labels, len(images)))
-        for split, (images, labels) in found.items()
+        split: (
+            _check_images(file, arrays[images]),
+            _check_labels(file, arrays[labels], len(arrays[images])),
+        )
+        for split, (images, labels) in _arrays_of_splits(file, arrays).items()
     }
     return _numbered(file, parts, arrays.get("class_names"))
 
@@ -137,18 +184,24 @@ def _numbered(
 
 
 def _check_images(file: str, images: np.ndarray) -> np.ndarray:
-    if images.ndim == 3:
-        images = images[..., np.newaxis]
-    if images.ndim != 4 or images.dtype != np.uint8 or images.shape[-1] not in (1, 3):
+    return images.reshape(_check_shape(file, images.shape, images.dtype))
+
+
+def _check_shape(
+    file: str, shape: tuple[int, ...], dtype: np.dtype
+) -> tuple[int, int, int, int]:
+    """Number of images, height, width and channels."""
+    if len(shape) == 3:
+        shape = (*shape, 1)
+    if len(shape) != 4 or dtype != np.uint8 or shape[-1] not in (1, 3):
         raise ValueError(
             "Images must be uint8 of shape [N, height, width] or [N, height, width, 1 "
-            f"or 3]. Received: {file} with {images.dtype} of shape {images.shape}"
+            f"or 3]. Received: {file} with {dtype} of shape {shape}"
         )
-    if not images.size:
-        raise ValueError(
-            f"There must be images. Received: {file} with shape {images.shape}"
-        )
-    return images
+    if 0 in shape:
+        raise ValueError(f"There must be images. Received: {file} with shape {shape}")
+    number, height, width, channels = shape
+    return number, height, width, channels
 
 
 def _check_labels(file: str, labels: np.ndarray, num_images: int) -> np.ndarray:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from mm_tf.data.digests import pixel_digest
+from mm_tf.data.digests import content_digests
 from mm_tf.data.files import Images
 from mm_tf.data.options import ReadOptions
 from mm_tf.data.sources import DatasetInfo, ImageData
@@ -40,8 +40,13 @@ def some_of(names: Sequence[str], separator: str) -> str:
         names: The names.
         separator: What stands between them.
     """
-    more = [f"and {len(names) - _NAMED:,} more"] if len(names) > _NAMED else []
+    more = [f"and {len(names) - _NAMED:,} more"] if are_more(names) else []
     return separator.join([*names[:_NAMED], *more])
+
+
+def are_more(names: Sequence[str]) -> bool:
+    """Whether `some_of` leaves some of the names out."""
+    return len(names) > _NAMED
 
 
 def check_every_class(name: str, labels: np.ndarray, names: Sequence[str]) -> None:
@@ -77,8 +82,7 @@ def from_arrays(
     if "test" in parts:
         return image_data(name, what, parts["train"], parts["test"], names, options)
     images, labels = parts["train"]
-    contents = [pixel_digest(image) for image in images]
-    is_test = draw_test(labels, contents, options)
+    is_test = draw_test(labels, content_digests(images), options)
     train = images[~is_test], labels[~is_test]
     test = images[is_test], labels[is_test]
     return image_data(name, what, train, test, names, options, is_drawn=True)

@@ -1,16 +1,18 @@
 """A hold-out: training images set aside, to choose hyper-parameters with."""
 
 import dataclasses
-from collections.abc import Sequence
+import itertools
+from collections.abc import Hashable, Sequence
 from typing import Any
 
 import numpy as np
 
 from mm_tf._checks import check_integer, check_number
 from mm_tf.data._checks import check_integers
+from mm_tf.data.digests import content_digests
 from mm_tf.data.files import take
-from mm_tf.data.imbalance import subsample
-from mm_tf.data.sources import ImageData
+from mm_tf.data.imbalance import order_of_class, subsample
+from mm_tf.data.sources import DATASETS, ImageData
 
 
 def holdout_counts(counts: Sequence[int] | np.ndarray, share: float) -> np.ndarray:
@@ -58,7 +60,10 @@ def holdout_counts(counts: Sequence[int] | np.ndarray, share: float) -> np.ndarr
 
 
 def split_holdout(
-    labels: Sequence[int] | np.ndarray, share: float, seed: int
+    labels: Sequence[int] | np.ndarray,
+    share: float,
+    seed: int,
+    contents: Sequence[Hashable] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Indices of the examples to train on, and of those that are held out.
 
@@ -66,12 +71,21 @@ def split_holdout(
     Hold-outs of one seed are nested: a larger share holds out what a smaller one
     does, and more.
 
+    With `contents`, examples of equal content stay together, so that no held-out
+    example is seen in training, and those of a content that occurs in several
+    classes are trained on. As many of a class are held out all the same: where
+    different ones do not fill that number, as in a class that has nothing but copies
+    of one, equal ones part. Of a class without equal ones the same are held out as
+    without `contents`; hold-outs of other classes need not be nested.
+
     Args:
         labels: Classes of all examples, integers [N] from 0 to `K - 1`, at least two
             of each class.
         share: The share of each class that is held out, above 0 and below 1; see
             `holdout_counts`.
         seed: Which ones, an integer of at least 0.
+        contents: What each example holds, for example a digest, [N]. Defaults to
+            `None`: all are different.
 
     Returns:
         (indices to train on, indices held out), both rising, `int64`.
@@ -88,7 +102,11 @@ def split_holdout(
     """
     labels = check_integers("labels", labels, low=0)
     seed = check_integer("seed", seed, low=0)
-    chosen = subsample(labels, _counts_of_holdout(labels, share), seed)
+    counts = _counts_of_holdout(labels, share)
+    if contents is None:
+        chosen = subsample(labels, counts, seed)
+    else:
+        chosen = _subsample_together(labels, counts, seed, contents)
     rest = np.setdiff1d(np.arange(len(labels)), chosen, assume_unique=True)
     return rest, chosen
 
@@ -98,6 +116,11 @@ def hold_out(data: ImageData, share: float, seed: int) -> ImageData:
 
     What is measured on its "test" images is then measured on the hold-out, which
     the training has not seen, and the real test images choose nothing.
+
+    Equal images of one's own stay together, as `split_holdout` says with `contents`:
+    those whose files have the same bytes, of arrays those of the same pixels. For that
+    all files of training images are read, and none is decoded. The data sets in
+    `mm_tf.data.DATASETS` are cut by class alone.
 
     Args:
         data: A data set with at least two training images of each class.
@@ -119,7 +142,9 @@ def hold_out(data: ImageData, share: float, seed: int) -> ImageData:
     >>> len(digits.train_labels), len(part.train_labels), len(part.test_labels)
     (1297, 1038, 259)
     """
-    train, held_out = split_holdout(data.train_labels, share, seed)
+    is_own = data.info.name not in DATASETS
+    contents = content_digests(data.train_images) if is_own else None
+    train, held_out = split_holdout(data.train_labels, share, seed, contents)
     return dataclasses.replace(
         data,
         train_images=take(data.train_images, train),
@@ -127,6 +152,55 @@ def hold_out(data: ImageData, share: float, seed: int) -> ImageData:
         test_images=take(data.train_images, held_out),
         test_labels=data.train_labels[held_out],
     )
+
+
+def _subsample_together(
+    labels: np.ndarray, counts: np.ndarray, seed: int, contents: Sequence[Hashable]
+) -> np.ndarray:
+    """As `subsample`, and equal contents stay together where they can."""
+    if len(contents) != len(labels):
+        raise ValueError(
+            f"`contents` must hold one value for each of {len(labels)} examples. "
+            f"Received: {len(contents)} values"
+        )
+    classes_of: dict[Hashable, set[int]] = {}
+    for label, content in zip(labels.tolist(), contents, strict=True):
+        classes_of.setdefault(content, set()).add(label)
+    chosen: list[int] = []
+    for label, wanted in enumerate(counts.tolist()):
+        groups: dict[Hashable, list[int]] = {}
+        shared: list[int] = []
+        for place in order_of_class(labels, label, seed).tolist():
+            content = contents[place]
+            is_shared = len(classes_of[content]) > 1
+            group = shared if is_shared else groups.setdefault(content, [])
+            group.append(place)
+        chosen += _first_together([*groups.values()], shared, wanted)
+    return np.sort(np.array(chosen, dtype=np.int64))
+
+
+def _first_together(
+    groups: Sequence[list[int]], others: list[int], wanted: int
+) -> list[int]:
+    """The first groups that fit into the wanted number, filled up to it."""
+    chosen: list[list[int]] = []
+    left: list[list[int]] = []
+    missing = wanted
+    for group in groups:
+        fits = len(group) <= missing
+        (chosen if fits else left).append(group)
+        missing -= len(group) if fits else 0
+    if missing and left:
+        # All single ones are chosen: a group in place of some gives the number.
+        smallest = min(left, key=len)
+        single = [place for place, *more in chosen if not more]
+        replaced = set(single[missing - len(smallest) :])
+        if len(replaced) == len(smallest) - missing:
+            kept = [group for group in chosen if replaced.isdisjoint(group)]
+            chosen, missing = [*kept, smallest], 0
+    # Nothing else is left than to part equal ones.
+    rest = [*itertools.chain(*left), *others]
+    return [*itertools.chain(*chosen), *rest[:missing]]
 
 
 def _counts_of_holdout(labels: np.ndarray, share: Any) -> np.ndarray:

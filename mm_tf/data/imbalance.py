@@ -208,11 +208,23 @@ def subsample(
             "`counts` must not exceed what a class has: class "
             f"{j} has {available[j]} examples. Received: counts[{j}]={counts[j]}"
         )
-    chosen = [
-        np.random.default_rng([seed, j]).permutation(np.flatnonzero(labels == j))[:n]
-        for j, n in enumerate(counts)
-    ]
+    chosen = [order_of_class(labels, j, seed)[:n] for j, n in enumerate(counts)]
     return np.sort(np.concatenate(chosen))
+
+
+def order_of_class(labels: np.ndarray, label: int, seed: int) -> np.ndarray:
+    """Indices of a class's examples in the order in which subsets draw them.
+
+    Args:
+        labels: Classes of all examples, integers [N].
+        label: The class.
+        seed: Seed of the order.
+
+    Returns:
+        Integers, as many as the class has examples.
+    """
+    members = np.flatnonzero(labels == label)
+    return np.random.default_rng([seed, label]).permutation(members)
 
 
 def _check_sizes(n_max: Any, num_classes: Any) -> tuple[int, int]:

@@ -26,7 +26,7 @@ from mm_tf.class_errors import SHOT_GROUPS
 from mm_tf.data._checks import check_path
 from mm_tf.data.assembly import DataWarning
 from mm_tf.data.inspection import Inspection, inspect_data
-from mm_tf.data.options import ReadOptions
+from mm_tf.data.options import ReadOptions, parse_image_size
 from mm_tf.data.prepared import DatasetUnavailableError
 from mm_tf.data.sources import check_name
 
@@ -45,7 +45,19 @@ def print_inspection(found: Inspection, console: Any = None) -> None:
 
     Args:
         found: The `Inspection`.
-        console: A `rich.console.Console`; standard output by default.
+        console: A `rich.console.Console`. Defaults to `None`: standard output.
+
+    Example:
+
+    >>> from mm_tf.data.inspect import print_inspection
+    >>> from mm_tf.data.inspection import inspect_data
+    >>> print_inspection(inspect_data("digits"))  # doctest: +ELLIPSIS
+    <BLANKLINE>
+      Class        Training       %   Test       %   Shots
+     ──────────────────────────────────────────────────────
+      0                 128    9.87     50   10.00   many
+    ...
+    No problems found.
     """
     from rich.console import Console
 
@@ -78,6 +90,15 @@ def write_inspection(
     Raises:
         ValueError: If the folder cannot be written, or holds such a file without
             `overwrite`.
+
+    Example:
+
+    >>> import tempfile
+    >>> from mm_tf.data.inspect import write_inspection
+    >>> from mm_tf.data.inspection import inspect_data
+    >>> written = write_inspection(inspect_data("digits"), tempfile.mkdtemp())
+    >>> [path.name for path in written]
+    ['counts.csv', 'problems.csv', 'counts.png']
     """
     from mm_tf.data.pictures import draw
 
@@ -285,6 +306,23 @@ def _parser() -> argparse.ArgumentParser:
         help="and the seed of the choice",
     )
     parser.add_argument(
+        "--image_size",
+        metavar="PIXELS",
+        help="of tfds: the height and width that images are resized and cropped to, as "
+        "64 or 48x64; default as for training",
+    )
+    parser.add_argument(
+        "--channels",
+        type=int,
+        help="of tfds: 3 (RGB) or 1 (grey); default as for training",
+    )
+    parser.add_argument(
+        "--memory_limit",
+        type=int,
+        default=ReadOptions.memory_limit,
+        help="of tfds: bytes that all images together may have, decoded; default 1 GiB",
+    )
+    parser.add_argument(
         "--num_threads",
         type=int,
         help="threads that decode; default as many as there are CPU cores",
@@ -293,7 +331,11 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _inspect(given: argparse.Namespace) -> Inspection:
+    size = given.image_size
     options = ReadOptions(
+        image_size=None if size is None else parse_image_size(size),
+        channels=given.channels,
+        memory_limit=given.memory_limit,
         test_fraction=given.test_fraction,
         split_seed=given.split_seed,
         num_threads=given.num_threads,

@@ -16,7 +16,7 @@ from mm_tf.data.files import Images, Threads, available_cores
 from mm_tf.data.folders import list_folder
 from mm_tf.data.listing import UNREADABLE, Listing, Problem
 from mm_tf.data.options import ReadOptions, check_options
-from mm_tf.data.sources import DATASETS, ImageData, check_name, load
+from mm_tf.data.sources import DATASETS, TFDS_PREFIX, ImageData, check_name, load
 from mm_tf.data.tables import list_csv
 
 DUPLICATE = "duplicate"
@@ -57,7 +57,8 @@ class Inspection:
         class_names: Name of each class, [K].
         train_counts: Training images of each class that can be decoded, `int64` [K].
         test_counts: Test images likewise, `int64` [K].
-        sizes: Width and height of each image as it is stored, `int64` [N, 2].
+        sizes: Width and height of each image, `int64` [N, 2]: of files as they are
+            stored, of all others as they are read for training.
         formats: Images of each file format.
         modes: Images of each mode of Pillow's (`RGB`, `L` for grey, ...).
         problems: What is wrong, a `Problem` each.
@@ -103,21 +104,23 @@ def inspect_data(
     Each file is decoded whole, which finds those that cannot be. Images are the same
     if their pixels are, after orientation and conversion to RGB: a copy that was
     saved in another lossless format is found, one that was compressed anew or
-    resized is not. Of images that are the same, each is compared with the first one,
-    a training image if there is one, and is
+    resized is not. Those of `tfds` are compared as they are read for training, resized
+    and cropped, which a note says. Of images that are the same, each is compared with
+    the first one, a training image if there is one, and is
 
     - leakage, if one is a training image and the other a test image,
     - of two labels, if their classes differ, which may be so besides,
     - a duplicate otherwise.
 
-    In memory are at most `num_threads` images at a time, and some 300 bytes for each
-    image of the data set.
+    Of files there are in memory at most `num_threads` images at a time, and some 300
+    bytes for each image of the data set. Of all others there are all images.
 
     Args:
         name: As for `load`.
         data_dir: As for `load`.
         options: As for `load`; of files, `test_fraction`, `split_seed` and
-            `num_threads` count. Defaults to `None`, the defaults of `ReadOptions`.
+            `num_threads` alone count. Defaults to `None`, the defaults of
+            `ReadOptions`.
         progress: Called now and then with the number of images done and of all.
             Defaults to `None`.
 
@@ -213,7 +216,13 @@ def _inspect_arrays(data: ImageData, progress: Progress | None) -> Inspection:
             is_test = split == "test"
             examples.append(_Example(f"{split}[{place}]", label, is_test, found))
         _report(progress, len(examples), total)
-    return _inspection(data.info.name, data.class_names, examples, [], data.notes)
+    notes = list(data.notes)
+    if data.info.name.startswith(TFDS_PREFIX):
+        notes.append(
+            f"All images are looked at as for training, {width} x {height} pixels, "
+            "whatever size they are stored in."
+        )
+    return _inspection(data.info.name, data.class_names, examples, [], notes)
 
 
 def _report(progress: Progress | None, done: int, total: int) -> None:

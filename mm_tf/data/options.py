@@ -1,6 +1,7 @@
 """How images of one's own are read: one dataclass, checked before anything is read."""
 
 import dataclasses
+import re
 
 from mm_tf._checks import check_bool, check_integer
 from mm_tf.data.files import MEMORY_LIMIT, check_channels, check_image_size
@@ -9,6 +10,8 @@ from mm_tf.data.splitting import check_test_fraction
 # Height and width of images in files, unless something else is asked for: CIFAR's,
 # which the networks of `mm_tf.models` are made for.
 DEFAULT_SIZE = (32, 32)
+
+_IMAGE_SIZE = re.compile(r"([1-9]\d{0,4})(?:x([1-9]\d{0,4}))?")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,3 +85,27 @@ def check_options(options: ReadOptions | None) -> ReadOptions:
             f"`options` must be a `ReadOptions` or None. Received: options={options!r}"
         )
     return options
+
+
+def parse_image_size(text: str) -> tuple[int, int]:
+    """The height and width that a flag says.
+
+    Args:
+        text: One number of pixels for both, as `64`, or height x width, as `48x64`.
+
+    Raises:
+        ValueError: If it is neither.
+
+    Example:
+
+    >>> from mm_tf.data.options import parse_image_size
+    >>> parse_image_size("64"), parse_image_size("48x64")
+    ((64, 64), (48, 64))
+    """
+    match = _IMAGE_SIZE.fullmatch(text)
+    if match is None:
+        raise ValueError(
+            "`image_size` must be a number of pixels, or height x width, as 64 or "
+            f"48x64. Received: image_size={text!r}"
+        )
+    return int(match[1]), int(match[2] or match[1])

@@ -1,16 +1,22 @@
 """Readers of images in files: a folder for each class, or a CSV file."""
 
-import contextlib
 import os
+import shlex
 from collections import Counter
 from collections.abc import Mapping
 
 import numpy as np
 
-from mm_tf.data.assembly import check_every_class, draw_test, image_data, some_of
+from mm_tf.data.assembly import (
+    are_more,
+    check_every_class,
+    draw_test,
+    image_data,
+    some_of,
+)
 from mm_tf.data.decoding import ImageFileError
-from mm_tf.data.digests import file_digest
-from mm_tf.data.files import ImageFiles, Threads, available_cores
+from mm_tf.data.digests import file_digests
+from mm_tf.data.files import ImageFiles
 from mm_tf.data.folders import list_folder
 from mm_tf.data.listing import UNKNOWN_SUFFIX, Listing
 from mm_tf.data.options import DEFAULT_SIZE, ReadOptions, check_options
@@ -58,7 +64,7 @@ def read_folder(
     (('cat', 'dog'), (8, 16, 16, 3), (2, 16, 16, 3))
     """
     options = check_options(options)
-    return _read_files("folder", list_folder(data_dir), options)
+    return _read_files("folder", data_dir, list_folder(data_dir), options)
 
 
 def read_csv(
@@ -97,22 +103,33 @@ def read_csv(
     ([0, 1], [0, 1])
     """
     options = check_options(options)
-    return _read_files("csv", list_csv(path), options)
+    return _read_files("csv", path, list_csv(path), options)
 
 
-def undecodable(listing: Listing, errors: Mapping[int, ImageFileError]) -> str:
-    """Words for the files of a listing that cannot be decoded.
-
-    Args:
-        listing: The `Listing`.
-        errors: The error of each such entry by its position.
-    """
+def _undecodable(
+    name: str,
+    data_dir: str | os.PathLike[str],
+    listing: Listing,
+    errors: Mapping[int, ImageFileError],
+) -> str:
+    """Words for the files of a listing that cannot be decoded."""
     named = [f"{listing.entries[i].name} ({e.reason})" for i, e in errors.items()]
-    some = some_of(named, "; ")
-    return f"{len(errors):,} of {len(listing.entries):,} files: {some}"
+    told = f"{len(errors):,} of {len(listing.entries):,} files: {some_of(named, '; ')}."
+    if are_more(named):
+        place = shlex.quote(os.fspath(data_dir))
+        told += (
+            " All of them are in look/problems.csv after python -m "
+            f"mm_tf.data.inspect --dataset={name} --data_dir={place} --output=look"
+        )
+    return told
 
 
-def _read_files(name: str, listing: Listing, options: ReadOptions) -> ImageData:
+def _read_files(
+    name: str,
+    data_dir: str | os.PathLike[str],
+    listing: Listing,
+    options: ReadOptions,
+) -> ImageData:
     files = ImageFiles(
         [listing.path(entry) for entry in listing.entries],
         options.image_size or DEFAULT_SIZE,
@@ -123,13 +140,13 @@ def _read_files(name: str, listing: Listing, options: ReadOptions) -> ImageData:
     notes = [*listing.notes, *_passed_over(listing)]
     errors = files.check() if options.verify else {}
     if errors:
-        told = undecodable(listing, errors)
+        told = _undecodable(name, data_dir, listing, errors)
         if options.strict:
             raise ValueError(
                 "With `strict`, every file must be a whole image. Cannot be decoded: "
                 f"{told}"
             )
-        notes.append(f"Left out, because they cannot be decoded: {told}.")
+        notes.append(f"Left out, because they cannot be decoded: {told}")
     good = np.array([i for i in range(len(files)) if i not in errors], dtype=int)
     number = {label: j for j, label in enumerate(listing.class_names)}
     labels = np.array([number[e.label] for e in listing.entries], dtype=np.int64)[good]
@@ -137,10 +154,9 @@ def _read_files(name: str, listing: Listing, options: ReadOptions) -> ImageData:
         is_test = np.array([e.split == "test" for e in listing.entries])[good]
     else:
         check_every_class(name, labels, listing.class_names)
-        threads = Threads(options.num_threads or available_cores())
         # Once: each time it is a new tuple of all.
         paths = files.paths
-        contents = threads.map(_content, [paths[i] for i in good])
+        contents = file_digests([paths[i] for i in good], options.num_threads)
         is_test = draw_test(labels, contents, options)
     return image_data(
         name,
@@ -152,13 +168,6 @@ def _read_files(name: str, listing: Listing, options: ReadOptions) -> ImageData:
         notes,
         is_drawn=not listing.is_split,
     )
-
-
-def _content(path: str) -> bytes | str:
-    """What a file holds, or its path where it cannot be read."""
-    with contextlib.suppress(OSError):
-        return file_digest(path)
-    return path
 
 
 def _passed_over(listing: Listing) -> list[str]:

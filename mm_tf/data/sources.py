@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import itertools
 import os
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
@@ -347,6 +348,9 @@ _Splits = tuple[_Split, _Split]
 def in_order(images: np.ndarray, labels: np.ndarray) -> _Split:
     """Sorts images in memory by class and then by pixels.
 
+    At once there are, beside the images, a copy of all of them or of those of one
+    class, but not both.
+
     Args:
         images: Images [N, height, width, channels].
         labels: Their classes, integers [N].
@@ -354,7 +358,10 @@ def in_order(images: np.ndarray, labels: np.ndarray) -> _Split:
     Returns:
         The images, and their classes as `int64`.
     """
-    order = sorted(range(len(labels)), key=lambda i: (labels[i], images[i].tobytes()))
+    classes = [np.flatnonzero(labels == label).tolist() for label in np.unique(labels)]
+    for members in classes:
+        members.sort(key=lambda i: images[i].tobytes())
+    order = list(itertools.chain(*classes))
     return images[order], labels[order].astype(np.int64)
 
 

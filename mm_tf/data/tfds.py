@@ -1,5 +1,6 @@
 """Images and labels of any data set of TensorFlow Datasets."""
 
+import math
 import os
 from typing import Any
 
@@ -8,7 +9,7 @@ import numpy as np
 from mm_tf.data import prepared
 from mm_tf.data.assembly import Part, from_arrays
 from mm_tf.data.decoding import decode_bytes
-from mm_tf.data.files import Threads, available_cores
+from mm_tf.data.files import Threads, available_cores, check_image_size
 from mm_tf.data.options import DEFAULT_SIZE, ReadOptions, check_options
 from mm_tf.data.sources import ImageData, in_order
 
@@ -34,8 +35,9 @@ def read_tfds(
         data_dir: Folder in which `tfds` keeps prepared data sets; `~` is expanded.
             Defaults to `None`: the folder in the environment variable
             `TFDS_DATA_DIR`, or else `~/tensorflow_datasets`.
-        options: How to read. What is read must fit into `memory_limit`. Defaults to
-            `None`, the defaults of `ReadOptions`.
+        options: How to read. What is read must fit into `memory_limit`; while it is
+            sorted and split there is as much again. Defaults to `None`, the defaults
+            of `ReadOptions`.
 
     Returns:
         An `ImageData` whose images are arrays.
@@ -46,6 +48,14 @@ def read_tfds(
         DatasetUnavailableError: If the data set is not prepared in that folder
             and cannot be downloaded, if what is there cannot be read, or if `tfds`
             is not installed.
+
+    Example:
+
+    >>> from mm_tf.data import read_tfds
+    >>> read_tfds("mnist", data_dir="no_such_folder")  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    ...
+    ValueError: `data_dir` must be an existing folder...
     """
     options = check_options(options)
     builder = prepared.prepared_builder(name, data_dir)
@@ -53,10 +63,9 @@ def read_tfds(
     parts: dict[str, Part] = {}
     for split, wanted in (("train", "train"), ("test", "test"), ("validation", "test")):
         if wanted not in parts and split in builder.info.splits:
-            images, labels = source.read(split)
-            # The labels of some test sets are secret; -1 stands for them.
-            if labels.min() >= 0:
-                parts[wanted] = in_order(images, labels)
+            part = source.read(split)
+            if part is not None:
+                parts[wanted] = part
     return from_arrays(
         f"tfds:{name}",
         f"TensorFlow Datasets, {name}",
@@ -64,6 +73,24 @@ def read_tfds(
         source.names,
         options,
     )
+
+
+def image_shape(
+    name: str, data_dir: str | os.PathLike[str] | None, options: ReadOptions
+) -> tuple[int, int, int]:
+    """Height, width and channels of the images that `read_tfds` gives.
+
+    Args:
+        name: As for `read_tfds`.
+        data_dir: Likewise.
+        options: Likewise.
+
+    Raises:
+        ValueError: As `read_tfds`.
+        DatasetUnavailableError: As `read_tfds`.
+    """
+    builder = prepared.prepared_builder(name, data_dir)
+    return _TfdsSource(name, builder, options).image_shape
 
 
 class _TfdsSource:
@@ -75,9 +102,10 @@ class _TfdsSource:
         features = builder.info.features
         self.names = tuple(features[self._label].names)
         *own_size, own_channels = features[self._image].shape
-        size = DEFAULT_SIZE if None in own_size else tuple(own_size)
-        self._size: Any = options.image_size or size
-        self._channels = options.channels or (1 if own_channels == 1 else 3)
+        size: Any = DEFAULT_SIZE if None in own_size else own_size
+        height, width = check_image_size(options.image_size or size)
+        channels = options.channels or (1 if own_channels == 1 else 3)
+        self.image_shape: tuple[int, int, int] = height, width, channels
         self._threads = Threads(options.num_threads or available_cores())
         self._check_memory(options.memory_limit)
 
@@ -90,7 +118,7 @@ class _TfdsSource:
             )
         tests = [self._number(s) for s in ("test", "validation") if s in splits]
         number = self._number("train") + max(tests, default=0)
-        needed = number * self._size[0] * self._size[1] * self._channels
+        needed = number * math.prod(self.image_shape)
         if needed > limit:
             raise ValueError(
                 f"`memory_limit` must be at least {needed:,} for the {number:,} images "
@@ -101,11 +129,9 @@ class _TfdsSource:
     def _number(self, split: str) -> int:
         return self._builder.info.splits[split].num_examples
 
-    def read(self, split: str) -> Part:
-        """Images and classes of a split."""
-        height, width = self._size
-        shape = (self._number(split), height, width, self._channels)
-        images = np.empty(shape, np.uint8)
+    def read(self, split: str) -> Part | None:
+        """Images and classes of a split, in order; None where they are secret."""
+        images = np.empty((self._number(split), *self.image_shape), np.uint8)
         labels = np.empty(len(images), np.int64)
         with prepared.reading(self._name, self._builder):
             first = 0
@@ -114,7 +140,8 @@ class _TfdsSource:
                 images[part] = self._threads.map(self._decode, contents)
                 labels[part] = of_contents
                 first = part.stop
-        return images, labels
+        # The labels of some test sets are secret; -1 stands for them.
+        return in_order(images, labels) if labels.min() >= 0 else None
 
     def _batches(self, split: str) -> Any:
         import tensorflow_datasets as tfds
@@ -127,7 +154,8 @@ class _TfdsSource:
         return tfds.as_numpy(pairs.batch(_IMAGES_AT_ONCE))
 
     def _decode(self, content: bytes) -> np.ndarray:
-        return decode_bytes(content, self._name, self._size, self._channels)
+        *size, channels = self.image_shape
+        return decode_bytes(content, self._name, (size[0], size[1]), channels)
 
 
 def _tfds_keys(name: str, builder: Any) -> tuple[str, str]:

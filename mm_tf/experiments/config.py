@@ -21,7 +21,7 @@ from mm_tf.data import sources
 from mm_tf.data.files import MEMORY_LIMIT, check_image_size
 from mm_tf.data.holdout import holdout_counts
 from mm_tf.data.imbalance import IMBALANCES, class_counts
-from mm_tf.data.options import DEFAULT_SIZE, ReadOptions
+from mm_tf.data.options import DEFAULT_SIZE, ReadOptions, parse_image_size
 from mm_tf.data.sources import DATASETS
 from mm_tf.experiments import parts
 from mm_tf.experiments.methods import METHODS
@@ -51,7 +51,6 @@ OF_OWN_IMAGES = (
     *(field.name for field in dataclasses.fields(ReadOptions)),
     "data_digest",
 )
-_IMAGE_SIZE = re.compile(r"([1-9]\d{0,4})(?:x([1-9]\d{0,4}))?")
 # Of the part of a setting's name that a user's folder gives.
 _LONGEST_NAME = 80
 
@@ -242,6 +241,11 @@ class RunConfig:
         "Images of your own: their digest, which a run finds out and keeps. Given, "
         "other images in --data_dir are an error.",
     )
+    weights_digest: str | None = _later(
+        None,
+        "With --weights of a file: its digest, which a run finds out and keeps. Given, "
+        "another file is an error.",
+    )
     backend: str | None = _flag(
         None, "Keras's backend; by default the one Keras chooses.", choices=BACKENDS
     )
@@ -338,7 +342,8 @@ class RunConfig:
             )
         self._check_model()
         for name in ("data_dir", "output_dir", "pretrained_dir"):
-            _check_folder(name, getattr(self, name))
+            _check_place(name, getattr(self, name), "a folder")
+        _check_place("weights", self.weights, f"{backbones.IMAGENET} or a file")
         if self.holdout == 1:
             raise ValueError(
                 "`holdout` must be below 1, or nothing is left to train on. "
@@ -373,6 +378,12 @@ class RunConfig:
                 "`weights` are for networks of keras.applications (--model="
                 f"EfficientNetV2B0, say). Received: weights={self.weights!r} with "
                 f"model={self.model!r}"
+            )
+        if self.weights_digest is not None and not self.has_weights_file:
+            raise ValueError(
+                "`weights_digest` must not be given without a file of `weights`. "
+                f"Received: weights_digest={self.weights_digest!r}, "
+                f"weights={self.weights!r}"
             )
         if self.frozen_epochs and self.weights is None:
             raise ValueError(
@@ -525,7 +536,7 @@ class RunConfig:
             for field in dataclasses.fields(ReadOptions)
         }
         if self.image_size is not None:
-            values["image_size"] = _parse_size(self.image_size)
+            values["image_size"] = parse_image_size(self.image_size)
         return ReadOptions(**values)
 
     @property
@@ -544,11 +555,22 @@ class RunConfig:
         """
         if not self.is_own:
             return self
-        height, width, _ = data.info.image_shape
+        self.check_shape(data.info.image_shape)
+        return dataclasses.replace(self, counts_of_data=tuple(data.class_counts))
+
+    def check_shape(self, image_shape):
+        """Checks that the method and the network take images of a shape.
+
+        Args:
+            image_shape: Their height, width and channels.
+
+        Raises:
+            ValueError: They do not.
+        """
+        height, width, _ = image_shape
         if height != width and METHODS[self.method].pretraining == "rotation":
             raise _not_square(self, (height, width))
         self._check_size(height, width)
-        return dataclasses.replace(self, counts_of_data=tuple(data.class_counts))
 
     @property
     def setting(self):
@@ -646,13 +668,22 @@ class RunConfig:
             values["pretraining_epochs"] = self.pretraining_epochs or self.epochs
         return values
 
+    @property
+    def has_weights_file(self):
+        """Whether the weights to begin with are in a file."""
+        return self.weights not in (None, backbones.IMAGENET)
+
     def identity(self):
-        """What the run is, without where and how it is kept: {flag: value}."""
+        """What the run is, without where and how it is kept: {flag: value}.
+
+        A file of weights is what its digest says, wherever it lies.
+        """
         return {
             field.name: getattr(self, field.name)
             for field in flag_fields()
             if "place" not in field.metadata
             and not ("later" in field.metadata and self._is_default(field))
+            and not (field.name == "weights" and self.weights_digest is not None)
         }
 
     def _is_default(self, field):
@@ -663,11 +694,14 @@ class RunConfig:
         values = {
             name: value for name, value in self.identity().items() if value is not None
         }
+        # It is to repeat the run from wherever it is read.
+        if self.has_weights_file:
+            values["weights"] = _absolute(self.weights)
         if self.data_dir is not None:
-            values["data_dir"] = self.data_dir
-            if self.dataset in sources.OWN_DATASETS:
-                # It is to repeat the run from wherever it is read.
-                values["data_dir"] = _absolute(self.data_dir)
+            is_bucket = "://" in self.data_dir
+            values["data_dir"] = (
+                self.data_dir if is_bucket else _absolute(self.data_dir)
+            )
         return "".join(
             f"--{'' if value else 'no'}{name}\n"
             if isinstance(value, bool)
@@ -700,17 +734,6 @@ def _size_text(size):
         return None
     height, width = check_image_size(size)
     return str(height) if height == width else f"{height}x{width}"
-
-
-def _parse_size(text):
-    """The height and width that a flag says."""
-    match = _IMAGE_SIZE.fullmatch(text)
-    if match is None:
-        raise ValueError(
-            "`image_size` must be a number of pixels, or height x width, as 64 or "
-            f"48x64. Received: image_size={text!r}"
-        )
-    return int(match[1]), int(match[2] or match[1])
 
 
 def _not_square(config, size):
@@ -750,19 +773,19 @@ def _checked(field, value):
     return value
 
 
-def _check_folder(name, folder):
-    if folder is None:
+def _check_place(name, place, expected):
+    if place is None:
         return
     try:
         # What flags.txt and the terminal take, and every file system.
-        folder.encode()
-        is_writable = "\0" not in folder and len(folder.splitlines()) == 1
+        place.encode()
+        is_writable = "\0" not in place and len(place.splitlines()) == 1
     except UnicodeEncodeError:
         is_writable = False
-    if not is_writable or not folder.strip():
+    if not is_writable or not place.strip():
         raise ValueError(
-            f"`{name}` must name a folder, in UTF-8 and on one line. "
-            f"Received: {name}={folder!r}"
+            f"`{name}` must name {expected}, in UTF-8 and on one line. "
+            f"Received: {name}={place!r}"
         )
 
 

@@ -34,7 +34,7 @@ from mm_tf.data import (
     load,
 )
 from mm_tf.experiments import config as config_module
-from mm_tf.experiments import images, paper
+from mm_tf.experiments import inputs, paper
 from mm_tf.experiments.config import RunConfig
 from mm_tf.experiments.methods import METHODS
 from mm_tf.experiments.progress import Progress
@@ -471,15 +471,21 @@ def serve(lines):
 
 
 def _identified(configs):
-    """The configs with the digests of one's own images, which are looked at once."""
-    digests = {
-        (c.dataset, c.data_dir): images.identified(c).data_digest
-        for c in {(c.dataset, c.data_dir): c for c in configs}.values()
-    }
+    """The configs with the digests of one's own files, which are looked at once."""
+    of_files = {_files_of(config): config for config in configs}
+    found = {files: inputs.identified(config) for files, config in of_files.items()}
     return [
-        dataclasses.replace(c, data_digest=digests[c.dataset, c.data_dir])
-        for c in configs
+        dataclasses.replace(
+            config,
+            data_digest=found[_files_of(config)].data_digest,
+            weights_digest=found[_files_of(config)].weights_digest,
+        )
+        for config in configs
     ]
+
+
+def _files_of(config):
+    return config.dataset, config.data_dir, config.weights
 
 
 def _look(configs):

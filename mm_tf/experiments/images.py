@@ -6,6 +6,7 @@ from types import MappingProxyType
 
 from mm_tf.data import DataWarning, hold_out, imbalanced, load
 from mm_tf.data.identification import data_digest
+from mm_tf.data.shapes import image_shape
 
 # What a `RunConfig` and a `RunResult` name by `evaluated_on`, in words.
 EVALUATED_ON = MappingProxyType({"test": "test", "holdout": "hold-out"})
@@ -48,12 +49,16 @@ def load_whole(config):
         An `ImageData`.
 
     Raises:
-        ValueError: As `read`.
+        ValueError: As `read`; or the method or the network takes no images of their
+            shape.
         DatasetUnavailableError: As `read`.
     """
+    arguments = config.dataset, config.data_dir, config.read_options
+    # That they are too small for the network is told before they are decoded.
+    config.check_shape(image_shape(*arguments))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DataWarning)
-        return load(config.dataset, config.data_dir, config.read_options)
+        return load(*arguments)
 
 
 def subset(config, data):

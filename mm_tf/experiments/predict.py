@@ -68,8 +68,9 @@ def predict(run, paths, top=1, strict=False):
         run: The run's folder.
         paths: Files and folders; of a folder all images in it and below, in the order
             of their names.
-        top: How many classes are told of each image, from 1 to K.
-        strict: Whether a file that cannot be decoded is an error.
+        top: How many classes are told of each image, from 1 to K. Defaults to 1.
+        strict: Whether a file that cannot be decoded is an error. Defaults to
+            `False`: it is told among the `unreadable`.
 
     Returns:
         `Predictions`. A probability is the softmax of the outputs times the run's own
@@ -79,6 +80,27 @@ def predict(run, paths, top=1, strict=False):
         ValueError: `run` is no finished run or its model cannot be read, there is no
             such path or no image, or `top` is out of its range; with `strict`, a file
             cannot be decoded.
+
+    Example:
+
+    >>> import os, tempfile
+    >>> from PIL import Image
+    >>> from mm_tf.experiments.predict import predict
+    >>> from mm_tf.experiments.run import RunConfig, run
+    >>> folder = tempfile.mkdtemp()
+    >>> digit = os.path.join(folder, "digit.png")
+    >>> Image.new("L", (8, 8), "white").save(digit)
+    >>> config = RunConfig(
+    ...     model="resnet8",
+    ...     imbalance="none",
+    ...     epochs=1,
+    ...     output_dir=os.path.join(folder, "run"),
+    ... )
+    >>> _ = run(config)  # doctest: +ELLIPSIS
+    MM-LDAM-DRW on digits_balanced, seed 0: 1,240 training images...
+    >>> (found,) = predict(config.run_folder, [digit], top=3).predictions
+    >>> len(found.classes), len(found.probabilities)
+    (3, 3)
     """
     run = pathlib.Path(run).expanduser()
     result = finished.read_result(run)
@@ -123,6 +145,16 @@ def list_images(paths):
 
     Raises:
         ValueError: There is no such path, or no image.
+
+    Example:
+
+    >>> import pathlib, tempfile
+    >>> from mm_tf.experiments.predict import list_images
+    >>> folder = pathlib.Path(tempfile.mkdtemp())
+    >>> for name in ("b.png", "a.jpg", "notes.txt"):
+    ...     (folder / name).touch()
+    >>> [pathlib.Path(path).name for path in list_images([folder])]
+    ['a.jpg', 'b.png']
     """
     found = []
     for path in paths:
@@ -157,6 +189,13 @@ def to_csv(predictions):
 
     Args:
         predictions: `Prediction`s of as many classes each.
+
+    Example:
+
+    >>> from mm_tf.experiments.predict import Prediction, to_csv
+    >>> print(to_csv([Prediction("a.png", ("cat",), (0.75,))]), end="")
+    path,class,probability
+    a.png,cat,0.750000
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -178,6 +217,12 @@ def to_json(predictions):
 
     Args:
         predictions: `Prediction`s.
+
+    Example:
+
+    >>> from mm_tf.experiments.predict import Prediction, to_json
+    >>> print(to_json([Prediction("a.png", ("cat",), (0.75,))]), end="")
+    {"path": "a.png", "class": "cat", "probability": 0.75, "top": [{"class": ...}]}
     """
     lines = []
     for each in predictions:
@@ -197,7 +242,15 @@ def to_table(predictions, width=None):
 
     Args:
         predictions: `Prediction`s.
-        width: Characters of a line; by default of the terminal.
+        width: Characters of a line. Defaults to `None`: those of the terminal.
+
+    Example:
+
+    >>> from mm_tf.experiments.predict import Prediction, to_table
+    >>> print(to_table([Prediction("a.png", ("cat",), (0.75,))]), end="")
+      Image   Class      %
+     ──────────────────────
+      a.png   cat     75.0
     """
     from rich import box
     from rich.console import Console
@@ -243,7 +296,12 @@ def _parser():
         "--top", type=int, default=1, help="classes told of each image; default 1"
     )
     parser.add_argument(
-        "--output", metavar="FILE", help="write there in place of standard output"
+        "--output",
+        metavar="FILE",
+        help="write there, a new file, in place of standard output",
+    )
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace that file if it is there"
     )
     parser.add_argument(
         "--strict",
@@ -256,6 +314,33 @@ def _parser():
     return parser
 
 
+def _check_output(output, overwrite):
+    """The file to write, if nothing of a user's would be lost."""
+    if output is None:
+        return None
+    path = pathlib.Path(output).expanduser()
+    received = f"Received: output={output}"
+    if path.is_dir() or not path.name:
+        raise ValueError(f"`output` must be a file. {received}")
+    if not path.parent.is_dir():
+        raise ValueError(
+            f"`output` cannot be written (there is no folder {path.parent}). {received}"
+        )
+    if path.exists() and not overwrite:
+        raise ValueError(
+            "`output` must be a new file: give another name, or --overwrite to "
+            f"replace this one. {received}"
+        )
+    return path
+
+
+def _print(text):
+    # A file name that is no Unicode comes out as the bytes that it is.
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="surrogateescape")
+    sys.stdout.write(text)
+
+
 def main(arguments=None):
     """The command.
 
@@ -266,12 +351,13 @@ def main(arguments=None):
     given = _parser().parse_args(arguments)
     try:
         command.set_up(given.backend)
+        output = _check_output(given.output, given.overwrite)
         found = predict(given.run, given.paths, given.top, given.strict)
         text = _WRITERS[given.format](found.predictions) if found.predictions else ""
-        if given.output is None:
-            sys.stdout.write(text)
+        if output is None:
+            _print(text)
         elif found.predictions:
-            _files.write_text(pathlib.Path(given.output).expanduser(), text)
+            _files.write_text(output, text, errors="surrogateescape")
             print(f"Written: {given.output}")
     except ValueError as error:
         command.fail(printable(str(error)))

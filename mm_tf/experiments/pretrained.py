@@ -40,6 +40,7 @@ _DEPENDS_ON = (
 # there keeps its key.
 _IF_GIVEN = (
     "weights",
+    "weights_digest",
     "image_size",
     "channels",
     "test_fraction",

@@ -92,7 +92,9 @@ def write_report(runs, output=None, data_dir=None, gallery=True, data=None):
         runs: Folders of one to six runs of one setting.
         output: The folder to write, which is new, empty or an earlier report; by
             default `report` in the folder of a single run.
-        data_dir: Where tfds keeps data sets; by default as in the run's flags.
+        data_dir: Where the images are now: the folder, CSV file or archive of images
+            of your own, else the folder in which tfds keeps data sets. By default as
+            in the run's flags.
         gallery: Whether to show the test (or hold-out) images. They are read, and
             where they are not prepared downloaded, as for the run itself; where that
             fails the page says so.
@@ -394,9 +396,16 @@ def _labels(runs):
     return labels
 
 
+def _has_published(results):
+    """Whether the paper has a number for one of the results at least."""
+    return any(result.published_top1_error is not None for result in results)
+
+
 def _published(runs, labels):
-    """Pairs (which runs, how they stand to the published number)."""
+    """Pairs (which runs, how they stand to the published number), where one has one."""
     of_words = collections.defaultdict(list)
+    if not _has_published([run.result for run in runs]):
+        return []
     for run, label in zip(runs, labels, strict=True):
         of_words[paper.published_words(run.result)].append(label)
     return [(", ".join(whose), words) for words, whose in of_words.items()]
@@ -414,13 +423,6 @@ def _summary(runs):
         (
             "Top-1, last epoch",
             [f"{result.top1_error:.2f}" for result in results],
-        ),
-        (
-            "Published, top-1 (Table 1)",
-            [
-                "none" if (e := result.published_top1_error) is None else _percent(e)
-                for result in results
-            ],
         ),
         (
             f"Top-1, best epoch (chosen on the {results[0].evaluated_words} images, "
@@ -446,6 +448,11 @@ def _summary(runs):
                 ["no such class" if e is None else _percent(e) for e in errors],
             )
         )
+    if _has_published(results):
+        errors = [result.published_top1_error for result in results]
+        cells = ["none" if e is None else _percent(e) for e in errors]
+        # Beside what it is to be held against.
+        rows.insert(1, ("Published, top-1 (Table 1)", cells))
     return rows
 
 
@@ -788,9 +795,10 @@ def main(arguments=None):
     )
     parser.add_argument(
         "--data_dir",
-        metavar="FOLDER",
-        help="where tfds keeps data sets, for the test images; by default as in "
-        "the run",
+        metavar="PATH",
+        help="where the images are now, to show some: the folder, CSV file or archive "
+        "of images of your own, else where tfds keeps data sets; by default as in the "
+        "run",
     )
     parser.add_argument(
         "--no_gallery",

@@ -5,6 +5,7 @@ import dataclasses
 import json
 import os
 import pathlib
+import re
 import shutil
 from typing import Any, Literal
 
@@ -23,16 +24,22 @@ PER_CLASS = "per_class_error.csv"
 PREDICTIONS = "predictions.npz"
 RESULT = "result.json"
 
+# All that a run writes into its folder.
+_WRITTEN = frozenset(
+    {CHECKPOINTS, FLAGS, HISTORY, LOCK, MODEL, PER_CLASS, PREDICTIONS, RESULT}
+)
+
 
 @dataclasses.dataclass(frozen=True)
 class RunResult:
-    """What a run found. Errors are on the images of `evaluated_on`, in %.
+    r"""What a run found. Errors are on the images of `evaluated_on`, in %.
 
     Attributes:
         method: As in the config, and so are `setting`, `dataset`, `imbalance`,
             `imbalance_ratio`, `seed`, `subset_seed` and `epochs`.
         hyperparameters: The flags that the method's loss and weights take.
-        class_names: The K names.
+        class_names: The K names; of a folder whose name is no Unicode, with each such
+            byte as `\udcff`.
         class_counts: Training images of each class, without a hold-out, [K].
         top1_error: After the last epoch.
         best_top1_error: The smallest of all epochs. Chosen on the images that it is
@@ -94,6 +101,14 @@ class RunResult:
 
     # How `read` takes a file, which someone may have edited.
     __pydantic_config__ = {"strict": True, "allow_inf_nan": False}
+
+    def __post_init__(self):
+        """Makes text of all names, which JSON and every screen takes."""
+        names = [
+            name.encode("utf-8", "backslashreplace").decode()
+            for name in self.class_names
+        ]
+        object.__setattr__(self, "class_names", names)
 
     @property
     def evaluated_words(self):
@@ -182,7 +197,12 @@ class RunFolder:
             self._check_is_ours(self.path, (FLAGS, RESULT))
             self._check_is_ours(self.incomplete, (FLAGS,))
             self._check_is_ours(self._replaced, (FLAGS,))
-            if self._config.overwrite or not (self.path / RESULT).exists():
+            _check_nothing_more(self._replaced)
+            if self._config.overwrite:
+                _check_nothing_more(self.path)
+                _check_nothing_more(self.incomplete)
+                return None
+            if not (self.path / RESULT).exists():
                 return None
             there = self._read_flags(self.path)
         except (OSError, UnicodeError) as error:
@@ -213,7 +233,7 @@ class RunFolder:
                 f"`output_dir` must be a folder. Received: the file {path}"
             ) from None
         # What a run that was killed may leave before its flags are written.
-        names = {name for name in names if name != LOCK and ".incomplete." not in name}
+        names = {name for name in names if name != LOCK and not _is_unfinished(name)}
         if names and not names.issuperset(files):
             what = "holds other files"
             if FLAGS in names:
@@ -228,15 +248,19 @@ class RunFolder:
         here = self._config.to_flagfile().splitlines()
         # A run that leaves the choice to Keras is the same on whichever backend.
         left_open = () if self._config.backend else ("--backend=",)
-        ignored = ("--data_dir=", *left_open)
+        # Of a file the digest says which it is.
+        is_file = self._config.weights_digest is not None
+        ignored = ("--data_dir=", *(["--weights="] if is_file else []), *left_open)
         there = [line for line in there.splitlines() if not line.startswith(ignored)]
         here = [line for line in here if not line.startswith(ignored)]
         sides = (set(there) - set(here), "there"), (set(here) - set(there), "here")
         told = "; ".join(
             f"{' '.join(sorted(lines))} {side}" for lines, side in sides if lines
         )
-        if "--data_digest=" in told:
-            told += "; the images are others than those of that run"
+        for what in ("data", "weights"):
+            if f"--{what}_digest=" in told:
+                of = "images" if what == "data" else what
+                told += f"; the {of} are others than those of that run"
         return told
 
     def cannot_be(self, what, error):
@@ -338,11 +362,17 @@ class RunFolder:
 
         Args:
             result: The `RunResult`.
+
+        Raises:
+            OSError: A file cannot be written.
+            ValueError: The run to be replaced has got other files meanwhile.
         """
         config = dataclasses.replace(self._config, backend=result.backend)
         _files.write_text(self.incomplete / FLAGS, config.to_flagfile())
         _files.write_text(self.incomplete / RESULT, result.to_json())
         if self.path.exists():
+            # Someone may have put a file there while this one trained.
+            _check_nothing_more(self.path)
             _remove_run(self._replaced)
             os.replace(self.path, self._replaced)
         os.replace(self.incomplete, self.path)
@@ -374,17 +404,40 @@ class RunFolder:
                 _remove_run(self.incomplete)
 
 
+def _is_unfinished(name):
+    """Whether a name is one that `_files.whole_file` writes to."""
+    return re.match(r"\.\d+\.incomplete\.", name) is not None
+
+
+def _check_nothing_more(folder):
+    """Refuses to replace a run if its folder holds what no run writes."""
+    try:
+        names = {path.name for path in folder.iterdir()}
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    more = sorted(n for n in names - _WRITTEN if not _is_unfinished(n))
+    if more:
+        raise ValueError(
+            "`output_dir` must hold nothing but the run that is replaced, and it holds "
+            f"more ({', '.join(more)}): move that away, or give another --output_dir. "
+            f"Received: {folder}"
+        )
+
+
 def _remove_run(folder, keep=()):
-    """Removes a run's folder so that, stopped in between, it still is known as one."""
+    """Removes a run's folder so that, stopped in between, it still is known as one.
+
+    What no run writes stays.
+    """
     if not folder.exists():
         return
     last = (FLAGS, LOCK)
     for path in folder.iterdir():
         if path.name in (*last, *keep):
             continue
-        if path.is_dir():
+        if path.name == CHECKPOINTS and path.is_dir():
             shutil.rmtree(path)
-        else:
+        elif path.name in _WRITTEN or _is_unfinished(path.name):
             path.unlink(missing_ok=True)
     for name in last:
         if name not in keep:

@@ -22,7 +22,8 @@ from absl import app, flags
 from mm_tf import backbones
 from mm_tf._files import WriteError
 from mm_tf.data import DatasetUnavailableError
-from mm_tf.experiments import command, images
+from mm_tf.data.shapes import image_shape
+from mm_tf.experiments import command, images, inputs
 from mm_tf.experiments import config as config_module
 from mm_tf.experiments.config import RunConfig
 from mm_tf.experiments.methods import METHODS
@@ -58,8 +59,9 @@ def run(config, data=None):
 
     Raises:
         ValueError: The folder cannot be written, holds something else or is being
-            written by another process, or the config wants another backend than
-            the one Keras was imported with.
+            written by another process; the config wants another backend than the
+            one Keras was imported with; images or weights are not there, not those
+            of the config's digests, or not fit for the network.
         DatasetUnavailableError: The data set is not there and cannot be
             downloaded.
         RunDivergedError: The training diverged.
@@ -78,8 +80,7 @@ def run(config, data=None):
     >>> len(result.per_class_error)
     10
     """
-    if data is None:
-        config = images.identified(config)
+    config = inputs.identified(config, with_images=data is None)
     folder = RunFolder(config)
     result = folder.finished_result()
     if result is not None:
@@ -123,10 +124,10 @@ def _follow(config, data, folder):
 
 def _train(config, data, folder, begins_from=None):
     _check_backend(config)
-    if config.weights not in (None, backbones.IMAGENET):
-        backbones.check_file(config.weights)
     with Stop() as stop:
         # Data come first: that they are missing is told before Keras is imported.
+        if data is None:
+            _check_weights(config)
         config, data = _with_images(config, data)
         from mm_tf.checkpoints import CheckpointError, UnusableCheckpointError
         from mm_tf.divergence import DivergedError
@@ -147,6 +148,21 @@ def _train(config, data, folder, begins_from=None):
             raise RunFailedError(f"{error} {_what_is_kept(folder)}") from error
         except WriteError as error:
             raise _not_written(error, folder) from None
+
+
+def _check_weights(config):
+    """Looks whether weights can be had and are of the network, before all is decoded.
+
+    Not with a strategy: what it sets up must come before Keras makes anything.
+    """
+    if config.weights is None or config.strategy != "none":
+        return
+    shape = image_shape(config.dataset, config.data_dir, config.read_options)
+    config.check_shape(shape)
+    from mm_tf.experiments import determinism
+
+    with determinism.computing(config.deterministic):
+        backbones.build(config.model, shape, config.weights, config.seed)
 
 
 def _with_images(config, data):

@@ -5,6 +5,7 @@ import math
 from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from mm_tf.data.pictures import printable
 from mm_tf.experiments import paper
@@ -118,7 +119,7 @@ def _drops(config):
 
 
 def print_result(result, folder, console=None):
-    """Prints a result beside the published number, and the error of each class.
+    """Prints a result, beside the published number if there is one, class by class.
 
     Args:
         result: A `RunResult`.
@@ -127,13 +128,15 @@ def print_result(result, folder, console=None):
     """
     console = console or Console(highlight=False)
     console.print(_errors_table(result))
-    console.print(paper.published_words(result))
+    if result.published_top1_error is not None:
+        console.print(paper.published_words(result))
     console.print(_classes_table(result, console.width))
     console.print(
         f"{result.images_per_second:,.0f} training images a second on {result.device}, "
-        f"Keras on {result.backend}"
+        f"Keras on {result.backend}",
+        markup=False,
     )
-    console.print(f"Kept in {folder}", soft_wrap=True)
+    console.print(f"Kept in {folder}", markup=False, soft_wrap=True)
 
 
 def _hyperparameters(config):
@@ -146,7 +149,7 @@ def _errors_table(result):
     table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left")
     table.add_column(f"Error on the {result.evaluated_words} images")
     table.add_column("%", justify="right")
-    rows = (
+    rows = [
         (f"top-1, last epoch ({result.epochs - 1})", result.top1_error),
         (
             f"top-1, best epoch ({result.best_epoch}; chosen on "
@@ -157,17 +160,19 @@ def _errors_table(result):
         ("many-shot classes (> 100 images)", result.many_shot_error),
         ("medium-shot classes (20 to 100)", result.medium_shot_error),
         ("few-shot classes (< 20)", result.few_shot_error),
-        ("published, top-1 (Table 1)", result.published_top1_error),
-    )
+    ]
+    if result.published_top1_error is not None:
+        rows.append(("published, top-1 (Table 1)", result.published_top1_error))
     for name, error in rows:
         table.add_row(name, _percent(error))
     return table
 
 
 def _classes_table(result, width):
-    names, counts = result.class_names, result.class_counts
-    errors = result.per_class_error
-    fitting = width // (max(map(len, names)) + _WIDTH_OF_NUMBERS)
+    # Names of a user's folders may hold anything, markup too.
+    names = [Text(printable(name)) for name in result.class_names]
+    counts, errors = result.class_counts, result.per_class_error
+    fitting = width // (max(name.cell_len for name in names) + _WIDTH_OF_NUMBERS)
     columns = max(1, min(fitting, math.ceil(len(names) / _CLASSES_A_COLUMN)))
     rows = math.ceil(len(names) / columns)
     table = Table(box=box.SIMPLE_HEAD)

@@ -309,7 +309,10 @@ def _write_per_class_errors(path, class_names, test):
 
     with (
         _files.whole_file(path) as unfinished,
-        unfinished.open("w", newline="") as file,
+        # A name that is no Unicode comes out as the bytes that it is.
+        unfinished.open(
+            "w", newline="", encoding="utf-8", errors="surrogateescape"
+        ) as file,
     ):
         writer = csv.writer(file)
         writer.writerow(["epoch", *class_names])

@@ -27,7 +27,7 @@ from mm_tf.data import DatasetUnavailableError
 from mm_tf.experiments import (
     ablation,
     command,
-    images,
+    inputs,
     local_workers,
     paper,
     space,
@@ -273,7 +273,7 @@ def _config(values, **changes):
     names = [field.name for field in config_module.flag_fields()]
     arguments = {name: getattr(values, name) for name in names}
     config = RunConfig(**{**arguments, "output_dir": None, **changes})
-    return images.identified(config)
+    return inputs.identified(config)
 
 
 def _folder(values, default):

@@ -9,7 +9,7 @@ import sys
 
 import numpy as np
 import pytest
-from made_up_images import save, save_broken, save_classes
+from made_up_images import pixels, save, save_broken, save_classes, store_in_tfds
 from PIL import Image
 from rich.console import Console
 
@@ -186,6 +186,32 @@ def test_csv_and_archives(photos, tmp_path):
         ("two labels", "test[3]", "same pixels as train[0]: 1 and 0"),
         ("two labels", "train[3]", "same pixels as train[2]: 1 and 0"),
     ]
+
+
+def test_tfds_and_the_flags_of_its_reading(tmp_path, capsys):
+    tfds = pytest.importorskip("tensorflow_datasets")
+    images = [pixels(i, 10 + i, 14) for i in range(10)]
+    store_in_tfds(
+        tmp_path,
+        "made_up",
+        {"train": ([*images, images[0]], [0, 1] * 5 + [0])},
+        picture=tfds.features.Image(shape=(None, None, 3), encoding_format="png"),
+        kind=tfds.features.ClassLabel(names=["no", "yes"]),
+    )
+    given = ["--dataset=tfds:made_up", f"--data_dir={tmp_path}", "--channels=1"]
+    main([*given, "--image_size=8x9", f"--memory_limit={11 * 72}"])
+    said = " ".join(capsys.readouterr().out.split())
+    assert "smallest 9 x 8, median 9 x 8, largest 9 x 8" in said and "L 11" in said
+    assert "looked at as for training, 9 x 8 pixels, whatever size they are" in said
+    assert "duplicate: 1" in said
+    for flag, message in (
+        (f"--memory_limit={11 * 72 - 1}", f"`memory_limit` must be at least {11 * 72}"),
+        ("--image_size=8,9", "`image_size` must be a number of pixels, or height x"),
+        ("--channels=2", "`channels` must be 3"),
+    ):
+        with pytest.raises(SystemExit) as left:
+            main([*given, "--image_size=8x9", flag])
+        assert left.value.code == 2 and message in capsys.readouterr().err
 
 
 def test_the_tables(spoilt):

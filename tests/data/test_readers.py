@@ -2,7 +2,9 @@
 
 import csv
 import dataclasses
+import functools
 import os
+import shlex
 import shutil
 import socket
 import sys
@@ -13,7 +15,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from made_up_images import pixels, save, save_broken, save_classes
+from made_up_images import pixels, save, save_broken, save_classes, store_in_tfds
 from PIL import Image
 
 from mm_tf.data import (
@@ -23,6 +25,7 @@ from mm_tf.data import (
     ImageFiles,
     ReadOptions,
     imbalanced,
+    inspect,
     load,
     read_csv,
     read_folder,
@@ -30,6 +33,7 @@ from mm_tf.data import (
     read_tfds,
 )
 from mm_tf.data.folders import list_folder
+from mm_tf.data.shapes import image_shape
 from mm_tf.data.sources import check_name
 from mm_tf.data.splitting import stratified_split
 
@@ -250,7 +254,7 @@ def test_a_link_to_a_folder_elsewhere_is_followed(photos, tmp_path):
 
 
 @tells
-def test_broken_files_are_left_out_and_told(photos):
+def test_broken_files_are_left_out_and_told(photos, tmp_path, monkeypatch):
     save_broken(photos / "dog")
     with pytest.warns(DataWarning) as caught:
         data = read_folder(photos)
@@ -260,6 +264,12 @@ def test_broken_files_are_left_out_and_told(photos):
         "Left out, because they cannot be decoded: 12 of 29 files: dog/bomb.png ("
     )
     assert data.class_counts.tolist() == [8, 4, 1]
+    # The command that the note names lists all of them.
+    monkeypatch.chdir(tmp_path)
+    inspect.main(shlex.split(note.split("python -m mm_tf.data.inspect ")[1]))
+    with open(tmp_path / "look" / "problems.csv", newline="") as file:
+        listed = [row["file"] for row in csv.DictReader(file)]
+    assert len(listed) == 12 and all(name.startswith("dog/") for name in listed)
     with pytest.raises(ValueError, match=r"`strict`.*of 29 files: dog/bomb.png \("):
         read_folder(photos, ReadOptions(strict=True))
 
@@ -611,31 +621,8 @@ def test_an_archive_keeps_its_size(tmp_path):
 def tfds_dir(tmp_path_factory):
     """Two prepared data sets: of several sizes without a test set, and of one size."""
     tfds = pytest.importorskip("tensorflow_datasets")
-    import tensorflow as tf
-
     folder = tmp_path_factory.mktemp("tfds")
-
-    def store(name, splits, **features):
-        def split(images, labels):
-            def examples():
-                for image, label in zip(images, labels, strict=True):
-                    yield {"picture": image, "kind": label}
-
-            spec = {
-                "picture": tf.TensorSpec([None, None, 3], tf.uint8),
-                "kind": tf.TensorSpec([], tf.int64),
-            }
-            return tf.data.Dataset.from_generator(examples, output_signature=spec)
-
-        tfds.dataset_builders.store_as_tfds_dataset(
-            name=name,
-            version="1.0.0",
-            features=tfds.features.FeaturesDict(features),
-            split_datasets={key: split(*value) for key, value in splits.items()},
-            data_dir=str(folder),
-            disable_shuffling=True,
-        )
-
+    store = functools.partial(store_in_tfds, folder)
     kinds = tfds.features.ClassLabel(names=["no", "yes"])
     sizes = [pixels(i, 10 + i, 20 - i) for i in range(10)]
     store(
@@ -682,6 +669,30 @@ def test_tfds_with_a_secret_test_set(tfds_dir):
     assert {i.tobytes() for i in data.train_images} == {
         pixels(i, 6, 5).tobytes() for i in range(4)
     }
+
+
+def test_shapes_are_known_before_anything_is_read(tfds_dir, photos, tmp_path):
+    noise = np.random.default_rng(0).integers(0, 256, (9, 6, 5, 3), dtype=np.uint8)
+    np.savez(tmp_path / "a.npz", x_train=noise, y_train=[0, 1, 2] * 3, other=[1])
+    for arguments in (
+        ("folder", photos, None),
+        ("folder", photos, ReadOptions(image_size=(8, 9), channels=1)),
+        ("npz", tmp_path / "a.npz", None),
+        ("tfds:sizes", tfds_dir, None),
+        ("tfds:sizes", tfds_dir, ReadOptions(image_size=8, channels=1)),
+        ("tfds:secret", tfds_dir, None),
+        ("digits", None, None),
+    ):
+        assert image_shape(*arguments) == load(*arguments).info.image_shape
+    np.savez(tmp_path / "b.npz", images=noise.astype(float), labels=[0, 1, 2] * 3)
+    (tmp_path / "c.npz").write_bytes((tmp_path / "a.npz").read_bytes()[:-99])
+    for name in ("b.npz", "c.npz", "none.npz"):
+        messages = []
+        for read in (load, image_shape):
+            with pytest.raises(ValueError, match="Received: ") as error:
+                read("npz", tmp_path / name)
+            messages.append(str(error.value))
+        assert messages[0] == messages[1]
 
 
 def test_tfds_that_cannot_be_used(tfds_dir, tmp_path, monkeypatch):

@@ -92,7 +92,8 @@ def test_every_field_is_a_flag_and_its_flagfile_repeats_it(tmp_path):
         class_weighting="inverse_frequency",
         effective_number_beta=0.999,
         model="MobileNet",
-        weights="there.h5",
+        weights="/there/my.h5",
+        weights_digest="0123456789abcdef",
         frozen_epochs=3,
         epochs=30,
         warmup_epochs=2,
@@ -136,6 +137,17 @@ def test_every_field_is_a_flag_and_its_flagfile_repeats_it(tmp_path):
     assert parse(f"--flagfile={flagfile}") == config
 
 
+def test_places_in_a_flagfile_are_absolute(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    given = dict(dataset="tfds:made_up", data_dir="kept", model="VGG16")
+    lines = RunConfig(**given, weights="my.h5").to_flagfile().splitlines()
+    assert f"--data_dir={tmp_path}/kept" in lines
+    assert f"--weights={tmp_path}/my.h5" in lines
+    given["data_dir"] = "gs://bucket/tfds"
+    lines = RunConfig(**given, weights="imagenet").to_flagfile().splitlines()
+    assert "--data_dir=gs://bucket/tfds" in lines and "--weights=imagenet" in lines
+
+
 def test_a_flag_behind_the_flagfile_beats_it():
     config = parse(f"--flagfile={FLAGFILE}", "--beta=2.5")
     assert (config.dataset, config.beta, config.delta) == ("cifar10", 2.5, 0.6)
@@ -162,6 +174,11 @@ def test_a_flag_behind_the_flagfile_beats_it():
         (dict(holdout=0.2), "digits_lt100 1 of 10 classes have one.*holdout=0.2"),
         (dict(output_dir=" "), "`output_dir` must name a folder"),
         (dict(backend="mxnet"), "`backend` must be one of"),
+        (dict(weights_digest="0" * 32), "`weights_digest` must not be.*weights=None"),
+        (
+            dict(dataset="cifar10", model="VGG16", weights="a\nb.h5"),
+            "`weights` must name imagenet or a file, in UTF-8 and on one line",
+        ),
     ],
 )
 def test_wrong_values(arguments, message):

@@ -1,18 +1,32 @@
 """Runs on images of one's own, from the command's flags and from Python."""
 
 import dataclasses
+import os
 import shutil
 
+import keras
 import numpy as np
 import pytest
 from flag_parsing import parse
-from made_up_images import save_classes
+from made_up import RESULT
+from made_up_images import pixels, save_classes, store_in_tfds
 
-from mm_tf import checkpoints
+from mm_tf import backbones, checkpoints
 from mm_tf.data import DataWarning, ImageFiles, load
 from mm_tf.data.identification import data_digest
-from mm_tf.experiments import grid, images, pretrained, report, table
+from mm_tf.experiments import (
+    finished,
+    grid,
+    images,
+    inputs,
+    pretrained,
+    report,
+    summary,
+    table,
+)
+from mm_tf.experiments import run as run_module
 from mm_tf.experiments.config import RunConfig
+from mm_tf.experiments.predict import predict
 from mm_tf.experiments.results import RunFolder, RunResult
 from mm_tf.experiments.run import run
 
@@ -39,28 +53,139 @@ def config(photos, tmp_path):
     )
 
 
+@pytest.fixture
+def in_folder(photos, tmp_path):
+    """A class's name that is no text."""
+    folder = tmp_path / photos.name
+    shutil.copytree(photos, folder)
+    (folder / "cow").rename(folder / os.fsdecode(b"\xff"))
+    return dict(data_dir=str(folder), image_size=16)
+
+
+@pytest.fixture
+def in_csv(tmp_path):
+    """Names of classes that would be markup."""
+    folder = save_classes(tmp_path / "images", COUNTS)
+    labels = dict(zip(COUNTS, ["[old]", "[/x]", "[b]c"], strict=True))
+    lines = [
+        f"{path},{labels[path.parent.name]}" for path in sorted(folder.rglob("*.png"))
+    ]
+    (tmp_path / "list.csv").write_text("\n".join(["path,label", *lines]))
+    return dict(data_dir=str(tmp_path / "list.csv"), image_size=16)
+
+
+@pytest.fixture
+def in_npz(tmp_path):
+    """Grey images of 8 x 8 pixels, a long tail and a hold-out of them."""
+    labels = np.repeat(["a", "b", "c"], [30, 25, 20])
+    noise = np.random.default_rng(0).integers(0, 256, (75, 8, 8), dtype=np.uint8)
+    np.savez(tmp_path / "grey.npz", images=noise, labels=labels)
+    subset = dict(imbalance="long_tailed", imbalance_ratio=4.0, holdout=0.25)
+    return dict(data_dir=str(tmp_path / "grey.npz"), **subset)
+
+
+@pytest.fixture
+def in_tfds(tmp_path):
+    tfds = pytest.importorskip("tensorflow_datasets")
+    store_in_tfds(
+        tmp_path / "tfds",
+        "made_up",
+        {"train": ([pixels(i) for i in range(30)], [0] * 15 + [1] * 10 + [2] * 5)},
+        picture=tfds.features.Image(shape=(None, None, 3), encoding_format="png"),
+        kind=tfds.features.ClassLabel(names=["no", "yes", "perhaps"]),
+    )
+    return dict(data_dir=str(tmp_path / "tfds"), image_size=16, channels=1)
+
+
+@dataclasses.dataclass(frozen=True)
+class Expected:
+    setting: str
+    counts: list[int]
+    names: list[str]
+    told: str
+    shape: tuple[int, int, int] = (16, 16, 3)
+
+
 @pytest.mark.filterwarnings("error::mm_tf.data.DataWarning")
-def test_a_run_on_a_folder_and_a_report_of_it(config, photos, capsys, monkeypatch):
+@pytest.mark.parametrize(
+    ("dataset", "source", "expected"),
+    [
+        (
+            "folder",
+            "in_folder",
+            Expected(
+                "folder-My-photos_as_is",
+                [12, 8, 4],
+                ["ant", "bee", r"\udcff"],
+                "ant/broken.jpg (its content is none of these)",
+            ),
+        ),
+        (
+            "csv",
+            "in_csv",
+            Expected(
+                "csv-list_as_is", [8, 4, 12], ["[/x]", "[b]c", "[old]"], "[old] 12"
+            ),
+        ),
+        (
+            "npz",
+            "in_npz",
+            Expected(
+                "npz-grey_lt4",
+                [12, 6, 3],
+                ["a", "b", "c"],
+                "a hold-out of 7 more training images, 4 to 1 a class",
+                (8, 8, 1),
+            ),
+        ),
+        (
+            "tfds:made_up",
+            "in_tfds",
+            Expected(
+                "tfds-made_up_as_is",
+                [12, 8, 4],
+                ["no", "yes", "perhaps"],
+                "24 training images, 12 to 4 a class",
+                (16, 16, 1),
+            ),
+        ),
+    ],
+)
+def test_from_a_source_to_what_is_done_with_a_run(
+    dataset, source, expected, request, config, photos, capsys, monkeypatch
+):
+    given = {"image_size": None, **request.getfixturevalue(source)}
+    config = dataclasses.replace(config, dataset=dataset, **given)
+    monkeypatch.setattr(report, "_DOTS_PER_INCH", 50)
     result = run(config)
+    summary.print_result(result, config.run_folder)
     said = " ".join(capsys.readouterr().out.split())
-    assert "24 training images, 12 to 4 a class" in said
-    assert "ant/broken.jpg (its content is none of these)" in said
-    assert result.class_counts == [12, 8, 4]
-    assert (result.imbalance, result.imbalance_ratio) == ("as_is", 3.0)
-    assert result.setting == "folder-My-photos_as_is"
-    assert result.class_names == ["ant", "bee", "cow"]
+    assert expected.told in said
+    assert "published" not in said and "paper" not in said
+    assert (result.setting, result.class_counts) == (expected.setting, expected.counts)
+    assert result.class_names == expected.names
+    assert result.imbalance == config.imbalance
+    assert result.imbalance_ratio == max(expected.counts) / min(expected.counts)
     assert RunResult.read(config.run_folder) == result
     # The flagfile repeats it from anywhere, and nothing is trained again.
     flagfile = config.run_folder / "flags.txt"
     monkeypatch.chdir("/")
     again = parse(f"--flagfile={flagfile}", f"--output_dir={config.output_dir}")
-    assert again.data_digest == data_digest("folder", photos)
-    monkeypatch.setattr(images, "load_whole", None)
-    assert run(again) == result
-    monkeypatch.undo()
+    assert again.data_digest == data_digest(dataset, config.data_dir)
+    with monkeypatch.context() as patch:
+        patch.setattr(images, "load_whole", None)
+        assert run(again) == result
+    header = (config.run_folder / "per_class_error.csv").read_bytes().splitlines()[0]
+    names = [os.fsencode(name) for name in images.load_whole(config).class_names]
+    assert header == b",".join([b"epoch", *names])
     page = report.write_report([config.run_folder]).read_text()
     assert "They are not shown" not in page
     assert "that are taken for" in page or result.top1_error == 0
+    model = finished.load_model(config.run_folder)
+    assert model.input_shape == (None, *expected.shape)
+    (found,) = predict(config.run_folder, [photos / "bee" / "000.png"], 3).predictions
+    assert sorted(found.classes) == sorted(expected.names)
+    assert sum(found.probabilities) == pytest.approx(1)
 
 
 def test_photos_that_changed_are_noticed(config, photos, tmp_path):
@@ -193,6 +318,98 @@ def test_a_backbone_is_that_of_its_images(config):
         )
     }
     assert len(keys) == 5
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    """Files of weights of two networks."""
+    folder = tmp_path_factory.mktemp("weights")
+    for name, network in (("one", "MobileNetV3Small"), ("other", "MobileNet")):
+        made = backbones.build(network, (32, 32, 3)).layers[-1]
+        made.save_weights(folder / f"{name}.weights.h5")
+    return folder
+
+
+@pytest.fixture
+def of_weights(config, weights, tmp_path):
+    path = shutil.copy(weights / "one.weights.h5", tmp_path / "my.weights.h5")
+    return dataclasses.replace(
+        config, model="MobileNetV3Small", image_size=32, weights=str(path)
+    )
+
+
+def test_other_weights_at_the_same_path_are_noticed(
+    of_weights, weights, tmp_path, monkeypatch
+):
+    def train(config, data, folder):
+        kept = {"flags": config.identity(), "setting": config.setting}
+        return dataclasses.replace(RESULT, backend="tensorflow", **kept)
+
+    monkeypatch.setattr(run_module, "_train", train)
+    monkeypatch.chdir(tmp_path)
+    relative = dataclasses.replace(of_weights, weights="my.weights.h5")
+    result = run(relative)
+    assert len(result.flags["weights_digest"]) == 32 and "weights" not in result.flags
+    # The flagfile repeats it from anywhere, and the file may have been moved.
+    monkeypatch.chdir("/")
+    monkeypatch.setattr(run_module, "_train", None)
+    place = f"--output_dir={relative.output_dir}"
+    again = parse(f"--flagfile={relative.run_folder / 'flags.txt'}", place)
+    assert again.weights == of_weights.weights
+    assert run(again) == run(of_weights) == result
+    moved = str(shutil.copy(of_weights.weights, tmp_path / "moved.weights.h5"))
+    assert run(dataclasses.replace(of_weights, weights=moved)) == result
+    shutil.copy(weights / "other.weights.h5", of_weights.weights)
+    with pytest.raises(ValueError, match="holds another run.*the weights are others"):
+        run(of_weights)
+    with pytest.raises(ValueError, match="`weights_digest`: the weights are not those"):
+        run(again)
+    keys = {
+        pretrained.weights_path(
+            dataclasses.replace(again, method="ldam_drw_ssp", weights_digest=digest)
+        )[0]
+        for digest in (None, "a" * 32, "b" * 32)
+    }
+    assert len(keys) == 3
+
+
+def test_a_grid_knows_its_weights(of_weights):
+    (found,) = grid._identified([of_weights])
+    assert (found.weights_digest, found.data_digest) == (
+        inputs.identified(of_weights).weights_digest,
+        data_digest("folder", of_weights.data_dir),
+    )
+    assert len(found.weights_digest) == 32
+
+
+def test_weights_of_another_network_are_told_before_images_are_decoded(
+    of_weights, weights, monkeypatch
+):
+    monkeypatch.setattr(images, "load_whole", None)
+    wrong = dataclasses.replace(of_weights, weights=str(weights / "other.weights.h5"))
+    with pytest.raises(ValueError, match="`weights` must be of MobileNetV3Small"):
+        run(wrong)
+    none = dataclasses.replace(of_weights, weights="nowhere.h5")
+    with pytest.raises(ValueError, match="that is there. Received: weights='nowhere"):
+        run(none)
+    assert not RunFolder(of_weights).incomplete.exists()
+
+
+def test_weights_that_cannot_be_downloaded_are_told_before_too(of_weights, monkeypatch):
+    def fail(*arguments, **named):
+        raise OSError("there is no network")
+
+    monkeypatch.setattr(images, "load_whole", None)
+    monkeypatch.setattr(keras.applications, "MobileNetV3Small", fail)
+    with pytest.raises(ValueError, match="MobileNetV3Small on ImageNet cannot be had"):
+        run(dataclasses.replace(of_weights, weights="imagenet"))
+
+
+def test_images_too_small_are_told_before_they_are_read(config, in_npz, monkeypatch):
+    monkeypatch.setattr(images, "load", None)
+    given = {**in_npz, "dataset": "npz", "image_size": None, "model": "MobileNet"}
+    with pytest.raises(ValueError, match="at least 32 x 32 pixels.*Received: 8 x 8"):
+        run(dataclasses.replace(config, **given))
 
 
 def test_images_that_are_not_square_cannot_be_turned(tmp_path, config):

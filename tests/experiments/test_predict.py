@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import shutil
 
 import keras
@@ -87,6 +88,34 @@ def test_the_command_writes_csv_and_lines_of_json(finished, photos, tmp_path, ca
     assert "Class" in capsys.readouterr().out
 
 
+def test_a_file_is_replaced_only_if_told(
+    finished, photos, tmp_path, capsys, monkeypatch
+):
+    output = tmp_path / "classes.csv"
+    output.write_text("mine")
+    given = [str(finished), str(photos / "bee"), "--format=csv", f"--output={output}"]
+    with monkeypatch.context() as patch:
+        # Refused before anything is predicted.
+        patch.setattr(predict_module, "predict", None)
+        with pytest.raises(SystemExit) as left:
+            main(given)
+    assert left.value.code == 2
+    assert "`output` must be a new file" in capsys.readouterr().err
+    assert output.read_text() == "mine"
+    main([*given, "--overwrite"])
+    assert len(output.read_text().splitlines()) == 11
+
+
+def test_names_of_files_that_are_no_text(finished, photos, tmp_path, capsysbinary):
+    path = tmp_path / os.fsdecode(b"\xff.png")
+    shutil.copy(photos / "bee" / "000.png", path)
+    main([str(finished), str(path), "--format=csv"])
+    assert b"/\xff.png," in capsysbinary.readouterr().out
+    output = tmp_path / "classes.csv"
+    main([str(finished), str(path), "--format=csv", f"--output={output}"])
+    assert b"/\xff.png," in output.read_bytes()
+
+
 @pytest.mark.parametrize(
     ("arguments", "message", "status"),
     [
@@ -96,7 +125,8 @@ def test_the_command_writes_csv_and_lines_of_json(finished, photos, tmp_path, ca
         (["RUN", "PHOTOS", "--top=4"], "`top` must be an integer >= 1 and <= 3", 2),
         (["RUN", "BROKEN", "--strict"], "With `strict`, every file must be", 2),
         (["RUN", "BROKEN"], "No image can be decoded", 1),
-        (["RUN", "PHOTOS", "--output=nowhere/x.csv"], "`output` cannot be written", 2),
+        (["RUN", "PHOTOS", "--output=nowhere/x.csv"], "there is no folder nowhere", 2),
+        (["RUN", "PHOTOS", "--output=empty"], "`output` must be a file.", 2),
     ],
 )
 def test_what_the_command_refuses(

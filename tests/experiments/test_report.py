@@ -199,7 +199,8 @@ def test_several_runs(tmp_path):
     for label in ("ERM (seed 0)", "MM-DRW (seed 0)", "MM-DRW (seed 1)"):
         assert label in page.text
     assert "re-weighted from epoch 5 (2 runs)" in page.source
-    assert "29.64" in page.text
+    assert "Published, top-1 (Table 1) 29.64 none none" in page.text
+    assert "MM-DRW (seed 0), MM-DRW (seed 1) : The paper has no number" in page.text
     assert (tmp_path / "out" / "confusion_3_dark.png").exists()
 
 
@@ -302,19 +303,21 @@ def test_data_that_cannot_be_loaded(run):
     assert "Without test images" in page.text and "`data_dir`" in page.text
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {},
-        {"published_top1_error": 20.0},
-        {"published_top1_error": 20.0, "protocol_differences": ["epochs 6"]},
-    ],
-)
-def test_the_words_are_those_of_the_run(run, changes, capsys):
-    result = make_run(run, **changes)
+@pytest.mark.parametrize("differences", [[], ["epochs 6"]])
+def test_the_words_are_those_of_the_run(run, differences, capsys):
+    result = make_run(run, published_top1_error=20.0, protocol_differences=differences)
     summary.print_result(result, run)
     printed = " ".join(capsys.readouterr().out.split())
     assert paper.published_words(result) in printed
+    page = Page(report.write_report([run], data=make_data()))
+    assert paper.published_words(result) in page.text
+    assert "Published, top-1 (Table 1) 20.00" in page.text
+
+
+def test_nothing_is_said_of_a_number_that_is_not_there(run):
+    make_run(run)
+    page = Page(report.write_report([run], data=make_data()))
+    assert "Published" not in page.text and "The paper has no" not in page.text
 
 
 def test_an_earlier_report_is_replaced_and_nothing_else(run):

@@ -19,12 +19,24 @@ def printed(function, *arguments, width=80):
 
 def test_a_setting_outside_the_paper():
     text = printed(summary.print_result, RESULT, "here")
-    assert "The paper has no number for this setting and method." in text
-    assert "published, top-1 (Table 1) -" in text
+    assert "published" not in text and "paper" not in text
     assert "many-shot classes (> 100 images) -" in text
     assert "few-shot classes (< 20) 30.00" in text
     assert "zero 100 10.0" in text and "one 30 -" in text
     assert "Kept in here" in text
+
+
+def test_names_of_classes_are_no_markup():
+    names = ["[old]", "[/x]", "[bold]", "a\x1b[31m"]
+    result = dataclasses.replace(
+        RESULT,
+        class_names=names,
+        class_counts=[100, 30, 10, 5],
+        per_class_error=[10.0, None, 30.0, 40.0],
+    )
+    text = printed(summary.print_result, result, "at [/home]")
+    assert "[old] 100 10.0 [/x] 30 - [bold] 10 30.0 a\ufffd[31m 5 40.0" in text
+    assert "Kept in at [/home]" in text
 
 
 def test_the_papers_protocol():
