@@ -2,7 +2,6 @@
 
 import dataclasses
 import importlib.util
-import io
 import json
 import os
 import subprocess
@@ -12,11 +11,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from made_up_images import save_classes
-from PIL import Image
 
 from mm_tf import _files, calibration, class_weights, data
-from mm_tf.data.decoding import decode_bytes
-from mm_tf.experiments import export_decoding, export_formats, finished, images
+from mm_tf.experiments import export_formats, finished, images
 from mm_tf.experiments.config import RunConfig
 from mm_tf.experiments.export import _in_float32, _offsets, export, main
 from mm_tf.experiments.probabilities import probabilities
@@ -209,50 +206,6 @@ def test_files_of_images_are_decoded_by_the_saved_model(photos, tmp_path):
     expected = probabilities(model.predict(own.test_images[:], verbose=0), 30)
     # Pixels may differ by 1 of 255, see `export_decoding`.
     np.testing.assert_allclose(found["probabilities"], expected, atol=0.02)
-
-
-def encoded(image, form):
-    file = io.BytesIO()
-    image.save(file, form)
-    return file.getvalue()
-
-
-def blurred(height, width, mode="RGB"):
-    small = Image.fromarray(random_images(1, (5, 5, 3))[0])
-    return small.resize((width, height), Image.Resampling.BICUBIC).convert(mode)
-
-
-def transparent():
-    image = blurred(50, 60)
-    image.putalpha(blurred(60, 50, "L").transpose(Image.Transpose.ROTATE_90))
-    return image
-
-
-@pytest.mark.parametrize("channels", [1, 3])
-def test_decoding_in_the_graph_is_that_of_training(channels):
-    files = [
-        encoded(blurred(32, 24), "PNG"),
-        encoded(blurred(20, 90, "L"), "PNG"),
-        encoded(blurred(90, 40), "JPEG"),
-        # Decoded at an eighth and at half of its size.
-        encoded(blurred(600, 700), "JPEG"),
-        encoded(blurred(130, 200, "L"), "JPEG"),
-        encoded(blurred(60, 40), "BMP"),
-        encoded(transparent(), "PNG"),
-    ]
-    found = export_decoding.decode(tf.constant(files), (32, 24), channels).numpy()
-    for content, pixels in zip(files, found, strict=True):
-        expected = decode_bytes(content, "file", (32, 24), channels)
-        assert np.abs(pixels.astype(int) - expected).max() <= 2
-    # One that has the size already keeps its pixels.
-    np.testing.assert_array_equal(
-        found[0], decode_bytes(files[0], "file", (32, 24), channels)
-    )
-
-
-def test_what_is_no_image_is_an_error_of_the_batch():
-    with pytest.raises(tf.errors.InvalidArgumentError):
-        export_decoding.decode(tf.constant([b"no image"]), (8, 8), 3)
 
 
 def test_a_network_in_half_precision_is_exported_in_float32():
