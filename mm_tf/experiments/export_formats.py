@@ -4,6 +4,7 @@ import contextlib
 import importlib.util
 import os
 import tempfile
+import warnings
 
 import numpy as np
 
@@ -149,9 +150,14 @@ def _saved_model(model, class_names, folder):
 
 @contextlib.contextmanager
 def _converting(form):
-    """Makes what a converter fails with, of any type, a ValueError."""
+    """Makes what a converter fails with, of any type, a ValueError.
+
+    What it warns of, as what it uses itself, no reader can act on.
+    """
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
     except OSError:
         raise
     except Exception as error:
@@ -198,7 +204,7 @@ def _tflite(model, class_names, folder):
             os.path.join(scratch, "model"), signature_keys=["serving_default"]
         )
         content = converter.convert()
-    served = tf.lite.Interpreter(model_content=content).get_signature_runner()
+        served = tf.lite.Interpreter(model_content=content).get_signature_runner()
     _check(TFLITE, model, lambda images: served(images=images)["probabilities"])
     (folder / "model.tflite").write_bytes(content)
 

@@ -5,6 +5,7 @@ import importlib.util
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -247,14 +248,18 @@ def test_a_backbone_answers_as_in_keras_in_all_formats(name, tmp_path):
         check_served(form, folder, pictures, tmp_path, expected, names)
 
 
-def test_features_that_are_nearly_zero_are_those_of_tflite_too(tmp_path):
+def small_model(pixels_are_multiplied_by=1):
     import keras
 
     images = keras.Input((4, 4, 3))
-    x = keras.layers.Rescaling(1e-11)(images)
-    cosines = layers.NormalizedDense(3)(keras.layers.Flatten()(x))
+    features = keras.layers.Rescaling(pixels_are_multiplied_by)(images)
+    cosines = layers.NormalizedDense(3)(keras.layers.Flatten()(features))
     model = keras.Model(images, cosines)
-    model = export_formats.with_probabilities(model, 10.0, np.zeros(3))
+    return export_formats.with_probabilities(model, 10.0, np.zeros(3))
+
+
+def test_features_that_are_nearly_zero_are_those_of_tflite_too(tmp_path):
+    model = small_model(pixels_are_multiplied_by=1e-11)
     # It is refused where its probabilities are others.
     export_formats.write("tflite", model, ["ant", "bee", "cow"], tmp_path)
     (path,) = tmp_path.iterdir()
@@ -319,11 +324,7 @@ def test_what_the_command_refuses(arguments, message, digits, tmp_path, capsys):
     other = tmp_path / "other"
     other.mkdir()
     (other / "mine.txt").write_text("mine")
-    without = tmp_path / "without"
-    without.mkdir()
-    result = json.loads((digits.run_folder / "result.json").read_text())
-    result["evaluated_on"] = "test"
-    (without / "result.json").write_text(json.dumps(result))
+    without = without_hold_out(digits, tmp_path / "without")
     places = {"RUN": digits.run_folder, "OTHER": other, "WITHOUT": without}
     given = []
     for each in arguments:
@@ -352,12 +353,11 @@ assert "tensorflow" not in sys.modules and "keras" not in sys.modules
 
 
 @pytest.mark.parametrize("form", ["onnx", "tflite"])
-def test_what_the_converter_gets_wrong_is_refused(form, digits, tmp_path, monkeypatch):
+def test_what_a_converter_gets_wrong_is_refused(form, tmp_path, monkeypatch):
     skip_without(form)
     monkeypatch.setattr(export_formats, "_MOST_DIFFERENCE", 0.0)
     with pytest.raises(ValueError, match=f"`format` {form} does not fit .* other prob"):
-        export(digits.run_folder, form, tmp_path / "out", calibrate=False)
-    assert not list(tmp_path.iterdir())
+        export_formats.write(form, small_model(), ["ant", "bee", "cow"], tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -367,21 +367,28 @@ def test_what_the_converter_gets_wrong_is_refused(form, digits, tmp_path, monkey
         ("tflite", "tensorflow.lite.TFLiteConverter.from_saved_model"),
     ],
 )
-def test_a_converter_that_fails_is_told_in_a_message(
-    form, of, digits, tmp_path, monkeypatch, capsys
-):
+def test_a_converter_that_fails_is_told_in_a_message(form, of, tmp_path, monkeypatch):
     skip_without(form)
 
     def fail(*arguments, **options):
         raise RuntimeError("no such operation: Foo\nat length")
 
     monkeypatch.setattr(of, fail)
-    with pytest.raises(SystemExit):
-        main([str(digits.run_folder), f"--format={form}", f"--output={tmp_path}/out"])
-    said = capsys.readouterr().err
-    assert f"`format` {form} does not fit this network" in said
-    assert "fails (no such operation: Foo)" in said and said.count("\n") == 1
-    assert not list(tmp_path.iterdir())
+    with pytest.raises(ValueError) as error:
+        export_formats.write(form, small_model(), ["ant", "bee", "cow"], tmp_path)
+    assert str(error.value) == (
+        f"`format` {form} does not fit this network: its converter fails "
+        f"(no such operation: Foo). Use another. Received: format='{form}'"
+    )
+
+
+def without_hold_out(digits, folder):
+    """A run as that of digits, which says that it has no hold-out."""
+    shutil.copytree(digits.run_folder, folder)
+    result = json.loads((folder / "result.json").read_text())
+    result["evaluated_on"] = "test"
+    (folder / "result.json").write_text(json.dumps(result))
+    return folder
 
 
 def written(form, model, class_names, folder):
@@ -389,25 +396,27 @@ def written(form, model, class_names, folder):
 
 
 def test_a_run_is_calibrated_where_it_has_a_hold_out(
-    digits, photos, tmp_path, monkeypatch, capsys
+    digits, tmp_path, monkeypatch, capsys
 ):
     monkeypatch.setattr(export_formats, "write", written)
+    output = tmp_path / "out"
 
-    def said(config, *arguments):
-        main([str(config.run_folder), f"--output={tmp_path / 'out'}", *arguments])
-        facts = json.loads((tmp_path / "out" / "export.json").read_text())
+    def said(run_folder, *arguments):
+        main([str(run_folder), f"--output={output}", "--overwrite", *arguments])
+        facts = json.loads((output / "export.json").read_text())
         return facts, capsys.readouterr().out.splitlines()[0]
 
-    facts, words = said(digits)
+    facts, words = said(digits.run_folder)
     assert words.startswith("Calibrated on 100 held-out images: temperature ")
     assert facts["temperature"] != 1 and facts["not_calibrated"] is None
-    assert facts == said(digits, "--calibrate", "--overwrite")[0]
-    facts, words = said(digits, "--nocalibrate", "--overwrite")
+    assert facts == said(digits.run_folder, "--calibrate")[0]
+    facts, words = said(digits.run_folder, "--nocalibrate")
     assert words == "Not calibrated: it was left out (--nocalibrate)"
     assert facts["temperature"] == 1 and facts["calibration"] is None
-    facts, words = said(photos, "--overwrite")
+    facts, words = said(without_hold_out(digits, tmp_path / "without"))
     assert words == "Not calibrated: the run has no hold-out (--holdout)"
     assert facts["not_calibrated"] == "the run has no hold-out (--holdout)"
+    assert facts["temperature"] == 1
 
 
 def test_a_hold_out_that_is_gone_is_told(digits, tmp_path, monkeypatch):
