@@ -34,6 +34,8 @@ FORMATS = export_formats.FORMATS
 PRIORS = ("uniform", "train")
 
 _IMAGES_AT_ONCE = 1024
+# Between Keras and a converted model.
+_IMAGES_COMPARED = 8
 
 # Why, by whether the run has a hold-out.
 _NOT_CALIBRATED = {
@@ -138,6 +140,7 @@ def export(
     held_out = _hold_out(config, data_dir) if calibrate else None
     model = _in_float32(finished.load_model(run))
     offset, offset_of_train = _offsets(prior_of_use, config, result)
+    shown = None if held_out is None else held_out.test_images[:_IMAGES_COMPARED]
     temperature, measured = 1.0, None
     if held_out is not None:
         temperature, measured = _calibrated(model, scale, offset_of_train, held_out)
@@ -165,7 +168,7 @@ def export(
     }
     with _files.whole_folder(folder) as unfinished:
         served = export_formats.with_probabilities(model, scale / temperature, offset)
-        export_formats.write(format, served, result.class_names, unfinished)
+        export_formats.write(format, served, result.class_names, unfinished, shown)
         labels = "".join(f"{printable(name)}\n" for name in result.class_names)
         _files.write_text(unfinished / LABELS, labels)
         _files.write_text(unfinished / EXPORT, json.dumps(facts, indent=2) + "\n")

@@ -177,16 +177,17 @@ def _orientation(data):
         return place + 1 + has_length * (1 + data.number(place + 2, 2))
 
     place = _walk(2, is_passed, next_place)
-    start, end = place + 10, place + 2 + data.number(place + 2, 2)
+    start = place + 10
+    end = tf.minimum(place + 2 + data.number(place + 2, 2), data.size)
     order = data.number(start, 2)
     is_little = order == _LITTLE_ENDIAN
     is_tiff = is_exif(place) & (is_little | (order == _BIG_ENDIAN))
-    # Tags of 12 bytes: which one, type, count and value.
+    # Their number, and tags of 12 bytes: which one, type, count and value.
     first = start + data.number(start + 4, 4, is_little)
     number = tf.minimum(data.number(first, 2, is_little), (end - first - 2) // 12)
     number = tf.maximum(number, 0) * tf.cast(is_tiff, tf.int64)
-    first = tf.minimum(first + 2, data.size - 12 * number)
-    tags = tf.cast(tf.reshape(data.all[first : first + 12 * number], (-1, 12)), "int32")
+    tags = tf.reshape(data.all[first + 2 : first + 2 + 12 * number], (-1, 12))
+    tags = tf.cast(tags, tf.int32)
 
     def short(column):
         high, low = tags[:, column], tags[:, column + 1]

@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib.util
+import logging
 import os
 import tempfile
 import warnings
@@ -17,9 +18,6 @@ _OPSET = 17
 
 # Of probabilities, between Keras and a converted model.
 _MOST_DIFFERENCE = 1e-4
-
-# Features of a length below this one are as good as zero.
-_SMALLEST_FEATURE = 1e-12
 
 
 def with_probabilities(model, scale, offset):
@@ -102,7 +100,7 @@ def check_installed(form):
                 )
 
 
-def write(form, model, class_names, folder):
+def write(form, model, class_names, folder, images=None):
     """Writes a model in a format.
 
     Args:
@@ -110,15 +108,26 @@ def write(form, model, class_names, folder):
         model: As `with_probabilities` gives it.
         class_names: The K names.
         folder: An empty `pathlib.Path` to write into.
+        images: uint8 [N, height, width, channels], on which a converted model is
+            compared with Keras. Defaults to `None`, four of coloured squares.
 
     Raises:
         ValueError: A converter fails, or what it gives has other probabilities.
         OSError: A file cannot be written.
     """
-    _WRITERS[form](model, class_names, folder)
+    if images is None:
+        images = _colored(model.input_shape[1:])
+    _WRITERS[form](model, class_names, folder, images)
 
 
-def _saved_model(model, class_names, folder):
+def _colored(shape):
+    height, width, channels = shape
+    colors = np.random.default_rng(0).integers(0, 256, (4, 2, 2, channels), "uint8")
+    rows, columns = (np.arange(size) * 2 // size for size in (height, width))
+    return colors[:, rows][:, :, columns]
+
+
+def _saved_model(model, class_names, folder, images):
     import keras
     import tensorflow as tf
 
@@ -140,9 +149,9 @@ def _saved_model(model, class_names, folder):
 
     archive = keras.export.ExportArchive()
     archive.track(model)
-    images = tf.TensorSpec((None, *size, channels), tf.uint8, name="images")
+    pixels = tf.TensorSpec((None, *size, channels), tf.uint8, name="images")
     encoded = tf.TensorSpec((None,), tf.string, name="image_bytes")
-    archive.add_endpoint("serving_default", of_images, input_signature=[images])
+    archive.add_endpoint("serving_default", of_images, input_signature=[pixels])
     archive.add_endpoint("serving_bytes", of_bytes, input_signature=[encoded])
     archive.add_endpoint("class_names", lambda: {"class_names": names}, [])
     archive.write_out(folder, verbose=False)
@@ -154,6 +163,9 @@ def _converting(form):
 
     What it warns of, as what it uses itself, no reader can act on.
     """
+    log = logging.getLogger("tf2onnx")
+    level = log.level
+    log.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -166,13 +178,20 @@ def _converting(form):
             f"`format` {form} does not fit this network: its converter fails "
             f"({lines[0][:200]}). Use another. Received: format={form!r}"
         ) from error
+    finally:
+        log.setLevel(level)
 
 
-def _onnx(model, class_names, folder):
+def _onnx(model, class_names, folder, images):
     import json
 
+    import keras
     import onnx
 
+    for layer in model._flatten_layers():
+        # Tensors that are no weights would become inputs of the graph.
+        if isinstance(layer, keras.layers.Normalization):
+            layer.mean, layer.variance = np.array(layer.mean), np.array(layer.variance)
     path = folder / "model.onnx"
     with _converting(ONNX):
         # Keras exports what has been called.
@@ -186,54 +205,57 @@ def _onnx(model, class_names, folder):
     import onnxruntime
 
     session = onnxruntime.InferenceSession(str(path))
-    _check(ONNX, model, lambda images: session.run(None, {"images": images})[0])
+    _check(ONNX, model, lambda x: session.run(None, {"images": x})[0], images)
 
 
-def _tflite(model, class_names, folder):
+def _tflite(model, class_names, folder, images):
     import keras
     import tensorflow as tf
 
-    images = tf.TensorSpec((None, *model.input_shape[1:]), tf.uint8, name="images")
+    pixels = tf.TensorSpec((None, *model.input_shape[1:]), tf.uint8, name="images")
     copy = rebuilt(model, _for_tflite)
     with _converting(TFLITE), tempfile.TemporaryDirectory() as scratch:
         archive = keras.export.ExportArchive()
         archive.track(copy)
-        archive.add_endpoint("serving_default", copy, input_signature=[images])
+        archive.add_endpoint("serving_default", copy, input_signature=[pixels])
         archive.write_out(os.path.join(scratch, "model"), verbose=False)
         converter = tf.lite.TFLiteConverter.from_saved_model(
             os.path.join(scratch, "model"), signature_keys=["serving_default"]
         )
         content = converter.convert()
         served = tf.lite.Interpreter(model_content=content).get_signature_runner()
-    _check(TFLITE, model, lambda images: served(images=images)["probabilities"])
+    _check(TFLITE, model, lambda x: served(images=x)["probabilities"], images)
     (folder / "model.tflite").write_bytes(content)
 
 
 def _for_tflite(layer):
-    """The layer, or a head whose features are stretched before TFLite does it.
+    """The layer, or a head that brings features to unit length in another way.
 
-    The converter makes one operation of what brings features to the length 1, and it
-    leaves those below a length of 1e-6 as they are. A network whose batch
-    normalizations have not settled yet may have such ones.
+    Of what a head does the converter makes one operation, and it leaves features below
+    a length of 1e-6 as they are. Those of a network whose batch normalizations have
+    not settled yet are.
     """
     from keras import ops
 
-    from mm_tf.layers import NormalizedDense
+    from mm_tf import layers
 
-    class Head(NormalizedDense):
+    class Head(layers.NormalizedDense):
         def call(self, inputs):
+            # One of each vector's numbers is then 1, or the vector is as good as zero.
             largest = ops.max(ops.abs(inputs), axis=-1, keepdims=True)
-            return super().call(inputs / ops.maximum(largest, _SMALLEST_FEATURE))
+            features = inputs / ops.maximum(largest, layers._SMALLEST_NORM)
+            squared = ops.sum(ops.square(features), axis=-1, keepdims=True)
+            features = features * ops.rsqrt(ops.maximum(squared, 1.0))
+            return ops.matmul(features, layers._to_unit_length(self.kernel, axis=0))
 
-    kind = Head if type(layer) is NormalizedDense else type(layer)
+    kind = Head if type(layer) is layers.NormalizedDense else type(layer)
     return kind.from_config(layer.get_config())
 
 
-def _check(form, model, served):
+def _check(form, model, served, images):
     """Refuses what a converter got wrong."""
-    shape = (2, *model.input_shape[1:])
-    images = np.random.default_rng(0).integers(0, 256, shape, dtype="uint8")
-    found = served(images)
+    with _converting(form):
+        found = served(images)
     difference = np.abs(found - np.asarray(model(images)["probabilities"])).max()
     if not difference < _MOST_DIFFERENCE:
         raise ValueError(

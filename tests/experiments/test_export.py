@@ -218,34 +218,65 @@ def test_an_export_of_colour_images_answers_as_keras_does(form, photos, tmp_path
     check_served(form, exported.folder, pictures, tmp_path, expected, names)
 
 
-# One of each way in which pixels are scaled, and those that were wrong once.
-BACKBONES = (
-    "EfficientNetB0",
-    "EfficientNetV2B0",
-    "MobileNet",
-    "MobileNetV3Small",
-    "DenseNet121",
-    "VGG16",
-)
+def of_saved_model(folder, images):
+    served = tf.saved_model.load(str(folder)).signatures["serving_default"]
+    return served(images=tf.constant(images))["probabilities"]
+
+
+def of_onnx(folder, images):
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(folder / "model.onnx"))
+    return session.run(["probabilities"], {"images": images})[0]
+
+
+def of_tflite(folder, images):
+    served = tf.lite.Interpreter(str(folder / "model.tflite")).get_signature_runner()
+    return served(images=images)["probabilities"]
+
+
+def settle(model, images):
+    """Gives batch normalizations the statistics of these images."""
+    import keras
+
+    for layer in model._flatten_layers():
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.momentum = 0.0
+    model(images, training=True)
+
+
+SERVING = {"saved_model": of_saved_model, "onnx": of_onnx, "tflite": of_tflite}
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("name", BACKBONES)
-def test_a_backbone_answers_as_in_keras_in_all_formats(name, tmp_path):
+@pytest.mark.parametrize(
+    ("name", "is_settled"),
+    # One of each way in which pixels are scaled, and one whose features are tiny.
+    [
+        ("EfficientNetV2B0", True),
+        ("MobileNet", True),
+        ("DenseNet121", True),
+        ("VGG16", True),
+        ("MobileNetV3Small", False),
+    ],
+)
+def test_a_backbone_answers_as_in_keras_in_all_formats(name, is_settled, tmp_path):
     backbone = backbones.build(name, (32, 32, 3), seed=0)
     model = models.with_cosine_head(backbone, 3, seed=0)
     model = export_formats.with_probabilities(model, 10.0, np.zeros(3))
-    pictures = random_images(3, (32, 32, 3))
+    # Of noise alone deep layers see the same in all, and statistics mean nothing.
+    colors = random_images(32, (2, 2, 3))
+    pictures = colors.repeat(16, axis=1).repeat(16, axis=2)
+    if is_settled:
+        settle(model, pictures)
     expected = model.predict(pictures, verbose=0)["probabilities"]
-    assert np.ptp(expected, axis=0).min() > 1e-3
-    names = ["ant", "bee", "cow"]
-    for form in export_formats.FORMATS:
+    for form, served in SERVING.items():
         skip_without(form)
         folder = tmp_path / form
         folder.mkdir()
-        export_formats.write(form, model, names, folder)
-        (folder / "labels.txt").write_text("".join(f"{each}\n" for each in names))
-        check_served(form, folder, pictures, tmp_path, expected, names)
+        export_formats.write(form, model, ["ant", "bee", "cow"], folder)
+        found = served(folder, pictures)
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
 
 
 def small_model(pixels_are_multiplied_by=1):
@@ -262,10 +293,8 @@ def test_features_that_are_nearly_zero_are_those_of_tflite_too(tmp_path):
     model = small_model(pixels_are_multiplied_by=1e-11)
     # It is refused where its probabilities are others.
     export_formats.write("tflite", model, ["ant", "bee", "cow"], tmp_path)
-    (path,) = tmp_path.iterdir()
-    served = tf.lite.Interpreter(str(path)).get_signature_runner()
     pictures = random_images(3, (4, 4, 3))
-    found = served(images=pictures)["probabilities"]
+    found = of_tflite(tmp_path, pictures)
     assert np.ptp(found, axis=0).min() > 0.01
     np.testing.assert_allclose(found, model(pictures)["probabilities"], rtol=1e-4)
 
@@ -391,7 +420,7 @@ def without_hold_out(digits, folder):
     return folder
 
 
-def written(form, model, class_names, folder):
+def written(form, model, class_names, folder, images):
     (folder / "model").write_text(form)
 
 
@@ -441,20 +470,27 @@ def test_the_backend_is_looked_at_before_the_images(digits, tmp_path, monkeypatc
 def test_an_export_is_replaced_if_asked_for(digits, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(export_formats, "write", written)
     output = tmp_path / "out"
-    main([str(digits.run_folder), f"--output={output}", "--format=tflite"])
+    main(
+        [
+            str(digits.run_folder),
+            f"--output={output}",
+            "--format=tflite",
+            "--nocalibrate",
+        ]
+    )
     assert f"Written: {output}\n" in capsys.readouterr().out
     with pytest.raises(ValueError, match="holds an export; --overwrite"):
         export(digits.run_folder, "saved_model", output)
 
-    def fail(form, model, class_names, folder):
+    def fail(form, model, class_names, folder, images):
         (folder / "model").write_text("half")
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(export_formats, "write", fail)
     with pytest.raises(_files.WriteError, match="No space left"):
-        export(digits.run_folder, "saved_model", output, overwrite=True)
+        export(digits.run_folder, output=output, calibrate=False, overwrite=True)
     assert (output / "model").read_text() == "tflite"
     monkeypatch.setattr(export_formats, "write", written)
-    export(digits.run_folder, "saved_model", output, overwrite=True)
+    export(digits.run_folder, output=output, calibrate=False, overwrite=True)
     assert (output / "model").read_text() == "saved_model"
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
