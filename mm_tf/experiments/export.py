@@ -1,13 +1,14 @@
 """Exports the model of a finished run for runtimes that know nothing of mm_tf.
 
     python -m mm_tf.experiments.export saved_models/.../seed0 --format=saved_model
-    python -m mm_tf.experiments.export RUN --format=onnx --calibrate
+    python -m mm_tf.experiments.export RUN --format=onnx --nocalibrate
     python -m mm_tf.experiments.export RUN --format=tflite --prior=uniform
 
-The model takes images as `uint8` and gives probabilities. The same from Python:
+The model takes images as `uint8` and gives probabilities, calibrated on the run's
+hold-out where it has one. The same from Python:
 
     from mm_tf.experiments.export import export
-    print(export("saved_models/.../seed0", "onnx", calibrate=True).folder)
+    print(export("saved_models/.../seed0", "onnx").folder)
 """
 
 import argparse
@@ -33,6 +34,14 @@ FORMATS = export_formats.FORMATS
 PRIORS = ("uniform", "train")
 
 _IMAGES_AT_ONCE = 1024
+# Between Keras and a converted model.
+_IMAGES_COMPARED = 8
+
+# Why, by whether the run has a hold-out.
+_NOT_CALIBRATED = {
+    False: "the run has no hold-out (--holdout)",
+    True: "it was left out (--nocalibrate)",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,7 +61,7 @@ def export(
     run,
     format="saved_model",
     output=None,
-    calibrate=False,
+    calibrate=None,
     prior=None,
     data_dir=None,
     overwrite=False,
@@ -71,16 +80,16 @@ def export(
             the packages of the extra `export`) or `"tflite"`. Defaults to
             `"saved_model"`.
         output: The folder to write. Defaults to `None`, `export/FORMAT` in the run's.
-        calibrate: Whether T is fitted on the run's hold-out, which must be there
-            (`--holdout` of the run); the test images are never used. Defaults to
-            `False`, T = 1.
+        calibrate: Whether T is fitted on the run's hold-out (`--holdout` of the run);
+            the test images are never used. `False` leaves T = 1. Defaults to `None`:
+            where the run has a hold-out.
         prior: How often the classes come where the model is used: `"uniform"`,
             `"train"` (as the training images), or K numbers > 0, of which only the
             proportions count. a is then log prior minus log of the prior that the
             outputs have: that of the training images, times the class weights of
             methods that weight or re-sample by them, as far as a margin does not
-            bend it. With `calibrate`, T is fitted with the prior of the training
-            images, which the hold-out has. Defaults to `None`, a = 0: the outputs as
+            bend it. T is fitted with the prior of the training images, which
+            the hold-out has. Defaults to `None`, a = 0: the outputs as
             the method gives them.
         data_dir: Where the run's images are now, for the hold-out. Defaults to
             `None`, as in the run's flags.
@@ -93,32 +102,45 @@ def export(
     Raises:
         ValueError: An argument is not as described, `run` is no finished run or
             cannot be read, or the images are others than those of the run.
-        DatasetUnavailableError: The images are not there.
+        DatasetUnavailableError: The images of the hold-out are not there.
         OSError: The export cannot be written.
+
+    Example:
+
+    ```python
+    from mm_tf.experiments.export import export
+
+    exported = export("saved_models/.../seed0", "onnx", prior="uniform")
+    print(exported.folder, exported.facts["temperature"])
+    ```
 
     Source: Guo et al. 2017 for T, Menon et al. 2021 for a.
     """
     run = pathlib.Path(run).expanduser()
     result = finished.read_result(run)
     check_choice("format", format, FORMATS)
+    has_hold_out = result.evaluated_on == "holdout"
+    if calibrate is None:
+        calibrate = has_hold_out
     check_bool("calibrate", calibrate)
     check_bool("overwrite", overwrite)
     scale = output_scale(result)
     prior_of_use = _prior_of_use(prior, result)
-    config = None
-    if calibrate or prior is not None:
-        config = finished.read_config(run)
-    if calibrate and not (config and config.holdout):
+    if calibrate and not has_hold_out:
         raise ValueError(
             "`calibrate` needs a run with a hold-out (--holdout=0.2, say): the test "
             "images must choose nothing. Received: calibrate=True for a run without"
         )
+    config = None
+    if calibrate or prior is not None:
+        config = finished.read_config(run)
     folder = _place(output, run / "export" / format, overwrite)
     export_formats.check_installed(format)
-    held_out = _hold_out(config, data_dir) if calibrate else None
     _check_backend()
+    held_out = _hold_out(config, data_dir) if calibrate else None
     model = _in_float32(finished.load_model(run))
     offset, offset_of_train = _offsets(prior_of_use, config, result)
+    shown = None if held_out is None else held_out.test_images[:_IMAGES_COMPARED]
     temperature, measured = 1.0, None
     if held_out is not None:
         temperature, measured = _calibrated(model, scale, offset_of_train, held_out)
@@ -129,6 +151,7 @@ def export(
         "scale": scale,
         "temperature": temperature,
         "calibration": measured,
+        "not_calibrated": None if calibrate else _NOT_CALIBRATED[has_hold_out],
         "prior": None if prior is None else prior_of_use.tolist(),
         "added_to_logits": offset.tolist(),
         "images": _facts_of_images(model, format),
@@ -145,7 +168,7 @@ def export(
     }
     with _files.whole_folder(folder) as unfinished:
         served = export_formats.with_probabilities(model, scale / temperature, offset)
-        export_formats.write(format, served, result.class_names, unfinished)
+        export_formats.write(format, served, result.class_names, unfinished, shown)
         labels = "".join(f"{printable(name)}\n" for name in result.class_names)
         _files.write_text(unfinished / LABELS, labels)
         _files.write_text(unfinished / EXPORT, json.dumps(facts, indent=2) + "\n")
@@ -197,8 +220,15 @@ def _place(output, default, overwrite):
 def _hold_out(config, data_dir):
     if data_dir is not None:
         config = dataclasses.replace(config, data_dir=str(data_dir))
-    config = images.identified(config)
-    return images.subset(config, images.load_whole(config))
+    try:
+        config = images.identified(config)
+        return images.subset(config, images.load_whole(config))
+    except (ValueError, DatasetUnavailableError) as error:
+        is_missing = isinstance(error, DatasetUnavailableError)
+        raise (DatasetUnavailableError if is_missing else ValueError)(
+            "The hold-out of the run, by which probabilities are calibrated, cannot be "
+            f"read; --nocalibrate leaves that out. {error}"
+        ) from error
 
 
 def _calibrated(model, scale, offset, held_out):
@@ -235,9 +265,7 @@ def _in_float32(model):
     """The model, computing in float32: its weights are, in every precision."""
     import keras
 
-    def built_anew(layer):
-        if isinstance(layer, keras.Model):
-            return _in_float32(layer)
+    def new_layer(layer):
         settings = layer.get_config()
         if isinstance(layer, keras.Layer):  # Not an operation, as Add.
             settings["dtype"] = "float32"
@@ -245,9 +273,7 @@ def _in_float32(model):
 
     if all(each.compute_dtype == "float32" for each in model._flatten_layers()):
         return model
-    copy = keras.models.clone_model(model, clone_function=built_anew)
-    copy.set_weights(model.get_weights())
-    return copy
+    return export_formats.rebuilt(model, new_layer)
 
 
 def _offsets(prior_of_use, config, result):
@@ -283,8 +309,8 @@ def _facts_of_images(model, format):
     }
     if format == export_formats.SAVED_MODEL:
         facts["serving_bytes"] = (
-            "does it inside the graph, but for the EXIF orientation, see "
-            "mm_tf.experiments.export_decoding"
+            "does it inside the graph; mm_tf.experiments.export_decoding says what "
+            "differs"
         )
     return facts
 
@@ -338,10 +364,16 @@ def _parser():
     parser.add_argument(
         "--overwrite", action="store_true", help="replace an earlier export there"
     )
-    parser.add_argument(
+    calibration_of_run = parser.add_mutually_exclusive_group()
+    calibration_of_run.add_argument(
         "--calibrate",
         action="store_true",
-        help="fit a temperature on the run's hold-out (--holdout of the run)",
+        default=None,
+        help="fit a temperature on the run's hold-out (--holdout of the run), or fail "
+        "where it has none; by default where it has one",
+    )
+    calibration_of_run.add_argument(
+        "--nocalibrate", action="store_false", dest="calibrate", help="fit none"
     )
     parser.add_argument(
         "--prior",
@@ -352,14 +384,16 @@ def _parser():
     parser.add_argument(
         "--data_dir",
         metavar="PATH",
-        help="where the run's images are now, for --calibrate; default as in the run",
+        help="where the run's images are now, for its hold-out; default as in the run",
     )
     return parser
 
 
 def _words(facts):
     measured = facts["calibration"]
-    if measured:
+    if not measured:
+        yield f"Not calibrated: {facts['not_calibrated']}"
+    else:
         yield (
             f"Calibrated on {measured['images']:,} held-out images: "
             f"temperature {facts['temperature']:.3f}"

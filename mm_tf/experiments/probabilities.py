@@ -14,13 +14,20 @@ def output_scale(result):
     are no part of it: they belong to the training, where the class is known.
 
     Args:
-        result: A `RunResult`.
+        result: A `RunResult`. Its method and hyper-parameters are looked at.
 
     Returns:
-        The scale; 1 for the logits of a linear head.
+        The scale, a float > 0; 1 for the logits of a linear head.
 
     Raises:
         ValueError: The result does not say the scale of its method.
+
+    Example:
+
+    >>> from types import SimpleNamespace
+    >>> from mm_tf.experiments.probabilities import output_scale
+    >>> output_scale(SimpleNamespace(method="mm", hyperparameters={"scale": 10.0}))
+    10.0
     """
     method = METHODS.get(result.method)
     if method is not None and method.head == "linear":
@@ -42,7 +49,7 @@ def probabilities(outputs, scale=1.0):
 
     Args:
         outputs: Cosines or logits z, [N, K].
-        scale: s, > 0, as of `output_scale`.
+        scale: s, > 0, as of `output_scale`. Defaults to 1.
 
     Returns:
         A `float64` array [N, K] whose rows have the sum 1.

@@ -5,6 +5,7 @@ import importlib.util
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -14,9 +15,9 @@ import tensorflow as tf
 from made_up_images import save_classes
 from PIL import Image
 
-from mm_tf import _files, calibration, class_weights, data
-from mm_tf.data.decoding import decode_bytes
-from mm_tf.experiments import export_decoding, export_formats, finished, images
+from mm_tf import _files, backbones, calibration, class_weights, layers, models
+from mm_tf.data import DatasetUnavailableError
+from mm_tf.experiments import export_formats, finished, images
 from mm_tf.experiments.config import RunConfig
 from mm_tf.experiments.export import _in_float32, _offsets, export, main
 from mm_tf.experiments.probabilities import probabilities
@@ -26,12 +27,15 @@ from mm_tf.experiments.run import run
 LOADING = {
     "saved_model": """
 import tensorflow as tf
-served = tf.saved_model.load(folder)
-found = served.signatures["serving_default"](images=tf.constant(images))
-out = found["probabilities"].numpy()
-names = [name.decode() for name in found["class_name"].numpy()]
-all_names = served.signatures["class_names"]()["class_names"].numpy()
+served = tf.saved_model.load(folder).signatures
+all_names = served["class_names"]()["class_names"].numpy()
 assert [name.decode() for name in all_names] == labels
+of_images = served["serving_default"](images=tf.constant(images))
+of_files = served["serving_bytes"](image_bytes=tf.constant(files))
+for found in of_images, of_files:
+    out = found["probabilities"].numpy()
+    answers.append((out, [name.decode() for name in found["class_name"].numpy()]))
+    np.testing.assert_array_equal(found["probability"].numpy(), out.max(-1))
 """,
     "onnx": """
 import onnxruntime
@@ -39,14 +43,14 @@ session = onnxruntime.InferenceSession(folder + "/model.onnx")
 out, = session.run(["probabilities"], {"images": images})
 kept = session.get_modelmeta().custom_metadata_map["class_names"]
 assert json.loads(kept) == labels
-names = [labels[j] for j in out.argmax(-1)]
+answers.append((out, [labels[j] for j in out.argmax(-1)]))
 assert "keras" not in sys.modules and "tensorflow" not in sys.modules
 """,
     "tflite": """
 from ai_edge_litert.interpreter import Interpreter
 served = Interpreter(folder + "/model.tflite").get_signature_runner("serving_default")
 out = served(images=images)["probabilities"]
-names = [labels[j] for j in out.argmax(-1)]
+answers.append((out, [labels[j] for j in out.argmax(-1)]))
 assert "keras" not in sys.modules and "tensorflow" not in sys.modules
 """,
 }
@@ -57,20 +61,36 @@ RUNTIMES = {
 }
 
 
+def as_png(pixels):
+    file = io.BytesIO()
+    Image.fromarray(pixels.squeeze()).save(file, "PNG")
+    return file.getvalue()
+
+
 def serve(form, folder, pictures, scratch):
-    """Probabilities and names that a process without mm_tf gets of an export."""
+    """What a process without mm_tf gets of an export, by each of its signatures.
+
+    Files of images are PNGs of the size of the run, of which the same pixels come.
+
+    Returns:
+        Pairs (probabilities, names of classes).
+    """
     np.save(scratch / "images.npy", pictures)
+    for number, pixels in enumerate(pictures):
+        (scratch / f"{number}.png").write_bytes(as_png(pixels))
     script = f"""
 import json, sys
 import numpy as np
 folder, scratch = sys.argv[1:]
 images = np.load(scratch + "/images.npy")
+files = [open(f"{{scratch}}/{{j}}.png", "rb").read() for j in range(len(images))]
 labels = open(folder + "/labels.txt", encoding="utf-8").read().splitlines()
+answers = []
 {LOADING[form]}
 assert "mm_tf" not in sys.modules
-assert out.dtype == np.float32
-np.save(scratch + "/out.npy", out)
-print(json.dumps(names))
+assert all(out.dtype == np.float32 for out, _ in answers)
+np.savez(scratch + "/out.npz", *[out for out, _ in answers])
+print(json.dumps([names for _, names in answers]))
 """
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
     done = subprocess.run(
@@ -81,7 +101,18 @@ print(json.dumps(names))
         cwd=scratch,
     )
     assert done.returncode == 0, done.stderr
-    return np.load(scratch / "out.npy"), json.loads(done.stdout.splitlines()[-1])
+    names = json.loads(done.stdout.splitlines()[-1])
+    with np.load(scratch / "out.npz") as found:
+        return list(zip(found.values(), names, strict=True))
+
+
+def check_served(form, folder, pictures, scratch, expected, class_names):
+    """Each signature gives the probabilities that are expected, and their names."""
+    answers = serve(form, folder, pictures, scratch)
+    assert len(answers) == (2 if form == "saved_model" else 1)
+    for out, names in answers:
+        np.testing.assert_allclose(out, expected, rtol=1e-4, atol=1e-6)
+        assert names == [class_names[j] for j in expected.argmax(-1)]
 
 
 def skip_without(form):
@@ -125,27 +156,17 @@ def random_images(number, shape):
     return np.random.default_rng(0).integers(0, 256, (number, *shape), dtype="uint8")
 
 
-@pytest.mark.parametrize(
-    "form",
-    [
-        pytest.param(form, marks=[pytest.mark.long] if form == "saved_model" else [])
-        for form in export_formats.FORMATS
-    ],
-)
+@pytest.mark.parametrize("form", export_formats.FORMATS)
 def test_an_export_answers_as_keras_does(form, digits, tmp_path):
     skip_without(form)
-    exported = export(
-        digits.run_folder, form, tmp_path / "out", calibrate=True, prior="uniform"
-    )
+    exported = export(digits.run_folder, form, tmp_path / "out", prior="uniform")
     facts = json.loads((exported.folder / "export.json").read_text())
     assert facts == json.loads(json.dumps(exported.facts))
     pictures = random_images(7, (8, 8, 1))
-    out, names = serve(form, exported.folder, pictures, tmp_path)
     outputs = finished.load_model(digits.run_folder).predict(pictures, verbose=0)
     adjusted = 10 * outputs / facts["temperature"] + facts["added_to_logits"]
-    expected = probabilities(adjusted)
-    np.testing.assert_allclose(out, expected, atol=1e-4)
-    assert names == [facts["class_names"][j] for j in expected.argmax(-1)]
+    expected, names = probabilities(adjusted), facts["class_names"]
+    check_served(form, exported.folder, pictures, tmp_path, expected, names)
     # The temperature is the hold-out's, and the prior the outputs' own.
     held_out = images.read(digits)
     counts = digits.class_counts
@@ -191,81 +212,119 @@ def test_an_export_of_colour_images_answers_as_keras_does(form, photos, tmp_path
         exported.facts["added_to_logits"]
     )
     pictures = random_images(5, (16, 12, 3))
-    out, names = serve(form, exported.folder, pictures, tmp_path)
     outputs = finished.load_model(photos.run_folder).predict(pictures, verbose=0)
+    names = sorted(["ant", "Bär & Co", "cow"])
     expected = probabilities(outputs, 30)
-    np.testing.assert_allclose(out, expected, atol=1e-4)
-    assert names == [sorted(["ant", "Bär & Co", "cow"])[j] for j in expected.argmax(-1)]
+    check_served(form, exported.folder, pictures, tmp_path, expected, names)
+
+
+def of_saved_model(folder, images):
+    served = tf.saved_model.load(str(folder)).signatures["serving_default"]
+    return served(images=tf.constant(images))["probabilities"]
+
+
+def of_onnx(folder, images):
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(folder / "model.onnx"))
+    return session.run(["probabilities"], {"images": images})[0]
+
+
+def of_tflite(folder, images):
+    served = tf.lite.Interpreter(str(folder / "model.tflite")).get_signature_runner()
+    return served(images=images)["probabilities"]
+
+
+def settle(model, images):
+    """Gives batch normalizations the statistics of these images."""
+    import keras
+
+    for layer in model._flatten_layers():
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.momentum = 0.0
+    model(images, training=True)
+
+
+SERVING = {"saved_model": of_saved_model, "onnx": of_onnx, "tflite": of_tflite}
 
 
 @pytest.mark.long
-def test_files_of_images_are_decoded_by_the_saved_model(photos, tmp_path):
-    exported = export(photos.run_folder, output=tmp_path / "1")
-    served = tf.saved_model.load(str(exported.folder)).signatures["serving_bytes"]
-    own = data.load("folder", photos.data_dir, data.ReadOptions(image_size=(16, 12)))
-    paths = own.test_images.paths
-    found = served(image_bytes=tf.constant([open(p, "rb").read() for p in paths]))
-    model = finished.load_model(photos.run_folder)
-    expected = probabilities(model.predict(own.test_images[:], verbose=0), 30)
-    # Pixels may differ by 1 of 255, see `export_decoding`.
-    np.testing.assert_allclose(found["probabilities"], expected, atol=0.02)
+@pytest.mark.parametrize(
+    ("name", "is_settled"),
+    # One of each way in which pixels are scaled, and one whose features are tiny.
+    [
+        ("EfficientNetV2B0", True),
+        ("MobileNet", True),
+        ("DenseNet121", True),
+        ("VGG16", True),
+        ("MobileNetV3Small", False),
+    ],
+)
+def test_a_backbone_answers_as_in_keras_in_all_formats(name, is_settled, tmp_path):
+    backbone = backbones.build(name, (32, 32, 3), seed=0)
+    model = models.with_cosine_head(backbone, 3, seed=0)
+    model = export_formats.with_probabilities(model, 10.0, np.zeros(3))
+    # Of noise alone deep layers see the same in all, and statistics mean nothing.
+    colors = random_images(32, (2, 2, 3))
+    pictures = colors.repeat(16, axis=1).repeat(16, axis=2)
+    if is_settled:
+        settle(model, pictures)
+    expected = model.predict(pictures, verbose=0)["probabilities"]
+    for form, served in SERVING.items():
+        skip_without(form)
+        folder = tmp_path / form
+        folder.mkdir()
+        export_formats.write(form, model, ["ant", "bee", "cow"], folder)
+        found = served(folder, pictures)
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
 
 
-def encoded(image, form):
-    file = io.BytesIO()
-    image.save(file, form)
-    return file.getvalue()
-
-
-def blurred(height, width, mode="RGB"):
-    small = Image.fromarray(random_images(1, (5, 5, 3))[0])
-    return small.resize((width, height), Image.Resampling.BICUBIC).convert(mode)
-
-
-def transparent():
-    image = blurred(50, 60)
-    image.putalpha(blurred(60, 50, "L").transpose(Image.Transpose.ROTATE_90))
-    return image
-
-
-@pytest.mark.parametrize("channels", [1, 3])
-def test_decoding_in_the_graph_is_that_of_training(channels):
-    files = [
-        encoded(blurred(32, 24), "PNG"),
-        encoded(blurred(20, 90, "L"), "PNG"),
-        encoded(blurred(90, 40), "JPEG"),
-        # Decoded at an eighth and at half of its size.
-        encoded(blurred(600, 700), "JPEG"),
-        encoded(blurred(130, 200, "L"), "JPEG"),
-        encoded(blurred(60, 40), "BMP"),
-        encoded(transparent(), "PNG"),
-    ]
-    found = export_decoding.decode(tf.constant(files), (32, 24), channels).numpy()
-    for content, pixels in zip(files, found, strict=True):
-        expected = decode_bytes(content, "file", (32, 24), channels)
-        assert np.abs(pixels.astype(int) - expected).max() <= 2
-    # One that has the size already keeps its pixels.
-    np.testing.assert_array_equal(
-        found[0], decode_bytes(files[0], "file", (32, 24), channels)
-    )
-
-
-def test_what_is_no_image_is_an_error_of_the_batch():
-    with pytest.raises(tf.errors.InvalidArgumentError):
-        export_decoding.decode(tf.constant([b"no image"]), (8, 8), 3)
-
-
-def test_a_network_in_half_precision_is_exported_in_float32():
+def small_model(pixels_are_multiplied_by=1):
     import keras
 
-    from mm_tf import models
+    images = keras.Input((4, 4, 3))
+    features = keras.layers.Rescaling(pixels_are_multiplied_by)(images)
+    cosines = layers.NormalizedDense(3)(keras.layers.Flatten()(features))
+    model = keras.Model(images, cosines)
+    return export_formats.with_probabilities(model, 10.0, np.zeros(3))
+
+
+def test_features_that_are_nearly_zero_are_those_of_tflite_too(tmp_path):
+    model = small_model(pixels_are_multiplied_by=1e-11)
+    # It is refused where its probabilities are others.
+    export_formats.write("tflite", model, ["ant", "bee", "cow"], tmp_path)
+    pictures = random_images(3, (4, 4, 3))
+    found = of_tflite(tmp_path, pictures)
+    assert np.ptp(found, axis=0).min() > 0.01
+    np.testing.assert_allclose(found, model(pictures)["probabilities"], rtol=1e-4)
+
+
+def adapted():
+    """A network with a `Normalization` that has seen images, as EfficientNetB's."""
+    import keras
+
+    images = keras.Input((32, 32, 3))
+    normalization = keras.layers.Normalization()
+    inner = keras.Model(images, normalization(images))
+    normalization.adapt(random_images(5, (32, 32, 3)))
+    cosines = layers.NormalizedDense(10)(keras.layers.Flatten()(inner(images)))
+    model = keras.Model(images, cosines)
+    model.layers[-1].set_weights([np.random.default_rng(0).normal(size=(3072, 10))])
+    return model
+
+
+@pytest.mark.parametrize(
+    "build", [lambda: models.resnet_cifar(10, depth=8, seed=1), adapted]
+)
+def test_a_network_in_half_precision_is_exported_in_float32(build):
+    import keras
 
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
-        half = models.resnet_cifar(10, depth=8, seed=1)
+        half = build()
     finally:
         keras.config.set_dtype_policy("float32")
-    whole = models.resnet_cifar(10, depth=8, seed=1)
+    whole = build()
     pictures = random_images(3, (32, 32, 3))
     np.testing.assert_allclose(
         _in_float32(half).predict(pictures, verbose=0),
@@ -287,17 +346,14 @@ def test_a_network_in_half_precision_is_exported_in_float32():
         (["RUN", "--output=OTHER"], "`output` must be a new or empty folder"),
         (["RUN", "--output=OTHER", "--overwrite"], "holds something else"),
         (["WITHOUT", "--calibrate"], "`calibrate` needs a run with a hold-out"),
+        (["RUN", "--calibrate", "--nocalibrate"], "not allowed with"),
     ],
 )
 def test_what_the_command_refuses(arguments, message, digits, tmp_path, capsys):
     other = tmp_path / "other"
     other.mkdir()
     (other / "mine.txt").write_text("mine")
-    without = tmp_path / "without"
-    without.mkdir()
-    for name in ("result.json", "flags.txt"):
-        text = (digits.run_folder / name).read_text()
-        (without / name).write_text(text.replace("--holdout=0.2\n", ""))
+    without = without_hold_out(digits, tmp_path / "without")
     places = {"RUN": digits.run_folder, "OTHER": other, "WITHOUT": without}
     given = []
     for each in arguments:
@@ -325,33 +381,116 @@ assert "tensorflow" not in sys.modules and "keras" not in sys.modules
     subprocess.run([sys.executable, "-c", script], check=True, capture_output=True)
 
 
-def test_what_the_converter_gets_wrong_is_refused(digits, tmp_path, monkeypatch):
+@pytest.mark.parametrize("form", ["onnx", "tflite"])
+def test_what_a_converter_gets_wrong_is_refused(form, tmp_path, monkeypatch):
+    skip_without(form)
     monkeypatch.setattr(export_formats, "_MOST_DIFFERENCE", 0.0)
-    with pytest.raises(ValueError, match="`format` tflite does not fit"):
-        export(digits.run_folder, "tflite", tmp_path / "out")
-    assert not list(tmp_path.iterdir())
+    with pytest.raises(ValueError, match=f"`format` {form} does not fit .* other prob"):
+        export_formats.write(form, small_model(), ["ant", "bee", "cow"], tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("form", "of"),
+    [
+        ("onnx", "keras.Model.export"),
+        ("tflite", "tensorflow.lite.TFLiteConverter.from_saved_model"),
+    ],
+)
+def test_a_converter_that_fails_is_told_in_a_message(form, of, tmp_path, monkeypatch):
+    skip_without(form)
+
+    def fail(*arguments, **options):
+        raise RuntimeError("no such operation: Foo\nat length")
+
+    monkeypatch.setattr(of, fail)
+    with pytest.raises(ValueError) as error:
+        export_formats.write(form, small_model(), ["ant", "bee", "cow"], tmp_path)
+    assert str(error.value) == (
+        f"`format` {form} does not fit this network: its converter fails "
+        f"(no such operation: Foo). Use another. Received: format='{form}'"
+    )
+
+
+def without_hold_out(digits, folder):
+    """A run as that of digits, which says that it has no hold-out."""
+    shutil.copytree(digits.run_folder, folder)
+    result = json.loads((folder / "result.json").read_text())
+    result["evaluated_on"] = "test"
+    (folder / "result.json").write_text(json.dumps(result))
+    return folder
+
+
+def written(form, model, class_names, folder, images):
+    (folder / "model").write_text(form)
+
+
+def test_a_run_is_calibrated_where_it_has_a_hold_out(
+    digits, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr(export_formats, "write", written)
+    output = tmp_path / "out"
+
+    def said(run_folder, *arguments):
+        main([str(run_folder), f"--output={output}", "--overwrite", *arguments])
+        facts = json.loads((output / "export.json").read_text())
+        return facts, capsys.readouterr().out.splitlines()[0]
+
+    facts, words = said(digits.run_folder)
+    assert words.startswith("Calibrated on 100 held-out images: temperature ")
+    assert facts["temperature"] != 1 and facts["not_calibrated"] is None
+    assert facts == said(digits.run_folder, "--calibrate")[0]
+    facts, words = said(digits.run_folder, "--nocalibrate")
+    assert words == "Not calibrated: it was left out (--nocalibrate)"
+    assert facts["temperature"] == 1 and facts["calibration"] is None
+    facts, words = said(without_hold_out(digits, tmp_path / "without"))
+    assert words == "Not calibrated: the run has no hold-out (--holdout)"
+    assert facts["not_calibrated"] == "the run has no hold-out (--holdout)"
+    assert facts["temperature"] == 1
+
+
+def test_a_hold_out_that_is_gone_is_told(digits, tmp_path, monkeypatch):
+    monkeypatch.setattr(export_formats, "write", written)
+
+    def gone(config):
+        raise DatasetUnavailableError("Not there.")
+
+    monkeypatch.setattr(images, "load_whole", gone)
+    with pytest.raises(DatasetUnavailableError, match="--nocalibrate .* Not there"):
+        export(digits.run_folder, output=tmp_path / "out")
+    export(digits.run_folder, output=tmp_path / "out", calibrate=False)
+
+
+def test_the_backend_is_looked_at_before_the_images(digits, tmp_path, monkeypatch):
+    monkeypatch.setattr("keras.backend.backend", lambda: "jax")
+    monkeypatch.setattr(images, "load_whole", lambda config: pytest.fail("read"))
+    with pytest.raises(ValueError, match="`backend` must be tensorflow"):
+        export(digits.run_folder, output=tmp_path / "out")
 
 
 def test_an_export_is_replaced_if_asked_for(digits, tmp_path, monkeypatch, capsys):
-    def write(form, model, class_names, folder):
-        (folder / "model").write_text(form)
-
-    monkeypatch.setattr(export_formats, "write", write)
+    monkeypatch.setattr(export_formats, "write", written)
     output = tmp_path / "out"
-    main([str(digits.run_folder), f"--output={output}", "--format=tflite"])
+    main(
+        [
+            str(digits.run_folder),
+            f"--output={output}",
+            "--format=tflite",
+            "--nocalibrate",
+        ]
+    )
     assert f"Written: {output}\n" in capsys.readouterr().out
     with pytest.raises(ValueError, match="holds an export; --overwrite"):
         export(digits.run_folder, "saved_model", output)
 
-    def fail(form, model, class_names, folder):
+    def fail(form, model, class_names, folder, images):
         (folder / "model").write_text("half")
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(export_formats, "write", fail)
     with pytest.raises(_files.WriteError, match="No space left"):
-        export(digits.run_folder, "saved_model", output, overwrite=True)
+        export(digits.run_folder, output=output, calibrate=False, overwrite=True)
     assert (output / "model").read_text() == "tflite"
-    monkeypatch.setattr(export_formats, "write", write)
-    export(digits.run_folder, "saved_model", output, overwrite=True)
+    monkeypatch.setattr(export_formats, "write", written)
+    export(digits.run_folder, output=output, calibrate=False, overwrite=True)
     assert (output / "model").read_text() == "saved_model"
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
