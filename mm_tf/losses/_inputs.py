@@ -132,25 +132,36 @@ def cross_entropy(inputs, logits):
     return nan_where_invalid(inputs, losses)
 
 
-def margin_cross_entropy(inputs, margins, scale):
+def margin_cross_entropy(inputs, target, rivals, margins, scale):
     """Returns [N], the cross-entropy of scale * (z - margin * onehot(y)).
+
+    As log(1 + exp(log sum_{j != y} exp(scale z_j) - scale (z_y - margin))): of arrays
+    [N, K] it needs one copy of the outputs and one of their exponentials.
 
     Args:
         inputs: `Inputs`.
+        target: [N], each example's own output.
+        rivals: [N, K], the outputs, and -inf for the own one.
         margins: [N], what is taken from each example's own class.
         scale: The s by which cosines become logits.
     """
-    shifted = inputs.outputs - ops.expand_dims(margins, axis=-1)
-    logits = scale * ops.where(inputs.is_target, shifted, inputs.outputs)
-    return cross_entropy(inputs, logits)
+    # Not of the gradient: what is taken out of the logarithm is put back.
+    strongest = ops.stop_gradient(ops.max(rivals, axis=-1, keepdims=True))
+    exponentials = ops.exp(scale * (rivals - strongest))
+    of_rivals = scale * strongest[:, 0] + ops.log(ops.sum(exponentials, axis=-1))
+    # Not softplus, which on torch is the identity from 20 on.
+    losses = -ops.log_sigmoid(scale * (target - margins) - of_rivals)
+    return nan_where_invalid(inputs, losses)
 
 
-def target_and_rival(inputs):
-    """Returns ([N], [N]): each example's own output, and the largest of the others."""
+def target_and_rivals(inputs):
+    """Returns ([N], [N, K]): each example's own output, and all others.
+
+    In place of the own one there is -inf among the others.
+    """
     outputs, is_target = inputs.outputs, inputs.is_target
     target = ops.sum(ops.where(is_target, outputs, 0.0), axis=-1)
-    rival = ops.max(ops.where(is_target, -float("inf"), outputs), axis=-1)
-    return target, rival
+    return target, ops.where(is_target, -float("inf"), outputs)
 
 
 def nan_where_invalid(inputs, losses):
