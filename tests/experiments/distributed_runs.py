@@ -35,9 +35,9 @@ DIGITS = dict(
 def of_run(kind, folder):
     """The fields of the config of a run."""
     if kind == "backbone":
-        # Gradients of drawn weights are large, and rounding (on JAX batch normalization
-        # is in single precision) grows a thousandfold with each step: one step an epoch,
-        # and a small one, which still moves weights by much more than the tolerance.
+        # Gradients of drawn weights are large, and rounding (on JAX, of batch
+        # normalization in single precision) grows a thousandfold with each step: a
+        # single small one, which still moves weights by far more than the tolerance.
         small = dict(batch_size=24, learning_rate=1e-5)
         return backbone_run(folder) | small | dict(frozen_epochs=1)
     return DIGITS | dict(method=kind)
