@@ -175,6 +175,7 @@ def answers(served):
     return lines
 
 
+@pytest.mark.long
 def test_from_training_to_a_served_answer(served, answers, capsys):
     assert [file for file, *_ in answers] == [
         f"photos/new/{name}.jpg" for name in sorted(CLASSES)
