@@ -230,14 +230,15 @@ def _webp(content):
     is_animated = is_extended & (flags & 0x02 > 0)
     has_alpha = is_extended & (flags & 0x10 > 0)
     has_alpha |= is_lossless & (data.number(24, 1) & 0x10 > 0)
-    # TensorFlow 2.21 writes beyond its memory where an animation has four channels.
-    content = tf.where(is_animated, b"animated WebP", content)
-
-    def transparent():
-        image = tf.io.decode_image(content, channels=4, expand_animations=False)
-        return _on_white(image)
-
-    return tf.cond(has_alpha & ~is_animated, transparent, lambda: _any(content))
+    # TensorFlow 2.21 refuses an animation with three channels, and with four it writes
+    # beyond its memory.
+    return tf.cond(
+        has_alpha & ~is_animated,
+        lambda: _on_white(
+            tf.io.decode_image(content, channels=4, expand_animations=False)
+        ),
+        lambda: _any(content),
+    )
 
 
 def _any(content):
