@@ -313,6 +313,7 @@ def losses_of(classes):
     return {
         "cross_entropy": keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         "mm": mm,
+        "mm_of_shifted_logits": _mm_of_shifted_logits(mm),
         "mm_ldam": losses.MaximumMargin(class_counts=counts),
         "mm_ldam_weighted": losses.ClassWeighted(
             losses.MaximumMargin(class_counts=counts), classes
@@ -322,6 +323,26 @@ def losses_of(classes):
         "hinge": losses.Hinge(),
         "focal": losses.Focal(),
     }
+
+
+def _mm_of_shifted_logits(mm):
+    """Maximum margin as it was: the cross-entropy of logits, one of them shifted."""
+    from unittest import mock
+
+    from keras import ops
+
+    from mm_tf.losses import _inputs
+
+    def shifted(inputs, target, rivals, margins, scale):
+        less = inputs.outputs - ops.expand_dims(margins, axis=-1)
+        logits = scale * ops.where(inputs.is_target, less, inputs.outputs)
+        return _inputs.cross_entropy(inputs, logits)
+
+    def loss(labels, outputs):
+        with mock.patch.object(_inputs, "margin_cross_entropy", shifted):
+            return mm(labels, outputs)
+
+    return loss
 
 
 def _value_and_gradient(loss):

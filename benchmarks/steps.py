@@ -1,5 +1,6 @@
 """Training steps to compare: on Keras's backend, and in plain PyTorch."""
 
+import dataclasses
 import functools
 
 import numpy as np
@@ -13,6 +14,8 @@ TORCH_KINDS = ("eager", "channels_last", "compiled")
 
 def keras_steps(config, info):
     """Returns a function that trains n steps as a run does, and waits for their end."""
+    # An epoch here is of any number of steps.
+    config = dataclasses.replace(config, steps_per_execution=1)
     model = training.build_model(config, info)
     generator = np.random.default_rng(0)
 

@@ -8,6 +8,7 @@ import csv
 import io
 import pathlib
 import time
+from typing import Any
 
 import keras
 import numpy as np
@@ -358,6 +359,7 @@ class TestError(keras.callbacks.Callback):
         }
         self.per_class_errors = []
         self.predictions = np.empty(0, dtype=int)
+        self._predict_function: tuple[Any, int] = None, 0
 
     def get_state(self):
         """Returns the errors of the epochs so far and the last predictions."""
@@ -375,14 +377,10 @@ class TestError(keras.callbacks.Callback):
 
     def on_train_begin(self, logs=None):
         self.per_class_errors = []
+        self._predict_function = None, 0
 
     def on_epoch_end(self, epoch, logs=None):
-        outputs = self.model.predict(
-            prediction_data(self.images, self.batch_size),
-            batch_size=self.batch_size,
-            verbose=0,
-        )
-        self.predictions = np.argmax(outputs, axis=-1)
+        self.predictions = np.argmax(self._outputs(), axis=-1)
         errors = metrics.per_class_error(
             self.labels, self.predictions, self.num_classes
         )
@@ -397,6 +395,31 @@ class TestError(keras.callbacks.Callback):
             error = metrics.mean_error(errors, classes)
             if error is not None:
                 logs[f"{self.name}_{group}_shot_error"] = error
+
+    def _outputs(self):
+        """Predicts batch by batch, however many steps a training takes at once.
+
+        Keras would hold as many batches in memory. It keeps what it made for one
+        number of steps, and for one set of trainable variables: so does this.
+        """
+        model, at_once = self.model, self.model.steps_per_execution
+        made_for = len(model.trainable_variables)
+        theirs = model.predict_function
+        if at_once > 1:
+            function, made_before_for = self._predict_function
+            model.predict_function = function if made_before_for == made_for else None
+            model.steps_per_execution = 1
+        try:
+            return model.predict(
+                prediction_data(self.images, self.batch_size),
+                batch_size=self.batch_size,
+                verbose=0,
+            )
+        finally:
+            if at_once > 1:
+                self._predict_function = model.predict_function, made_for
+                model.predict_function = theirs
+                model.steps_per_execution = at_once
 
 
 class Throughput(keras.callbacks.Callback):

@@ -467,7 +467,8 @@ def fit(
 def _take_at_once(model, steps):
     if model.steps_per_execution != steps:
         model.steps_per_execution = steps
-        model.make_train_function(force=True)
+        # Made for another number they would pass over batches; Keras makes new ones.
+        model.train_function = model.test_function = model.predict_function = None
 
 
 def _check_model(model, order):

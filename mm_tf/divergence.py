@@ -81,9 +81,9 @@ class StopOnDivergence(keras.callbacks.Callback):
         step, loss = last
         loss = float(ops.convert_to_numpy(loss))
         if not np.isfinite(loss):
-            raise DivergedError(
-                self.model, self._epoch, f"the loss is {loss} from step {step} on"
-            )
+            at_once = self.model.steps_per_execution > 1
+            since = f"at or before step {step}" if at_once else f"from step {step} on"
+            raise DivergedError(self.model, self._epoch, f"the loss is {loss} {since}")
 
 
 def warn_of_head(model):

@@ -59,7 +59,7 @@ def train(folder, stop=lambda: None, batch_size=STEPS, at_once=1, **arguments):
             steps_per_execution=at_once,
         )
     log = callbacks.EpochLog(pathlib.Path(folder) / "history.csv")
-    test = callbacks.TestError(IMAGES, LABELS, [5, 2, 1])
+    test = callbacks.TestError(IMAGES, LABELS, [5, 2, 1], batch_size=3)
     order = EpochOrder(LABELS, batch_size, 5, class_weights=[1, 2, 5], resample_from=2)
     checkpoints.fit(
         model,
@@ -84,6 +84,7 @@ def train(folder, stop=lambda: None, batch_size=STEPS, at_once=1, **arguments):
         "history": (pathlib.Path(folder) / "history.csv").read_text(),
         "errors": [list(errors) for errors in test.per_class_errors],
         "predictions": list(test.predictions),
+        "predicted": model.predict(IMAGES, batch_size=3, verbose=0).argmax(-1).tolist(),
     }
 
 

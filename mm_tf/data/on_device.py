@@ -1,5 +1,6 @@
 """Images that are kept on the device that trains on them."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -43,6 +44,13 @@ def _device_for(size: int) -> Any:
 def _gather_on(device: Any, images: np.ndarray) -> Callable[[np.ndarray], Any]:
     import jax
 
-    kept = jax.device_put(images, device)
-    take = jax.jit(lambda kept, chosen: kept[chosen])
+    kept, take = jax.device_put(images, device), _take()
     return lambda chosen: take(kept, chosen)
+
+
+@functools.cache
+def _take() -> Callable[[Any, np.ndarray], Any]:
+    """The same for all images, so that it is compiled once for a shape."""
+    import jax
+
+    return jax.jit(lambda kept, chosen: kept[chosen])

@@ -108,7 +108,9 @@ def training_pipeline(
     return ready_ahead(dataset)
 
 
-def ready_ahead(dataset: "tf.data.Dataset") -> "tf.data.Dataset":
+def ready_ahead(
+    dataset: "tf.data.Dataset", batches: int = BATCHES_AHEAD
+) -> "tf.data.Dataset":
     """Has batches made ahead of their use, on the GPU where there is one.
 
     TensorFlow is kept from tuning the pipeline, where there is nothing to tune: the
@@ -118,6 +120,7 @@ def ready_ahead(dataset: "tf.data.Dataset") -> "tf.data.Dataset":
 
     Args:
         dataset: Batches.
+        batches: How many may be ready.
 
     Returns:
         The same batches.
@@ -130,8 +133,8 @@ def ready_ahead(dataset: "tf.data.Dataset") -> "tf.data.Dataset":
     gpus = tf.config.list_logical_devices("GPU")
     # A strategy places the batches itself, and needs them on the host for that.
     if gpus and not tf.distribute.has_strategy():
-        return _prefetch_to_device(dataset, gpus[0].name)
-    return dataset.prefetch(BATCHES_AHEAD)
+        return _prefetch_to_device(dataset, gpus[0].name, batches)
+    return dataset.prefetch(batches)
 
 
 def _gathered(
@@ -213,7 +216,7 @@ class ArrayBatches(keras.utils.PyDataset):
 
     What `training_pipeline` says of `steps_per_execution` and `BackupAndRestore`
     holds here too. On JAX with an accelerator an array of images lies there, where it
-    takes at most a quarter of the memory, and so do the batches' images.
+    takes at most a quarter of the memory that JAX has, and so do the batches' images.
 
     Args:
         images: Images [N, ...], usually `uint8`: an array or an `ImageFiles`.
@@ -254,10 +257,10 @@ class ArrayBatches(keras.utils.PyDataset):
         self._order = order
         self._epochs, self._first_epoch = _check_epochs(epochs, first_epoch)
         self._first_step = _check_first_step(first_step, order)
-        self._read = self._batch
         self._gather: Callable[[np.ndarray], Any] = self._images.__getitem__
+        self._ahead: LookAhead | None = None
         if isinstance(self._images, ImageFiles):
-            self._read = LookAhead(self._batch, self._num_served)
+            self._ahead = LookAhead(self._batch, self._num_served)
         else:
             self._gather = gather_on_device(self._images) or self._gather
 
@@ -275,7 +278,7 @@ class ArrayBatches(keras.utils.PyDataset):
                 f"steps_per_epoch={self._order.steps_per_epoch}? "
                 f"Received: index={index}"
             )
-        return self._read(index)
+        return self._batch(index) if self._ahead is None else self._ahead(index)
 
     def _batch(self, index: int) -> tuple[Any, np.ndarray]:
         first = self._first_epoch * self._order.steps_per_epoch + self._first_step
@@ -368,10 +371,12 @@ class LookAhead:
         return ahead[1].result()
 
 
-def _prefetch_to_device(dataset: "tf.data.Dataset", device: str) -> "tf.data.Dataset":
+def _prefetch_to_device(
+    dataset: "tf.data.Dataset", device: str, batches: int
+) -> "tf.data.Dataset":
     import tensorflow as tf
 
-    return dataset.apply(tf.data.experimental.prefetch_to_device(device, BATCHES_AHEAD))
+    return dataset.apply(tf.data.experimental.prefetch_to_device(device, batches))
 
 
 def _check_examples(

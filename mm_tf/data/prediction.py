@@ -134,7 +134,8 @@ def _as_dataset(images: Images, batch_size: int) -> "tf.data.Dataset":
             decoded = tf.numpy_function(read, [start], images.dtype)
             return tf.ensure_shape(decoded, [None, *images.shape[1:]])
 
-        return ready_ahead(starts.map(batch))
+        # With the one that is decoded and the one in use there are three in memory.
+        return ready_ahead(starts.map(batch), batches=1)
     # tf.data works on the CPU; a tensor on a GPU would be copied back.
     with tf.device("CPU:0"):
         whole = tf.constant(images)

@@ -303,7 +303,7 @@ class RunConfig:
         None,
         "Steps that are taken at once, between which nothing is looked at; a divisor "
         "of the steps of an epoch. By default the largest up to 16 where a GPU is "
-        "found, else 1.",
+        "found, else 1, as on torch and with a --strategy.",
         low=1,
     )
     coordinator_address: str | None = _place(
@@ -358,7 +358,7 @@ class RunConfig:
         self._check_reading()
         if self.knows_counts:
             self._check_counts()
-            self._check_steps_per_execution()
+        self._check_steps_per_execution()
         self._check_strategy()
 
     def _set(self, name, value):
@@ -456,7 +456,9 @@ class RunConfig:
                 "`steps_per_execution` must be 1 on torch, where Keras takes one step "
                 f"at a time. Received: steps_per_execution={at_once}"
             )
-        if at_once is not None and self.steps_per_epoch % at_once:
+        if not self.knows_counts or at_once is None:
+            return
+        if self.steps_per_epoch % at_once:
             raise ValueError(
                 "`steps_per_execution` must divide the steps of an epoch, "
                 f"{self.steps_per_epoch}. Received: steps_per_execution={at_once}"

@@ -15,7 +15,7 @@ def variables_for_tensorflow():
     variables = {"TF_CPP_MIN_LOG_LEVEL": "3"}
     if platform.machine().lower() in ("x86_64", "amd64"):
         # On processors without AVX-512 VNNI TensorFlow leaves oneDNN's convolutions
-        # off, and trains with a quarter of the speed.
+        # off, and trains with half the speed.
         variables["TF_ENABLE_ONEDNN_OPTS"] = "1"
     return variables
 

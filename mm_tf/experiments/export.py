@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from mm_tf import _files, calibration
+from mm_tf import _files, calibration, data
 from mm_tf._checks import check_bool, check_choice
 from mm_tf.data import DatasetUnavailableError
 from mm_tf.data.pictures import printable
@@ -33,7 +33,6 @@ LABELS = "labels.txt"
 FORMATS = export_formats.FORMATS
 PRIORS = ("uniform", "train")
 
-_IMAGES_AT_ONCE = 1024
 # Between Keras and a converted model.
 _IMAGES_COMPARED = 8
 
@@ -234,11 +233,8 @@ def _hold_out(config, data_dir):
 def _calibrated(model, scale, offset, held_out):
     """The temperature, and what is measured with and without it."""
     pictures, labels = held_out.test_images, held_out.test_labels
-    parts = [
-        model.predict(pictures[first : first + _IMAGES_AT_ONCE], verbose=0)
-        for first in range(0, len(labels), _IMAGES_AT_ONCE)
-    ]
-    logits = scale * np.concatenate(parts).astype("float64")
+    outputs = model.predict(data.prediction_data(pictures), verbose=0)
+    logits = scale * outputs.astype("float64")
     temperature = calibration.fit_temperature(logits, labels, offset)
     measured = {"images": len(labels)}
     for name, value in (("before", 1.0), ("after", temperature)):

@@ -19,7 +19,7 @@ import os
 import pathlib
 import sys
 
-from mm_tf import _files
+from mm_tf import _files, data
 from mm_tf._checks import check_integer
 from mm_tf.data.decoding import FORMAT_NAMES, SUFFIXES
 from mm_tf.data.files import ImageFiles
@@ -124,7 +124,8 @@ def predict(run, paths, top=1, strict=False):
             )
         good = [place for place in range(len(part)) if place not in errors]
         if good:
-            chances = probabilities(model.predict(images[good], verbose=0), scale)
+            outputs = model.predict(data.prediction_data(images[good]), verbose=0)
+            chances = probabilities(outputs, scale)
             best = (-chances).argsort(axis=-1, kind="stable")[:, :top]
             predictions += [
                 Prediction(

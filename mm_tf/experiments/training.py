@@ -97,8 +97,9 @@ def _build_model(config, info):
 def _steps_per_execution(config):
     if config.steps_per_execution is not None:
         return config.steps_per_execution
-    # Keras takes one at a time on torch.
-    if not environment.has_accelerator() or keras.backend.backend() == "torch":
+    # Keras takes one at a time on torch; with several devices it was not tried.
+    takes_one = keras.backend.backend() == "torch" or config.strategy != "none"
+    if takes_one or not environment.has_accelerator():
         return 1
     steps = config.steps_per_epoch
     return max(n for n in range(1, _MOST_STEPS_AT_ONCE + 1) if steps % n == 0)

@@ -151,6 +151,8 @@ def margin_cross_entropy(inputs, target, rivals, margins, scale):
     of_rivals = scale * strongest[:, 0] + ops.log(ops.sum(exponentials, axis=-1))
     # Not softplus, which on torch is the identity from 20 on.
     losses = -ops.log_sigmoid(scale * (target - margins) - of_rivals)
+    # Of an output that overflowed the loss would be 0, and hide it.
+    losses = ops.where(ops.isfinite(target), losses, float("nan"))
     return nan_where_invalid(inputs, losses)
 
 

@@ -108,6 +108,32 @@ def test_margin_is_a_constant_for_the_gradient(cosines, labels):
     np.testing.assert_allclose(gradient, expected, rtol=1e-4, atol=1e-5)
 
 
+def test_a_loss_far_below_1_keeps_its_precision():
+    """At z_y - m = 40 it is e^-40, where a softplus of torch's would be 0."""
+    cosines = np.array([[20.0, -20.0], [-20.0, 20.0]])
+    loss = losses.UniformMargin(margin=0.0, scale=1.0, reduction="none")
+    values, gradient = value_and_gradient(
+        lambda z: keras.ops.sum(loss(np.array([0, 0]), z)), cosines.astype("float32")
+    )
+    np.testing.assert_allclose(values, 40.0, rtol=1e-6)
+    tiny = np.exp(-40)
+    np.testing.assert_allclose(gradient, [[-tiny, tiny], [-1.0, 1.0]], rtol=1e-5)
+    alone = keras.ops.convert_to_numpy(loss(np.array([0]), cosines[:1]))
+    np.testing.assert_allclose(alone, [tiny], rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "outputs", [[np.inf, 1.0], [1.0, np.inf], [np.nan, 1.0], [1.0, np.nan]]
+)
+@pytest.mark.parametrize(
+    "loss",
+    [losses.MaximumMargin(), losses.LDAM([9, 4]), losses.UniformMargin()],
+    ids=lambda loss: loss.name,
+)
+def test_outputs_that_overflowed_are_seen(loss, outputs):
+    assert not np.isfinite(float(loss([0], [outputs])))
+
+
 def test_large_delta_is_cross_entropy(cosines, labels):
     loss = losses.maximum_margin(labels, cosines, delta=200.0, beta=1.0)
     expected = cross_entropy(labels, 10 * cosines)
