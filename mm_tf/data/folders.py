@@ -4,6 +4,7 @@ import os
 import unicodedata
 from collections.abc import Iterator
 
+from mm_tf import backbones
 from mm_tf.data._checks import check_path
 from mm_tf.data.decoding import FORMAT_NAMES, SUFFIXES
 from mm_tf.data.listing import (
@@ -103,6 +104,50 @@ def _list_folder(root: str) -> Listing:
     return Listing(root, tuple(entries), names, tuple(problems), (*notes,))
 
 
+def check_outside(
+    argument: str, place: str | os.PathLike[str], data_dir: str | os.PathLike[str]
+) -> None:
+    """Refuses a place to write in where it would become a class.
+
+    Args:
+        argument: What the message calls the place.
+        place: The folder to be made.
+        data_dir: As for `list_folder`. One that is not there is not an error here.
+
+    Raises:
+        ValueError: If a later `list_folder` would take the place for a class, for a
+            part of one, or for test images.
+
+    Example:
+
+    >>> import tempfile
+    >>> from mm_tf.data.folders import check_outside
+    >>> folder = tempfile.mkdtemp()
+    >>> check_outside("output", folder + "_look", folder)
+    >>> check_outside("output", folder + "/look", folder)  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    ...
+    ValueError: `output` must not lie inside `data_dir`, where it would be taken for...
+    """
+    root = os.path.realpath(check_path("data_dir", data_dir))
+    inside = os.path.realpath(check_path(argument, place))
+    first = os.path.relpath(inside, root).split(os.sep)[0]
+    # Names that begin with a dot are passed over: that of the root itself too.
+    if first.startswith("."):
+        return
+    try:
+        splits, _ = _split_folders(root)
+    except OSError:
+        return  # Told when it is listed.
+    # Beside train and test, other folders are not used.
+    if len(splits) < 2 or first.casefold() in SPLITS:
+        raise ValueError(
+            f"`{argument}` must not lie inside `data_dir`, where it would be taken for "
+            f"a class. Received: {argument}={os.fspath(place)!r} with "
+            f"data_dir={os.fspath(data_dir)!r}"
+        )
+
+
 def _split_folders(root: str) -> tuple[dict[str | None, str], list[str]]:
     """The folders in which the classes are, by split, and what to tell of it."""
     folders = [
@@ -154,9 +199,10 @@ def _check_classes(
         )
     unknown = sorted(test - train)
     if unknown:
+        hint = backbones.nearest(unknown[0], train) if len(unknown) == 1 else ""
         raise ValueError(
             "The classes of the test images must be among those of the training "
-            f"images. {received}, with test images alone of "
+            f"images.{hint} {received}, with test images alone of "
             f"{', '.join(map(repr, unknown))}"
         )
     with_images = {entry.label for entry in entries if entry.split != "test"}

@@ -25,6 +25,7 @@ import numpy as np
 from mm_tf.class_errors import SHOT_GROUPS
 from mm_tf.data._checks import check_path
 from mm_tf.data.assembly import DataWarning
+from mm_tf.data.folders import check_outside
 from mm_tf.data.inspection import Inspection, inspect_data
 from mm_tf.data.options import ReadOptions, parse_image_size
 from mm_tf.data.prepared import DatasetUnavailableError
@@ -343,6 +344,8 @@ def _inspect(given: argparse.Namespace) -> Inspection:
     check_name(given.dataset)
     if given.output is not None:
         check_output(given.output, given.overwrite)
+        if given.dataset == "folder" and given.data_dir:
+            check_outside("output", given.output, given.data_dir)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with warnings.catch_warnings():
         # They are among the notes.

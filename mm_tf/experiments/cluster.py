@@ -83,7 +83,7 @@ class Cluster:
         if importlib.util.find_spec("ray") is None:
             raise ValueError(
                 "`executor` ray needs the package ray: in a checkout of mm_tf, "
-                "pip install '.[ray]'. Received: executor='ray'"
+                "pip install --editable '.[ray]'. Received: executor='ray'"
             )
 
     def __enter__(self):

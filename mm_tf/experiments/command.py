@@ -42,7 +42,7 @@ def check_installed(backend):
     if importlib.util.find_spec(backend) is None:
         raise ValueError(
             "`backend` must be installed: in a checkout of mm_tf, "
-            f"pip install '.[{backend}]'. Received: backend={backend!r}"
+            f"pip install --editable '.[{backend}]'. Received: backend={backend!r}"
         )
 
 

@@ -220,13 +220,14 @@ def _hold_out(config, data_dir):
     if data_dir is not None:
         config = dataclasses.replace(config, data_dir=str(data_dir))
     try:
-        config = images.identified(config)
+        config = images.identified(config, advice="")
         return images.subset(config, images.load_whole(config))
     except (ValueError, DatasetUnavailableError) as error:
         is_missing = isinstance(error, DatasetUnavailableError)
         raise (DatasetUnavailableError if is_missing else ValueError)(
             "The hold-out of the run, by which probabilities are calibrated, cannot be "
-            f"read; --nocalibrate leaves that out. {error}"
+            "read: give --data_dir, where its images are now, or --nocalibrate to "
+            f"leave that out. {error}"
         ) from error
 
 

@@ -96,7 +96,7 @@ def check_installed(form):
             if importlib.util.find_spec(package) is None:
                 raise ValueError(
                     f"`format` onnx needs {package}: in a checkout of mm_tf, "
-                    "pip install '.[export]'. Received: format='onnx'"
+                    "pip install --editable '.[export]'. Received: format='onnx'"
                 )
 
 

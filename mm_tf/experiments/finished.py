@@ -6,7 +6,20 @@ from absl import flags
 
 from mm_tf import _files
 from mm_tf.experiments import config as config_module
-from mm_tf.experiments.results import FLAGS, MODEL, RESULT, RunResult
+from mm_tf.experiments.results import FLAGS, INCOMPLETE, MODEL, RESULT, RunResult
+
+
+def incomplete_of(run):
+    """Says where a run is that was stopped before its end.
+
+    Args:
+        run: The folder that the run will have.
+
+    Returns:
+        The path of what there is of it, or None.
+    """
+    path = pathlib.Path(f"{run}{INCOMPLETE}")
+    return path if (path / FLAGS).is_file() else None
 
 
 def read_result(run):
@@ -23,8 +36,10 @@ def read_result(run):
     """
     run = pathlib.Path(run)
     if not (run / RESULT).is_file():
+        incomplete = incomplete_of(run)
+        stopped = f" It has not finished: {incomplete}." if incomplete else ""
         raise ValueError(
-            f"`run` must be the folder of a finished run, with its {RESULT}. "
+            f"`run` must be the folder of a finished run, with its {RESULT}.{stopped} "
             f"Received: {run}"
         )
     return RunResult.read(run)

@@ -79,11 +79,12 @@ def subset(config, data):
     return cut(config, drawn)
 
 
-def identified(config):
+def identified(config, advice="Leave it out for a run on these. "):
     """The config with the digest of one's own images, by which its run is known.
 
     Args:
         config: A `RunConfig`.
+        advice: What to do where the images are others; by default for a new run.
 
     Returns:
         A `RunConfig`.
@@ -95,7 +96,7 @@ def identified(config):
     if config.data_digest not in (None, digest):
         raise ValueError(
             "`data_digest`: the images are not those of the run, in number, name, "
-            "class, size or content. Leave it out for a run on these. Received: "
+            f"class, size or content. {advice}Received: "
             f"data_digest={config.data_digest!r}, and {digest!r} of the images in "
             f"{config.data_dir}"
         )

@@ -29,9 +29,10 @@ from absl import flags
 
 from mm_tf import _files
 from mm_tf.data import DATASETS, DatasetUnavailableError, load
+from mm_tf.data.folders import check_outside
 from mm_tf.experiments import config as config_module
+from mm_tf.experiments import finished, paper
 from mm_tf.experiments import images as images_module
-from mm_tf.experiments import paper
 from mm_tf.experiments.config import RunConfig
 from mm_tf.experiments.methods import METHODS
 from mm_tf.experiments.results import FLAGS, HISTORY, PREDICTIONS, RESULT, RunResult
@@ -107,7 +108,8 @@ def write_report(runs, output=None, data_dir=None, gallery=True, data=None):
     Raises:
         ValueError: `runs` is empty, has more than six, or one that is no finished
             run, of another setting or evaluated on other images; or `output` cannot
-            be written, holds other files, or is missing with several runs.
+            be written, holds other files, would become a class of the images, or
+            is missing with several runs.
 
     Example:
 
@@ -121,6 +123,7 @@ def write_report(runs, output=None, data_dir=None, gallery=True, data=None):
     folders = _check_folders(runs)
     results = _check_results(folders)
     output = _check_output(output, folders)
+    _check_is_no_class(output, folders[0], data_dir)
     with _new_folder(output) as folder:
         read = [
             _read(folder, result)
@@ -176,6 +179,8 @@ def _check_result(folder):
         problem = "and there is none at"
         if (folder / FLAGS).is_file():
             problem = f"and the one here has not finished (it has no {RESULT}):"
+        elif incomplete := finished.incomplete_of(folder):
+            problem = f"and this one has not finished ({incomplete}):"
         elif folder.is_dir():
             problem = f"and this folder has no {RESULT}:"
         raise ValueError(f"`runs` must be folders of finished runs, {problem} {folder}")
@@ -204,6 +209,15 @@ def _check_output(output, folders):
                 f"Received: output={output}"
             )
     return output
+
+
+def _check_is_no_class(output, run, data_dir):
+    try:
+        config = finished.read_config(run)
+    except ValueError:
+        return  # The page says so.
+    if config.dataset == "folder":
+        check_outside("output", output, data_dir or config.data_dir)
 
 
 def _files_of_report(folder):
@@ -713,23 +727,31 @@ def _read_data(run, data_dir, data):
             return images_module.cut(run.config, data)
         folder = data_dir or run.config.data_dir
         config = dataclasses.replace(run.config, data_dir=folder)
-        return images_module.read(images_module.identified(config))
+        return images_module.read(_identified(config))
     if data is not None:
         return data
     if run.config is None:
         # Of the data sets that have one way to be read.
         return load(run.result.dataset, data_dir)
     config = dataclasses.replace(run.config, data_dir=data_dir or run.config.data_dir)
-    return images_module.load_whole(images_module.identified(config))
+    return images_module.load_whole(_identified(config))
+
+
+def _identified(config):
+    return images_module.identified(config, "Give --data_dir, where those are. ")
 
 
 def _pairs(pictures, number, run, matrix, images):
-    """The pairs of classes that a run confuses most often, with images."""
+    """The pairs of classes that a run confuses most often, with images.
+
+    By the share of the true class, so that rare classes show that are all wrong.
+    """
     if matrix is None:
         return []
     wrong = matrix.copy()
     np.fill_diagonal(wrong, 0)
-    order = np.argsort(-wrong, axis=None, kind="stable")[:_PAIRS]
+    shares = wrong / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    order = np.lexsort((-wrong.ravel(), -shares.ravel()))[:_PAIRS]
     names, pairs = run.result.class_names, []
     for place, (true, predicted) in enumerate(
         zip(*np.unravel_index(order, wrong.shape), strict=True), start=1

@@ -18,6 +18,7 @@ from mm_tf.experiments.images import EVALUATED_ON
 CHECKPOINTS = "checkpoints"
 FLAGS = "flags.txt"
 HISTORY = "history.csv"
+INCOMPLETE = ".incomplete"  # The ending of its folder until it is finished.
 LOCK = "lock"
 MODEL = "model.keras"
 PER_CLASS = "per_class_error.csv"
@@ -176,7 +177,7 @@ class RunFolder:
                 "`output_dir` must be a folder that can be renamed. "
                 f"Received: output_dir={self.path}"
             )
-        self.incomplete = self.path.with_name(self.path.name + ".incomplete")
+        self.incomplete = self.path.with_name(self.path.name + INCOMPLETE)
         # What `overwrite` replaces, until the new one is in its place.
         self._replaced = self.path.with_name(self.path.name + ".replaced")
         self._config = config

@@ -22,6 +22,7 @@ from absl import app, flags
 from mm_tf import backbones
 from mm_tf._files import WriteError
 from mm_tf.data import DatasetUnavailableError
+from mm_tf.data.folders import check_outside
 from mm_tf.data.shapes import image_shape
 from mm_tf.experiments import command, images, inputs
 from mm_tf.experiments import config as config_module
@@ -58,10 +59,11 @@ def run(config, data=None):
         The `RunResult`, which is also `result.json` in `config.run_folder`.
 
     Raises:
-        ValueError: The folder cannot be written, holds something else or is being
-            written by another process; the config wants another backend than the
-            one Keras was imported with; images or weights are not there, not those
-            of the config's digests, or not fit for the network.
+        ValueError: The folder cannot be written, holds something else, would become
+            a class of the images or is being written by another process; the config
+            wants another backend than the one Keras was imported with; images or
+            weights are not there, not those of the config's digests, or not fit for
+            the network.
         DatasetUnavailableError: The data set is not there and cannot be
             downloaded.
         RunDivergedError: The training diverged.
@@ -80,6 +82,8 @@ def run(config, data=None):
     >>> len(result.per_class_error)
     10
     """
+    if config.dataset == "folder":
+        check_outside("output_dir", config.run_folder, config.data_dir)
     config = inputs.identified(config, with_images=data is None)
     folder = RunFolder(config)
     result = folder.finished_result()

@@ -18,8 +18,8 @@ _CLASSES_A_COLUMN = 25
 # long-tailed digits, a last step of 1 image of 32 doubled ERM's error.
 _SMALL_SHARE = 0.25
 
-# Of the columns Images and Error %, with what separates them.
-_WIDTH_OF_NUMBERS = 23
+# Of the columns of training images and Error %, with what separates them.
+_WIDTH_OF_NUMBERS = 25
 
 
 def print_plan(config, console=None):
@@ -178,7 +178,7 @@ def _classes_table(result, width):
     table = Table(box=box.SIMPLE_HEAD)
     for _ in range(columns):
         table.add_column("Class")
-        table.add_column("Images", justify="right")
+        table.add_column("Training\nimages", justify="right")
         table.add_column("Error %", justify="right")
     for row in range(rows):
         cells = []

@@ -14,6 +14,7 @@ from PIL import Image
 from rich.console import Console
 
 from mm_tf.data import ReadOptions, read_folder
+from mm_tf.data.folders import check_outside
 from mm_tf.data.inspect import main, print_inspection, write_inspection
 from mm_tf.data.inspection import inspect_data
 
@@ -316,6 +317,27 @@ def test_the_command(spoilt, tmp_path, capsys):
     assert "mm_tf: `output` must be a folder without counts.csv" in errors
     assert "Received: data_dir=None" in errors
     main([place, f"--output={tmp_path / 'look'}", "--overwrite"])
+
+
+def test_an_output_that_would_become_a_class_is_refused(tmp_path, capsys):
+    flat = save_classes(tmp_path / "flat", {"cat": 3, "dog": 3})
+    for look in (flat / "look", flat / "cat" / "look"):
+        with pytest.raises(SystemExit) as caught:
+            main([f"--data_dir={flat}", f"--output={look}"])
+        assert caught.value.code == 2
+        assert "`output` must not lie inside `data_dir`" in capsys.readouterr().err
+    assert sorted(os.listdir(flat)) == ["cat", "dog"]
+    # A hidden folder, a neighbour, and one beside train and test are no class.
+    check_outside("output", flat / ".look", flat)
+    check_outside("output", tmp_path / "flat_look", flat)
+    (flat / "cat").rename(flat / "train")
+    (flat / "train" / "cat").mkdir()
+    with pytest.raises(ValueError, match="`output` must not lie inside.*Received"):
+        check_outside("output", flat / "look", flat)
+    (flat / "test" / "cat").mkdir(parents=True)
+    check_outside("output", flat / "look", flat)
+    with pytest.raises(ValueError, match="`output` must not lie inside.*Received"):
+        check_outside("output", flat / "test" / "look", flat)
 
 
 def test_strict_is_content_with_a_good_data_set(photos, capsys):

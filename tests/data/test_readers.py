@@ -337,6 +337,12 @@ def unknown_class(folder):
     save_classes(folder / "test", {"cat": 1, "owl": 1})
 
 
+def misspelt_class(folder):
+    no_class(folder)
+    save_classes(folder / "train", {"cat": 1, "dog": 1})
+    save_classes(folder / "test", {"cat": 1, "dogs": 1})
+
+
 def test_alone(folder):
     os.renames(folder, folder.with_name("there"))
     os.renames(folder.with_name("there"), folder / "test")
@@ -375,7 +381,8 @@ def file(folder):
         (only_other_files, "Every class must have an image.*with none in 'owl'$"),
         (one_class, "at least two classes.*photos' with 'cat'$"),
         (no_class, "at least two classes.*photos' with no folder$"),
-        (unknown_class, "among those of the training.*alone of 'owl'$"),
+        (unknown_class, "among those of the training images. R.*alone of 'owl'$"),
+        (misspelt_class, "images. Did you mean dog\\? Received.*alone of 'dogs'$"),
         (test_alone, "must have the folder train.*photos' with test$"),
         (two_for_training, "one folder for train.*'Training' and 'train'$"),
         (nothing_tested, "There must be test images.*with none$"),

@@ -287,5 +287,6 @@ def test_wrong_flags(name, tmp_path):
 
 def test_ray_is_asked_for_where_it_is_missing(monkeypatch, tmp_path):
     monkeypatch.setattr(cluster.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(ValueError, match="pip install.*ray.*Received: executor='ray'"):
+    message = "pip install --editable.*ray.*Received: executor='ray'"
+    with pytest.raises(ValueError, match=message):
         cluster.Cluster(tmp_path)

@@ -19,7 +19,7 @@ from mm_tf import _files, backbones, calibration, class_weights, layers, models
 from mm_tf.data import DatasetUnavailableError
 from mm_tf.experiments import export_formats, finished, images
 from mm_tf.experiments.config import RunConfig
-from mm_tf.experiments.export import _in_float32, _offsets, export, main
+from mm_tf.experiments.export import _hold_out, _in_float32, _offsets, export, main
 from mm_tf.experiments.probabilities import probabilities
 from mm_tf.experiments.run import run
 
@@ -118,7 +118,9 @@ def check_served(form, folder, pictures, scratch, expected, class_names):
 def skip_without(form):
     for package in RUNTIMES[form]:
         if importlib.util.find_spec(package) is None:
-            pytest.skip(f"{package} is not installed: pip install '.[export]'")
+            pytest.skip(
+                f"{package} is not installed: pip install --editable '.[export]'"
+            )
 
 
 @pytest.fixture(scope="module")
@@ -448,6 +450,14 @@ def test_a_run_is_calibrated_where_it_has_a_hold_out(
     assert facts["temperature"] == 1
 
 
+def test_advice_on_photos_that_changed_is_the_commands(tmp_path):
+    folder = save_classes(tmp_path / "photos", {"ant": 4, "bee": 4})
+    config = RunConfig(dataset="folder", data_dir=str(folder), data_digest="0" * 16)
+    with pytest.raises(ValueError, match="--data_dir.*the images are not") as told:
+        _hold_out(config, None)
+    assert "--nocalibrate" in str(told.value) and "Leave it out" not in str(told.value)
+
+
 def test_a_hold_out_that_is_gone_is_told(digits, tmp_path, monkeypatch):
     monkeypatch.setattr(export_formats, "write", written)
 
@@ -455,7 +465,8 @@ def test_a_hold_out_that_is_gone_is_told(digits, tmp_path, monkeypatch):
         raise DatasetUnavailableError("Not there.")
 
     monkeypatch.setattr(images, "load_whole", gone)
-    with pytest.raises(DatasetUnavailableError, match="--nocalibrate .* Not there"):
+    message = "--data_dir.* --nocalibrate .* Not there"
+    with pytest.raises(DatasetUnavailableError, match=message):
         export(digits.run_folder, output=tmp_path / "out")
     export(digits.run_folder, output=tmp_path / "out", calibrate=False)
 

@@ -209,6 +209,14 @@ def test_photos_that_changed_are_noticed(config, photos, tmp_path):
             RunFolder(changed).prepare()
 
 
+def test_a_run_must_not_become_a_class(config, photos):
+    inside = dataclasses.replace(config, output_dir=str(photos / "run0"))
+    message = "`output_dir` must not lie inside `data_dir`.*Received: output_dir="
+    with pytest.raises(ValueError, match=message):
+        run(inside)
+    assert sorted(os.listdir(photos)) == sorted(COUNTS)
+
+
 def test_digest_covers_classes_and_archives(photos, tmp_path):
     other = tmp_path / "photos"
     shutil.copytree(photos, other)

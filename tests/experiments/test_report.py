@@ -303,6 +303,20 @@ def test_data_that_cannot_be_loaded(run):
     assert "Without test images" in page.text and "`data_dir`" in page.text
 
 
+def test_a_rare_class_that_is_all_wrong_comes_first(run):
+    make_run(run)
+    labels = np.repeat([0, 1, 2], [100, 20, 2])
+    predictions = labels.copy()
+    predictions[:30] = 1  # 30 of 100, and of each other class
+    predictions[100:106] = 0  # 6 of 20: the same share of fewer images
+    predictions[120:] = 1  # 2 of 2
+    np.savez_compressed(run / "predictions.npz", labels=labels, predictions=predictions)
+    page = Page(report.write_report([run], gallery=False))
+    words = ["2 of 2 test", "30 of 100 test", "6 of 20 test"]
+    places = [page.text.index(each) for each in words]
+    assert places == sorted(places)
+
+
 @pytest.mark.parametrize("differences", [[], ["epochs 6"]])
 def test_the_words_are_those_of_the_run(run, differences, capsys):
     result = make_run(run, published_top1_error=20.0, protocol_differences=differences)
@@ -353,6 +367,12 @@ def make_wrong_calls(folder):
     make_run(folder / "names", class_names=["cat", "dog"])
     make_run(folder / "unfinished")
     (folder / "unfinished" / "result.json").unlink()
+    make_run(folder / "stopped.incomplete")
+    (folder / "stopped.incomplete" / "result.json").unlink()
+    make_run(folder / "photos", dataset="folder")
+    flags = f"--dataset=folder\n--data_dir={folder / 'flat'}\n"
+    (folder / "photos" / "flags.txt").write_text(flags)
+    (folder / "flat" / "cat").mkdir(parents=True)
     (folder / "empty").mkdir()
     (folder / "file").write_text("mine")
 
@@ -362,7 +382,9 @@ WRONG = {
     "misspelt flag": (["a", "--outptu=x"], "--outptu"),
     "no such folder": (["none"], "there is none at"),
     "a folder that is no run": (["empty"], "has no result.json"),
-    "a run that has not finished": (["unfinished"], "has not finished"),
+    "a run that has not finished": (["unfinished"], "has not finished (it has no"),
+    "a run that was stopped": (["stopped"], "stopped.incomplete): "),
+    "output that would become a class": (["photos", "--output=flat/x"], "a class."),
     "a result that was edited": (
         ["words"],
         "top1_error: Input should be a valid number",
