@@ -1,5 +1,6 @@
 """Checks of arguments that more than one part of mm_tf takes."""
 
+import difflib
 import math
 import numbers
 
@@ -119,3 +120,22 @@ def check_address(name, value):
             f"Received: {name}={value!r}"
         )
     return host, int(port)
+
+
+def nearest(name, names):
+    """Words that suggest a name in place of a wrong one, or none.
+
+    Args:
+        name: What was given.
+        names: Those that there are.
+
+    Example:
+
+    >>> from mm_tf._checks import nearest
+    >>> from mm_tf.backbones import APPLICATIONS
+    >>> nearest("efficientnetv2-b0", APPLICATIONS)
+    ' Did you mean EfficientNetV2B0?'
+    """
+    lowered = {each.lower(): each for each in names}
+    found = difflib.get_close_matches(str(name).lower(), lowered, n=1)
+    return f" Did you mean {lowered[found[0]]}?" if found else ""

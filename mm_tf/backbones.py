@@ -7,7 +7,6 @@ family: some scale them inside the model, of others `preprocess_input` does.
 
 import contextlib
 import dataclasses
-import difflib
 import pathlib
 import random
 from types import MappingProxyType
@@ -70,24 +69,6 @@ APPLICATIONS = MappingProxyType(
 )
 
 
-def nearest(name, names):
-    """Words that suggest a name in place of a wrong one, or none.
-
-    Args:
-        name: What was given.
-        names: Those that there are.
-
-    Example:
-
-    >>> from mm_tf.backbones import APPLICATIONS, nearest
-    >>> nearest("efficientnetv2-b0", APPLICATIONS)
-    ' Did you mean EfficientNetV2B0?'
-    """
-    lowered = {each.lower(): each for each in names}
-    found = difflib.get_close_matches(str(name).lower(), lowered, n=1)
-    return f" Did you mean {lowered[found[0]]}?" if found else ""
-
-
 def check_size(name, height, width, argument="input_shape"):
     """Raises a ValueError if a network does not take images of a size.
 
@@ -139,7 +120,7 @@ def build(name, input_shape, weights=None, seed=None):
     if name not in APPLICATIONS:
         raise ValueError(
             "`name` must be a network of keras.applications, one of "
-            f"{', '.join(APPLICATIONS)}.{nearest(name, APPLICATIONS)} "
+            f"{', '.join(APPLICATIONS)}.{_checks.nearest(name, APPLICATIONS)} "
             f"Received: name={name!r}"
         )
     height, width, channels = (

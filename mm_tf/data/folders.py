@@ -4,7 +4,7 @@ import os
 import unicodedata
 from collections.abc import Iterator
 
-from mm_tf import backbones
+from mm_tf._checks import nearest
 from mm_tf.data._checks import check_path
 from mm_tf.data.decoding import FORMAT_NAMES, SUFFIXES
 from mm_tf.data.listing import (
@@ -199,7 +199,7 @@ def _check_classes(
         )
     unknown = sorted(test - train)
     if unknown:
-        hint = backbones.nearest(unknown[0], train) if len(unknown) == 1 else ""
+        hint = nearest(unknown[0], train) if len(unknown) == 1 else ""
         raise ValueError(
             "The classes of the test images must be among those of the training "
             f"images.{hint} {received}, with test images alone of "

@@ -370,7 +370,7 @@ class RunConfig:
             raise ValueError(
                 f"`model` must be one of {', '.join(MODEL_DEPTHS)}, or a network of "
                 "keras.applications by its name there, as EfficientNetV2B0."
-                f"{backbones.nearest(self.model, names)} "
+                f"{_checks.nearest(self.model, names)} "
                 f"Received: model={self.model!r}"
             )
         if self.model in MODEL_DEPTHS and self.weights is not None:
