@@ -158,7 +158,7 @@ def parse(argv):
             )
         setattr(arguments, name, values)
     if importlib.util.find_spec("torch") is None:
-        parser.error("PyTorch is the peer: pip install '.[torch]'")
+        parser.error("PyTorch is the peer: pip install --editable '.[torch]'")
     if arguments.quick and arguments.output == OUTPUT:
         parser.error("`output` must be another folder for a trial with --quick")
     return arguments
