@@ -145,12 +145,14 @@ def margin_cross_entropy(inputs, target, rivals, margins, scale):
         margins: [N], what is taken from each example's own class.
         scale: The s by which cosines become logits.
     """
-    # Not of the gradient: what is taken out of the logarithm is put back.
+    # Taken out of both logits, so not of the gradient; and before the scale, which
+    # large outputs would not survive.
     strongest = ops.stop_gradient(ops.max(rivals, axis=-1, keepdims=True))
     exponentials = ops.exp(scale * (rivals - strongest))
-    of_rivals = scale * strongest[:, 0] + ops.log(ops.sum(exponentials, axis=-1))
+    of_rivals = ops.log(ops.sum(exponentials, axis=-1))
+    own = scale * (target - margins - strongest[:, 0])
     # Not softplus, which on torch is the identity from 20 on.
-    losses = -ops.log_sigmoid(scale * (target - margins) - of_rivals)
+    losses = -ops.log_sigmoid(own - of_rivals)
     # Of an output that overflowed the loss would be 0, and hide it.
     losses = ops.where(ops.isfinite(target), losses, float("nan"))
     return nan_where_invalid(inputs, losses)

@@ -134,6 +134,23 @@ def test_outputs_that_overflowed_are_seen(loss, outputs):
     assert not np.isfinite(float(loss([0], [outputs])))
 
 
+@pytest.mark.parametrize(
+    "loss",
+    [losses.MaximumMargin(), losses.LDAM([9, 4]), losses.UniformMargin()],
+    ids=lambda loss: loss.name,
+)
+def test_outputs_that_overflow_when_scaled_do_not_hide_a_wrong_answer(loss):
+    """Compiled: XLA reorders sums, and of infinities made a loss of 0."""
+    outputs = np.array([[-7e37, -1.4e38]], "float32")
+    model = keras.Sequential([keras.Input([2]), keras.layers.Activation("linear")])
+    model.compile(loss=loss)
+    right, wrong = (
+        model.evaluate(outputs, np.array([label]), verbose=0) for label in (0, 1)
+    )
+    assert right == 0.0
+    assert wrong > 1e38
+
+
 def test_large_delta_is_cross_entropy(cosines, labels):
     loss = losses.maximum_margin(labels, cosines, delta=200.0, beta=1.0)
     expected = cross_entropy(labels, 10 * cosines)
