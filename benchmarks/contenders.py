@@ -333,7 +333,7 @@ def _mm_of_shifted_logits(mm):
 
     from mm_tf.losses import _inputs
 
-    def shifted(inputs, target, rivals, margins, scale):
+    def shifted(inputs, compared, margins, scale):
         less = inputs.outputs - ops.expand_dims(margins, axis=-1)
         logits = scale * ops.where(inputs.is_target, less, inputs.outputs)
         return _inputs.cross_entropy(inputs, logits)
@@ -546,6 +546,45 @@ def _convolutions_in_tensorflow(shapes, batch_size, layout):
     return run
 
 
+def _convolutions_in_jax(shapes, batch_size, layout):
+    import jax
+
+    @functools.partial(jax.jit, static_argnums=2)
+    def both(x, kernel, strides):
+        def convolve(x, kernel):
+            padding = "SAME" if strides == 1 else "VALID"
+            return jax.lax.conv_general_dilated(
+                x,
+                kernel,
+                (strides, strides),
+                padding,
+                dimension_numbers=("NHWC", "HWIO", "NHWC"),
+            )
+
+        y, gradients_of = jax.vjp(convolve, x, kernel)
+        return gradients_of(y)
+
+    key = jax.random.key(SEED)
+    arguments = [
+        (
+            jax.random.normal(key, [batch_size, *_padded(size, strides), before]),
+            jax.random.normal(key, [3, 3, before, after]),
+            strides,
+            times,
+        )
+        for size, before, after, strides, times in shapes
+    ]
+
+    def run(count):
+        for _ in range(count):
+            for x, kernel, strides, times in arguments:
+                for _ in range(times):
+                    gradients = both(x, kernel, strides)
+        jax.block_until_ready(gradients)
+
+    return run
+
+
 def _padded(size, strides):
     return (size, size) if strides == 1 else (size + 2, size + 2)
 
@@ -578,6 +617,7 @@ def _convolutions_in_torch(shapes, batch_size, layout):
 
 _CONVOLUTIONS = {
     "tensorflow": _convolutions_in_tensorflow,
+    "jax": _convolutions_in_jax,
     "torch": _convolutions_in_torch,
 }
 

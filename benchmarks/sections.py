@@ -116,12 +116,14 @@ def step(sizes, backends):
         peer="torch_eager",
     )
     only_convolutions = {
-        "tensorflow": {"kind": "convolutions", "framework": "tensorflow"},
+        framework: {"kind": "convolutions", "framework": framework}
+        for framework in ("tensorflow", "jax")
+        if framework in backends
+    }
+    only_convolutions |= {
         "torch_eager": {"kind": "convolutions", "framework": "torch", "layout": "nchw"},
         "torch_channels_last": {"kind": "convolutions", "framework": "torch"},
     }
-    if "tensorflow" not in backends:
-        del only_convolutions["tensorflow"]
     for settings in only_convolutions.values():
         settings["batch_size"] = sizes.batch_size
     yield from _measured(

@@ -51,7 +51,9 @@ def prepare(y_true, y_pred):
     num_classes = outputs.shape[-1]
     labels, is_valid = prepare_labels(y_true, num_classes)
     check_rows(labels, outputs)
-    is_target = ops.one_hot(labels, num_classes, dtype="bool")
+    # Not one_hot, which on torch is made of int64.
+    classes = ops.arange(num_classes, dtype="int32")
+    is_target = ops.expand_dims(labels, axis=-1) == classes
     return Inputs(labels, outputs, is_valid, is_target)
 
 
@@ -132,7 +134,7 @@ def cross_entropy(inputs, logits):
     return nan_where_invalid(inputs, losses)
 
 
-def margin_cross_entropy(inputs, target, rivals, margins, scale):
+def margin_cross_entropy(inputs, compared, margins, scale):
     """Returns [N], the cross-entropy of scale * (z - margin * onehot(y)).
 
     As log(1 + exp(log sum_{j != y} exp(scale z_j) - scale (z_y - margin))): of arrays
@@ -140,32 +142,43 @@ def margin_cross_entropy(inputs, target, rivals, margins, scale):
 
     Args:
         inputs: `Inputs`.
-        target: [N], each example's own output.
-        rivals: [N, K], the outputs, and -inf for the own one.
+        compared: `Compared`, the own outputs and those of the rivals.
         margins: [N], what is taken from each example's own class.
         scale: The s by which cosines become logits.
     """
+    target, rivals, strongest = compared
     # Taken out of both logits, so not of the gradient; and before the scale, which
     # large outputs would not survive.
-    strongest = ops.stop_gradient(ops.max(rivals, axis=-1, keepdims=True))
-    exponentials = ops.exp(scale * (rivals - strongest))
+    strongest = ops.stop_gradient(strongest)
+    exponentials = ops.exp(scale * (rivals - ops.expand_dims(strongest, axis=-1)))
     of_rivals = ops.log(ops.sum(exponentials, axis=-1))
-    own = scale * (target - margins - strongest[:, 0])
     # Not softplus, which on torch is the identity from 20 on.
-    losses = -ops.log_sigmoid(own - of_rivals)
+    losses = -ops.log_sigmoid(scale * (target - margins - strongest) - of_rivals)
     # Of an output that overflowed the loss would be 0, and hide it.
     losses = ops.where(ops.isfinite(target), losses, float("nan"))
     return nan_where_invalid(inputs, losses)
 
 
-def target_and_rivals(inputs):
-    """Returns ([N], [N, K]): each example's own output, and all others.
+class Compared(NamedTuple):
+    """Each example's own output, and all others.
 
-    In place of the own one there is -inf among the others.
+    Attributes:
+        target: [N], the own ones.
+        rivals: [N, K], the others, and -inf in place of the own one.
+        strongest: [N], the largest of the others.
     """
+
+    target: Any
+    rivals: Any
+    strongest: Any
+
+
+def compare(inputs):
+    """Returns `Compared` of `Inputs`."""
     outputs, is_target = inputs.outputs, inputs.is_target
     target = ops.sum(ops.where(is_target, outputs, 0.0), axis=-1)
-    return target, ops.where(is_target, -float("inf"), outputs)
+    rivals = ops.where(is_target, -float("inf"), outputs)
+    return Compared(target, rivals, ops.max(rivals, axis=-1))
 
 
 def nan_where_invalid(inputs, losses):

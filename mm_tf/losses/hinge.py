@@ -42,9 +42,8 @@ def hinge(y_true, y_pred, class_margins, scale=30.0):
     scale = _checks.check_number("scale", scale, low=0.0, low_allowed=False)
     inputs = _inputs.prepare(y_true, y_pred)
     margins = _inputs.per_class(class_margins, inputs, "class_margins")
-    target, rivals = _inputs.target_and_rivals(inputs)
-    rival = ops.max(rivals, axis=-1)
-    losses = scale * ops.relu(rival - target + margins)
+    compared = _inputs.compare(inputs)
+    losses = scale * ops.relu(compared.strongest - compared.target + margins)
     return _inputs.nan_where_invalid(inputs, losses)
 
 

@@ -74,8 +74,8 @@ def ldam(y_true, y_pred, class_margins, scale=30.0):
     scale = _checks.check_number("scale", scale, low=0.0, low_allowed=False)
     inputs = _inputs.prepare(y_true, y_pred)
     margins = _inputs.per_class(class_margins, inputs, "class_margins")
-    target, rivals = _inputs.target_and_rivals(inputs)
-    return _inputs.margin_cross_entropy(inputs, target, rivals, margins, scale)
+    compared = _inputs.compare(inputs)
+    return _inputs.margin_cross_entropy(inputs, compared, margins, scale)
 
 
 @keras.saving.register_keras_serializable("mm_tf")

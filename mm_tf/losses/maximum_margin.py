@@ -56,8 +56,8 @@ def maximum_margin(y_true, y_pred, delta=0.6, beta=1.5, class_margins=None, scal
     beta = _checks.check_number("beta", beta, low=0.0)
     scale = _checks.check_number("scale", scale, low=0.0, low_allowed=False)
     inputs = _inputs.prepare(y_true, y_pred)
-    target, rivals = _inputs.target_and_rivals(inputs)
-    gap = target - ops.max(rivals, axis=-1)
+    compared = _inputs.compare(inputs)
+    gap = compared.target - compared.strongest
     smoothing = ops.full_like(gap, delta)
     if class_margins is not None:
         smoothing = smoothing - _inputs.per_class(
@@ -65,7 +65,7 @@ def maximum_margin(y_true, y_pred, delta=0.6, beta=1.5, class_margins=None, scal
         )
     smoothing = ops.where(gap > 0, beta * smoothing, smoothing)
     margins = ops.stop_gradient(ops.exp(-ops.abs(gap) - smoothing))
-    return _inputs.margin_cross_entropy(inputs, target, rivals, margins, scale)
+    return _inputs.margin_cross_entropy(inputs, compared, margins, scale)
 
 
 @keras.saving.register_keras_serializable("mm_tf")
