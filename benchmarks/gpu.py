@@ -22,7 +22,8 @@ import steps
 import timing
 
 from mm_tf.experiments import environment, grid, precision
-from mm_tf.experiments.config import MODEL_DEPTHS, RunConfig
+from mm_tf.experiments.config import RunConfig
+from mm_tf.experiments.config_fields import MODEL_DEPTHS
 from mm_tf.experiments.methods import METHODS
 from mm_tf.experiments.results import MODEL, RunFolder
 from mm_tf.experiments.run import run

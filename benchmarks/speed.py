@@ -21,7 +21,7 @@ import sections
 
 from mm_tf import _files
 from mm_tf.experiments import environment
-from mm_tf.experiments.config import BACKENDS
+from mm_tf.experiments.config_fields import BACKENDS
 
 JSON, MARKDOWN = "speed.json", "speed.md"
 OUTPUT = pathlib.Path(__file__).parent / "results" / "speed"

@@ -7,7 +7,7 @@ import numpy as np
 
 from mm_tf.data import EpochOrder, fit_data
 from mm_tf.experiments import training
-from mm_tf.experiments.config import MODEL_DEPTHS
+from mm_tf.experiments.config_fields import MODEL_DEPTHS
 
 TORCH_KINDS = ("eager", "channels_last", "compiled")
 

@@ -2,12 +2,12 @@
 
 from absl import flags
 
-from mm_tf.experiments import config
+from mm_tf.experiments import config_flags
 
 
 def parse(*arguments):
     """Returns the `RunConfig` of command-line arguments."""
     values = flags.FlagValues()
-    config.define_flags(values)
+    config_flags.define_flags(values)
     values(["run", *arguments])
-    return config.from_flags(values)
+    return config_flags.from_flags(values)

@@ -1,14 +1,13 @@
 """Pages made from data of the package: the methods and the settings."""
 
 import pathlib
-import typing
 
 from absl import flags
 
-from mm_tf.experiments import config as configs
+from mm_tf.experiments import config_fields, config_flags
 from mm_tf.experiments.methods import METHODS
 
-_ROOT = pathlib.Path(configs.__file__).parents[2]
+_ROOT = pathlib.Path(config_fields.__file__).parents[2]
 
 # What a row of METHODS names its loss: in words, and the section of losses.md.
 _LOSSES = {
@@ -112,14 +111,14 @@ def methods_page():
     """Returns the page of the methods, in Markdown."""
     return _METHODS_PAGE.format(
         table=methods_table("losses.md"),
-        reweighting=configs.PAPER_REWEIGHTING,
-        epochs=configs.PAPER_EPOCHS,
+        reweighting=config_fields.PAPER_REWEIGHTING,
+        epochs=config_fields.PAPER_EPOCHS,
     )
 
 
 def settings_page():
     """Returns the page of the settings, in Markdown."""
-    fields = configs.flag_fields()
+    fields = config_fields.flag_fields()
     return _SETTINGS_PAGE.format(
         flagfiles=_flagfiles(),
         deciding=_fields(field for field in fields if "place" not in field.metadata),
@@ -133,9 +132,9 @@ def _flagfiles():
     ]
     for path in sorted((_ROOT / "experiments").glob("*.flags")):
         values = flags.FlagValues()
-        configs.define_flags(values)
+        config_flags.define_flags(values)
         values(["run", f"--flagfile={path}"])
-        config = configs.from_flags(values)
+        config = config_flags.from_flags(values)
         counts = config.class_counts
         imbalance = f"{config.imbalance}, {config.imbalance_ratio:g}"
         images = f"{counts.max()} to {counts.min()}, {counts.sum():,} in all"
@@ -167,10 +166,7 @@ def _values(field):
     if choices:
         return ", ".join(f"`{choice}`" for choice in choices)
     limits = field.metadata["limits"]
-    kinds = typing.get_type_hints(configs.RunConfig)[field.name]
-    kind = next(
-        kind for kind in (*typing.get_args(kinds), kinds) if kind is not type(None)
-    )
+    kind, _ = config_fields.kind_of(field)
     words = {bool: "yes or no", int: "integer", float: "number", str: "text"}[kind]
     if "low" in limits:
         sign = ">=" if limits.get("low_allowed", True) else ">"

@@ -2,13 +2,15 @@
 
 import importlib.util
 import os
+import pathlib
 import sys
 import warnings
 
 from absl import flags
 
-from mm_tf.experiments import config as config_module
+from mm_tf import _files
 from mm_tf.experiments import environment
+from mm_tf.experiments.config_fields import BACKENDS
 
 
 def set_up(backend):
@@ -25,9 +27,9 @@ def set_up(backend):
     # As Keras reads it, which would fail late and at length.
     chosen = os.environ.get("KERAS_BACKEND")
     if chosen:
-        if chosen not in config_module.BACKENDS:
+        if chosen not in BACKENDS:
             raise ValueError(
-                f"KERAS_BACKEND must be one of {', '.join(config_module.BACKENDS)}. "
+                f"KERAS_BACKEND must be one of {', '.join(BACKENDS)}. "
                 f"Received: KERAS_BACKEND={chosen}"
             )
         check_installed(chosen)
@@ -55,9 +57,49 @@ def parse_flags(argv):
         argv: The command line, the program's name first.
     """
     try:
-        return flags.FLAGS(config_module.flagfiles_first(argv))
+        return flags.FLAGS(flagfiles_first(argv))
     except (flags.Error, ValueError) as error:
         fail(error)
+
+
+def flagfiles_first(arguments):
+    """Returns a command line with its flagfiles before its other flags.
+
+    absl lets the last one win; a flag on the command line should beat a flagfile
+    wherever it stands.
+
+    Args:
+        arguments: The command line, the program's name first.
+
+    Raises:
+        ValueError: A flagfile cannot be read as text, or none is named.
+
+    Example:
+
+    >>> from mm_tf.experiments.command import flagfiles_first
+    >>> flagfiles_first(["run", "--epochs=10", "--flagfile=setup.cfg"])
+    ['run', '--flagfile=setup.cfg', '--epochs=10']
+    """
+    program, *rest = arguments
+    files, others = [], []
+    while rest:
+        argument = rest.pop(0)
+        name, equals, path = argument.partition("=")
+        if name not in ("--flagfile", "-flagfile"):
+            others.append(argument)
+            continue
+        if not equals:
+            path = rest.pop(0) if rest else ""
+        try:
+            path_of_file = pathlib.Path(path).expanduser()
+            _files.read_text(path_of_file, _files.MOST_BYTES_OF_FLAGS)
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise ValueError(
+                f"`flagfile` cannot be read ({reason}). Received: flagfile={path!r}"
+            ) from None
+        files.append(f"--flagfile={path}")
+    return [program, *files, *others]
 
 
 def fail(message, status=2):

@@ -5,7 +5,7 @@ import pathlib
 from absl import flags
 
 from mm_tf import _files
-from mm_tf.experiments import config as config_module
+from mm_tf.experiments import config_flags
 from mm_tf.experiments.results import FLAGS, INCOMPLETE, MODEL, RESULT, RunResult
 
 
@@ -60,7 +60,7 @@ def read_config(run):
     path = pathlib.Path(run) / FLAGS
     try:
         text = _files.read_text(path, _files.MOST_BYTES_OF_FLAGS)
-        return config_module.from_lines([x for x in text.splitlines() if x.strip()])
+        return config_flags.from_lines([x for x in text.splitlines() if x.strip()])
     except (OSError, ValueError, flags.Error) as error:
         reason = getattr(error, "strerror", None) or error
         raise ValueError(

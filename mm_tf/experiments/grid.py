@@ -33,9 +33,8 @@ from mm_tf.data import (
     ReadOptions,
     load,
 )
-from mm_tf.experiments import config as config_module
 from mm_tf.experiments import inputs, paper
-from mm_tf.experiments.config import RunConfig
+from mm_tf.experiments.config import SHORT_IMBALANCE, RunConfig
 from mm_tf.experiments.methods import METHODS
 from mm_tf.experiments.progress import Progress
 from mm_tf.experiments.results import RunFolder, RunResult
@@ -43,7 +42,7 @@ from mm_tf.experiments.run import RunDivergedError, RunFailedError, run
 
 ROOT = "saved_models"
 
-_IMBALANCES = {short: name for name, short in config_module.SHORT_IMBALANCE.items()}
+_IMBALANCES = {short: name for name, short in SHORT_IMBALANCE.items()}
 _SETTING = re.compile(
     rf"(?P<dataset>{'|'.join(map(re.escape, DATASETS))})_"
     rf"(?:(?P<short>{'|'.join(_IMBALANCES)})(?P<ratio>\d+(?:\.\d+)?)|balanced)"

@@ -7,6 +7,7 @@ from types import MappingProxyType
 from mm_tf.data import DataWarning, hold_out, imbalanced, load
 from mm_tf.data.identification import data_digest
 from mm_tf.data.shapes import image_shape
+from mm_tf.experiments import config_checks
 
 # What a `RunConfig` and a `RunResult` name by `evaluated_on`, in words.
 EVALUATED_ON = MappingProxyType({"test": "test", "holdout": "hold-out"})
@@ -55,7 +56,7 @@ def load_whole(config):
     """
     arguments = config.dataset, config.data_dir, config.read_options
     # That they are too small for the network is told before they are decoded.
-    config.check_shape(image_shape(*arguments))
+    config_checks.check_shape(config, image_shape(*arguments))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DataWarning)
         return load(*arguments)

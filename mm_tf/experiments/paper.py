@@ -6,7 +6,7 @@ Kang, Vu, Yoo, "Learning Imbalanced Datasets with Maximum Margin Loss", 2021.
 import dataclasses
 from types import MappingProxyType
 
-from mm_tf.experiments.config import (
+from mm_tf.experiments.config_fields import (
     PAPER_EPOCHS,
     PAPER_FIRST_DROP,
     PAPER_REWEIGHTING,

@@ -25,7 +25,7 @@ from mm_tf.data.decoding import FORMAT_NAMES, SUFFIXES
 from mm_tf.data.files import ImageFiles
 from mm_tf.data.pictures import printable
 from mm_tf.experiments import command, finished
-from mm_tf.experiments import config as config_module
+from mm_tf.experiments.config_fields import BACKENDS
 from mm_tf.experiments.probabilities import output_scale, probabilities
 
 FORMATS = ("table", "csv", "json")
@@ -309,9 +309,7 @@ def _parser():
         action="store_true",
         help="a file that cannot be decoded is an error; else it is told and left out",
     )
-    parser.add_argument(
-        "--backend", choices=config_module.BACKENDS, help="Keras's backend"
-    )
+    parser.add_argument("--backend", choices=BACKENDS, help="Keras's backend")
     return parser
 
 

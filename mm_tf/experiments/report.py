@@ -30,8 +30,7 @@ from absl import flags
 from mm_tf import _files
 from mm_tf.data import DATASETS, DatasetUnavailableError, load
 from mm_tf.data.folders import check_outside
-from mm_tf.experiments import config as config_module
-from mm_tf.experiments import finished, paper
+from mm_tf.experiments import config_flags, finished, paper
 from mm_tf.experiments import images as images_module
 from mm_tf.experiments.config import RunConfig
 from mm_tf.experiments.methods import METHODS
@@ -279,7 +278,7 @@ def _read(folder, result):
     lines = attempt(FLAGS, _read_lines) or []
     config = None
     if lines:
-        config = attempt(FLAGS, lambda _: config_module.from_lines(lines))
+        config = attempt(FLAGS, lambda _: config_flags.from_lines(lines))
     labels, predictions = attempt(
         PREDICTIONS, lambda path: _read_predictions(path, len(result.class_names))
     ) or (None, None)

@@ -13,6 +13,7 @@ import filelock
 import pydantic
 
 from mm_tf import _files
+from mm_tf.experiments.config_flags import to_flagfile
 from mm_tf.experiments.images import EVALUATED_ON
 
 CHECKPOINTS = "checkpoints"
@@ -246,7 +247,7 @@ class RunFolder:
 
     def _differences(self, there):
         """Says how the flags of another run differ, but for places."""
-        here = self._config.to_flagfile().splitlines()
+        here = to_flagfile(self._config).splitlines()
         # A run that leaves the choice to Keras is the same on whichever backend.
         left_open = () if self._config.backend else ("--backend=",)
         # Of a file the digest says which it is.
@@ -345,7 +346,7 @@ class RunFolder:
                         f"Received: output_dir={self.path}"
                     )
                 _remove_run(self.incomplete, keep=(LOCK,))
-            _files.write_text(flags, self._config.to_flagfile())
+            _files.write_text(flags, to_flagfile(self._config))
         except OSError as error:
             raise self.cannot_be("written", error) from None
 
@@ -369,7 +370,7 @@ class RunFolder:
             ValueError: The run to be replaced has got other files meanwhile.
         """
         config = dataclasses.replace(self._config, backend=result.backend)
-        _files.write_text(self.incomplete / FLAGS, config.to_flagfile())
+        _files.write_text(self.incomplete / FLAGS, to_flagfile(config))
         _files.write_text(self.incomplete / RESULT, result.to_json())
         if self.path.exists():
             # Someone may have put a file there while this one trained.

@@ -24,8 +24,7 @@ from mm_tf._files import WriteError
 from mm_tf.data import DatasetUnavailableError
 from mm_tf.data.folders import check_outside
 from mm_tf.data.shapes import image_shape
-from mm_tf.experiments import command, images, inputs
-from mm_tf.experiments import config as config_module
+from mm_tf.experiments import command, config_checks, config_flags, images, inputs
 from mm_tf.experiments.config import RunConfig
 from mm_tf.experiments.methods import METHODS
 from mm_tf.experiments.results import RunFolder
@@ -162,7 +161,7 @@ def _check_weights(config):
     if config.weights is None or config.strategy != "none":
         return
     shape = image_shape(config.dataset, config.data_dir, config.read_options)
-    config.check_shape(shape)
+    config_checks.check_shape(config, shape)
     from mm_tf.experiments import determinism
 
     with determinism.computing(config.deterministic):
@@ -211,7 +210,7 @@ def main(argv):
     if len(argv) > 1:
         command.fail(f"Only flags are expected, as --method=mm. Received: {argv[1]!r}")
     try:
-        config = config_module.from_flags()
+        config = config_flags.from_flags()
         command.set_up(config.backend)
         result = run(config)
     except (ValueError, DatasetUnavailableError) as error:
@@ -240,6 +239,6 @@ def _kept_of(config):
 
 
 if __name__ == "__main__":
-    config_module.define_flags()
-    flags.adopt_module_key_flags(config_module)
+    config_flags.define_flags()
+    flags.adopt_module_key_flags(config_flags)
     app.run(main, flags_parser=command.parse_flags)

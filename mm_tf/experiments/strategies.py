@@ -14,7 +14,7 @@ import logging
 import keras
 import numpy as np
 
-from mm_tf.experiments.config import STRATEGIES
+from mm_tf.experiments.config_fields import STRATEGIES
 
 
 @dataclasses.dataclass(frozen=True)

@@ -24,8 +24,15 @@ import tempfile
 from absl import app, flags
 
 from mm_tf.data import DATASETS, DatasetUnavailableError
-from mm_tf.experiments import cluster, command, grid, paper, stopping
-from mm_tf.experiments import config as config_module
+from mm_tf.experiments import (
+    cluster,
+    command,
+    config_fields,
+    config_flags,
+    grid,
+    paper,
+    stopping,
+)
 from mm_tf.experiments.config import RunConfig
 from mm_tf.experiments.methods import METHODS
 
@@ -132,7 +139,7 @@ class _Call:
 
 def define_flags(values=flags.FLAGS):
     """Defines the command's flags, those of a run among them."""
-    config_module.define_flags(values)
+    config_flags.define_flags(values)
     for name, instead in _SET_BY_GRID.items():
         values[name].help = f"Not to be given here: --{instead} says it."
         if instead == "settings":
@@ -260,7 +267,7 @@ def _check(argv, values):
                 f"`{name}` is not to be given here: --{instead} says it. "
                 f"Received: {name}={values[name].value!r}"
             )
-    config_module.refuse_machines(values)
+    config_flags.refuse_machines(values)
     methods = grid.parse_methods(values.methods)
     settings = _own_setting(values) if is_own else grid.parse_settings(values.settings)
     seeds = grid.parse_seeds(values.seeds)
@@ -272,7 +279,7 @@ def _check(argv, values):
     # Those that were not given have `RunConfig`'s defaults, or the paper's.
     given = {
         field.name: values[field.name].value
-        for field in config_module.flag_fields()
+        for field in config_fields.flag_fields()
         if values[field.name].present and field.name != "output_dir"
     }
     root = pathlib.Path(values.output_dir).expanduser()
@@ -353,5 +360,5 @@ def _report(results, call, best_epoch):
 
 if __name__ == "__main__":
     define_flags()
-    flags.adopt_module_key_flags(config_module)
+    flags.adopt_module_key_flags(config_flags)
     app.run(main, flags_parser=command.parse_flags)

@@ -26,7 +26,7 @@ from mm_tf.experiments import (
     precision,
     strategies,
 )
-from mm_tf.experiments.config import AS_IS, MODEL_DEPTHS
+from mm_tf.experiments.config_fields import AS_IS, MODEL_DEPTHS
 from mm_tf.experiments.methods import METHODS
 from mm_tf.experiments.pretrained import start_from_pretrained
 from mm_tf.experiments.results import (

@@ -12,6 +12,7 @@ from typing import Any
 import pydantic
 
 from mm_tf import _files
+from mm_tf.experiments.config_flags import to_flagfile
 from mm_tf.experiments.images import EVALUATED_ON
 from mm_tf.experiments.methods import METHODS
 
@@ -353,7 +354,7 @@ def flagfile(search, trials):
         f"python -m mm_tf.experiments.run --flagfile={search.folder / FLAGS}",
     ]
     lines = "".join(f"# {line}\n" for line in comment)
-    return f"{lines}{config.to_flagfile()}--output_dir={config.output_dir}\n"
+    return f"{lines}{to_flagfile(config)}--output_dir={config.output_dir}\n"
 
 
 def write(search, trials):

@@ -27,6 +27,8 @@ from mm_tf.data import DatasetUnavailableError
 from mm_tf.experiments import (
     ablation,
     command,
+    config_fields,
+    config_flags,
     inputs,
     local_workers,
     paper,
@@ -34,8 +36,8 @@ from mm_tf.experiments import (
     stopping,
     trials,
 )
-from mm_tf.experiments import config as config_module
-from mm_tf.experiments.config import STRATEGIES, RunConfig
+from mm_tf.experiments.config import RunConfig
+from mm_tf.experiments.config_fields import STRATEGIES
 from mm_tf.experiments.search import TUNERS, Search, SearchFailedError, run_search
 
 __all__ = ["HOLDOUT", "TRIALS", "hypermodel", "main"]
@@ -122,7 +124,7 @@ def _selecting(config, select_on, holdout):
 
 def define_flags(values=flags.FLAGS):
     """Defines the command's flags, those of a run among them."""
-    config_module.define_flags(values)
+    config_flags.define_flags(values)
     values["holdout"].help = (
         "Share of each class's training images, at least one of each, on which trials "
         f"are compared; default {HOLDOUT}. They are not trained on."
@@ -204,7 +206,7 @@ def main(argv, values=flags.FLAGS):
                 "`overwrite` is not to be given here: give another --output_dir. "
                 "Received: overwrite=True"
             )
-        config_module.refuse_machines(values)
+        config_flags.refuse_machines(values)
         command.set_up(values.backend or STRATEGIES[values.strategy])
         if values.supervised:
             local_workers.stop_at_end_of_input()
@@ -270,7 +272,7 @@ def _check(values):
 
 def _config(values, **changes):
     """Returns the `RunConfig` of the flags, but for its folder."""
-    names = [field.name for field in config_module.flag_fields()]
+    names = [field.name for field in config_fields.flag_fields()]
     arguments = {name: getattr(values, name) for name in names}
     config = RunConfig(**{**arguments, "output_dir": None, **changes})
     return inputs.identified(config)
@@ -320,7 +322,7 @@ def _ablate(values):
     root = _folder(values, pathlib.Path("saved_models", values.grid))
     given = {
         field.name: values[field.name].value
-        for field in config_module.flag_fields()
+        for field in config_fields.flag_fields()
         if values[field.name].present and field.name != "output_dir"
     }
     with stopping.Stop():
@@ -329,5 +331,5 @@ def _ablate(values):
 
 if __name__ == "__main__":
     define_flags()
-    flags.adopt_module_key_flags(config_module)
+    flags.adopt_module_key_flags(config_flags)
     app.run(main, flags_parser=command.parse_flags)

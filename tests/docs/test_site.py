@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 import mm_tf
-from mm_tf.experiments.config import flag_fields
+from mm_tf.experiments.config_fields import flag_fields
 
 ROOT = pathlib.Path(__file__).parents[2]
 SITE = ROOT / "docs" / "_site"

@@ -1,15 +1,18 @@
 """Wrong calls of the command: one clear message, no traceback, at once."""
 
 import os
+import pathlib
 import platform
 import subprocess
 import sys
 import time
 
 import pytest
+from flag_parsing import parse
 
 from mm_tf.experiments import command
 
+FLAGFILE = pathlib.Path(__file__).parents[2] / "experiments" / "cifar10_lt100.flags"
 TINY = ("--model=resnet8", "--imbalance_ratio=20", "--epochs=1")
 
 
@@ -87,6 +90,29 @@ def test_output_folder_in_other_use(tmp_path, name):
     assert "Traceback" not in done.stderr
     assert seconds < 2
     assert (tmp_path / "run" / "thesis.txt").read_text() == "mine"
+
+
+def test_a_flag_behind_the_flagfile_beats_it():
+    config = parse(f"--flagfile={FLAGFILE}", "--beta=2.5")
+    assert (config.dataset, config.beta, config.delta) == ("cifar10", 2.5, 0.6)
+
+
+@pytest.mark.parametrize("form", [["--flagfile={}"], ["--flagfile", "{}"]])
+def test_a_flag_before_the_flagfile_beats_it_too(form):
+    flagfile = [part.format(FLAGFILE) for part in form]
+    arguments = command.flagfiles_first(["run", "--epochs=10", *flagfile, "--beta=2"])
+    config = parse(*arguments[1:])
+    assert (config.dataset, config.epochs, config.beta) == ("cifar10", 10, 2.0)
+
+
+def test_flagfiles_that_cannot_be_read(tmp_path):
+    binary = tmp_path / "model.keras"
+    binary.write_bytes(b"PK\xff\xfe\x00")
+    for path in ("", str(tmp_path / "none.flags"), str(tmp_path), str(binary)):
+        with pytest.raises(ValueError, match="`flagfile` cannot be read.*Received"):
+            command.flagfiles_first(["run", f"--flagfile={path}"])
+    with pytest.raises(ValueError, match="Received: flagfile=''"):
+        command.flagfiles_first(["run", "--flagfile"])
 
 
 def test_missing_data_folder(tmp_path):

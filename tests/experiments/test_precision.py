@@ -8,6 +8,7 @@ from mm_tf import layers
 from mm_tf.data import DATASETS
 from mm_tf.experiments import environment, images, precision, training
 from mm_tf.experiments.config import RunConfig
+from mm_tf.experiments.config_flags import to_flagfile
 
 TINY = dict(
     model="resnet8",
@@ -87,4 +88,4 @@ def test_unknown_precision():
 
 def test_runs_from_before_there_was_the_flag_are_of_its_default():
     assert "precision" not in RunConfig().identity()
-    assert "--precision=float16\n" in RunConfig(precision="float16").to_flagfile()
+    assert "--precision=float16\n" in to_flagfile(RunConfig(precision="float16"))

@@ -15,6 +15,7 @@ import pytest
 from mm_tf.data import DATASETS, DatasetInfo, ImageData
 from mm_tf.experiments import figures, paper, report, summary
 from mm_tf.experiments.config import RunConfig
+from mm_tf.experiments.config_flags import to_flagfile
 from mm_tf.experiments.results import RunResult
 
 MEAN_STD = {"mean": (0.5,), "std": (0.5,)}
@@ -66,7 +67,7 @@ def make_run(
     result = RunResult(**(values | changes))
     folder.mkdir(parents=True)
     (folder / "result.json").write_text(result.to_json())
-    (folder / "flags.txt").write_text(config.to_flagfile())
+    (folder / "flags.txt").write_text(to_flagfile(config))
     rows = [f"{e},0.{e},{5 - e / 2},{90 - e},NA" for e in range(epochs)]
     header = "epoch,accuracy,loss,test_top1_error,val_loss"
     (folder / "history.csv").write_text("\n".join([header, *rows]))

@@ -12,8 +12,7 @@ from made_up import RESULT, RUN_FILES
 
 from mm_tf import _files, checkpoints, class_weights, layers, losses
 from mm_tf.data import DATASETS, imbalanced, load
-from mm_tf.experiments import config as config_module
-from mm_tf.experiments import environment, pretrained, progress, training
+from mm_tf.experiments import config_fields, environment, pretrained, progress, training
 from mm_tf.experiments import run as run_module
 from mm_tf.experiments.methods import METHODS
 from mm_tf.experiments.results import CHECKPOINTS, RunFolder, RunResult
@@ -536,12 +535,12 @@ WITHOUT_PART_IN_PRETRAINING = {
 # refused where there is a pre-training.
 NOT_OF_PRETRAINING = (
     *("method", "weights", "weights_digest", "frozen_epochs"),
-    *config_module.OF_OWN_IMAGES,
+    *config_fields.OF_OWN_IMAGES,
     *("coordinator_address", "num_processes", "process_id"),
 )
 FLAGS_OF_PRETRAINING = [
     field.name
-    for field in config_module.flag_fields()
+    for field in config_fields.flag_fields()
     if field.name not in NOT_OF_PRETRAINING
 ]
 

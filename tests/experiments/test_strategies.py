@@ -15,7 +15,9 @@ import pytest
 from made_up_backbone import save_backbone
 
 from mm_tf.experiments import parts
-from mm_tf.experiments.config import STRATEGIES, RunConfig
+from mm_tf.experiments.config import RunConfig
+from mm_tf.experiments.config_fields import STRATEGIES
+from mm_tf.experiments.config_flags import to_flagfile
 from mm_tf.experiments.strategies import distributed
 
 BACKEND = keras.backend.backend()
@@ -157,9 +159,9 @@ def test_wrong_flags(name):
 
 
 def test_a_run_without_a_strategy_is_what_it_was_before_there_were_any():
-    flags = RunConfig().to_flagfile()
+    flags = to_flagfile(RunConfig())
     assert "strategy" not in flags and "devices" not in flags
-    assert "--strategy=mirrored\n" in RunConfig(strategy="mirrored").to_flagfile()
+    assert "--strategy=mirrored\n" in to_flagfile(RunConfig(strategy="mirrored"))
 
 
 @pytest.mark.parametrize(("strategy", "backend"), list(STRATEGIES.items()))

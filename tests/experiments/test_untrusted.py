@@ -11,7 +11,7 @@ import made_up
 import numpy as np
 import pytest
 
-from mm_tf.experiments import config, pretrained, report, training
+from mm_tf.experiments import command, pretrained, report, training
 from mm_tf.experiments.results import RunFolder, RunResult
 from mm_tf.experiments.run import RunConfig
 
@@ -51,7 +51,7 @@ def test_flagfiles_that_are_none(name, tmp_path):
     make, reason = FLAGFILES[name]
     make(tmp_path / "a.flags")
     with pytest.raises(ValueError, match=f"`flagfile` cannot be read .*{reason}"):
-        config.flagfiles_first(["run", f"--flagfile={tmp_path}/a.flags"])
+        command.flagfiles_first(["run", f"--flagfile={tmp_path}/a.flags"])
 
 
 LINES = {
