@@ -98,8 +98,7 @@ def test_a_result_from_before_there_were_hold_outs(tmp_path):
         RunResult.read(tmp_path)
 
 
-def test_the_page_says_hold_out_everywhere(finished, tmp_path, monkeypatch):
-    monkeypatch.setattr(report, "_DOTS_PER_INCH", 50)
+def test_the_page_says_hold_out_everywhere(finished, tmp_path, coarse_pictures):
     one, _ = finished
     text = report.write_report([one.run_folder], tmp_path / "page").read_text()
     assert "Errors on the hold-out images, in %" in text

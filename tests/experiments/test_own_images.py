@@ -152,11 +152,18 @@ class Expected:
     ],
 )
 def test_from_a_source_to_what_is_done_with_a_run(
-    dataset, source, expected, request, config, photos, capsys, monkeypatch
+    dataset,
+    source,
+    expected,
+    request,
+    config,
+    photos,
+    capsys,
+    monkeypatch,
+    coarse_pictures,
 ):
     given = {"image_size": None, **request.getfixturevalue(source)}
     config = dataclasses.replace(config, dataset=dataset, **given)
-    monkeypatch.setattr(report, "_DOTS_PER_INCH", 50)
     result = run(config)
     summary.print_result(result, config.run_folder)
     said = " ".join(capsys.readouterr().out.split())
