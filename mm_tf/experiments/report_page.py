@@ -27,6 +27,7 @@ def write(path, runs, images, without_images):
         "files": pictures.files,
         "result": result,
         "dataset": _description(result),
+        "imbalance": _imbalance(result),
         "labels": labels,
         "runs": runs,
         "summary": report_tables.summary(runs),
@@ -58,3 +59,10 @@ def write(path, runs, images, without_images):
 def _description(result):
     info = DATASETS.get(result.dataset)
     return info.description if info else ""
+
+
+def _imbalance(result):
+    # Its ratio plays no part where classes are of one size, whatever the flag says.
+    if result.imbalance == "none":
+        return "balanced"
+    return f"imbalance ratio {result.imbalance_ratio:g}"

@@ -3,6 +3,19 @@
 import collections
 
 from mm_tf.experiments import paper
+from mm_tf.experiments.config import SHORT_IMBALANCE
+from mm_tf.experiments.config_fields import AS_IS
+from mm_tf.experiments.methods import is_used
+
+# What other flags can leave without a part, and whether they do not.
+_PLAYS_A_PART = {
+    "imbalance_ratio": lambda config: config.imbalance in SHORT_IMBALANCE,
+    # Of images that are as many as they are, none is drawn but a hold-out.
+    "subset_seed": lambda config: config.imbalance != AS_IS or config.holdout > 0,
+    "effective_number_beta": (
+        lambda config: config.class_weighting == "effective_number"
+    ),
+}
 
 
 def _has_published(results):
@@ -98,23 +111,35 @@ def classes(runs):
 
 
 def flags(runs):
-    """Returns the rows of the table of flags.
+    """Returns the rows of the table of flags, of those that play a part.
 
     Args:
         runs: `mm_tf.experiments.report_runs.Run`s.
 
     Returns:
-        Triples (the flag, a cell for each run, whether they differ).
+        Triples (the flag, a cell for each run, whether they differ in runs in which
+        it plays a part).
     """
     names = dict.fromkeys(name for run in runs for name in run.flags)
     rows = []
     for name in names:
-        cells = [
-            "yes" if run.flags.get(name) == "" else run.flags.get(name, "-")
-            for run in runs
-        ]
-        rows.append((name, cells, len(set(cells)) > 1))
+        values = {
+            place: run.flags.get(name, "-") or "yes"
+            for place, run in enumerate(runs)
+            if _plays_a_part(name, run.config)
+        }
+        if values:
+            cells = [values.get(place, "-") for place in range(len(runs))]
+            rows.append((name, cells, len(set(values.values())) > 1))
     return rows
+
+
+def _plays_a_part(flag, config):
+    """Whether a flag changes a run; of a run whose flags say too little, any does."""
+    if config is None:
+        return True
+    is_left = _PLAYS_A_PART.get(flag, lambda config: True)
+    return is_used(flag, config.method) and is_left(config)
 
 
 def environment(runs):

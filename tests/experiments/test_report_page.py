@@ -88,6 +88,17 @@ def test_several_runs(tmp_path):
     assert (tmp_path / "out" / "confusion_3_dark.png").exists()
 
 
+@pytest.mark.parametrize(
+    ("imbalance", "words"),
+    [("step", "imbalance ratio 10."), ("none", "280 training images, balanced.")],
+)
+def test_the_ratio_is_said_where_there_is_one(run, imbalance, words):
+    make_run(run, imbalance=imbalance)
+    page = Page(report.write_report([run], gallery=False))
+    assert words in page.text
+    assert ("imbalance ratio" in page.text) == (imbalance == "step")
+
+
 def test_a_hundred_classes(run):
     names = [f"kind of thing {number}" for number in range(100)]
     make_run(run, names=names, counts=[500 - 4 * number for number in range(100)])

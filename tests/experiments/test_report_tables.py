@@ -4,7 +4,7 @@ import pytest
 from made_up_runs import make_data, make_run
 from page_parsing import Page
 
-from mm_tf.experiments import paper, report, summary
+from mm_tf.experiments import paper, report, report_runs, report_tables, summary
 
 pytestmark = pytest.mark.usefixtures("coarse_pictures")
 
@@ -24,3 +24,70 @@ def test_nothing_is_said_of_a_number_that_is_not_there(run):
     make_run(run)
     page = Page(report.write_report([run], data=make_data()))
     assert "Published" not in page.text and "The paper has no" not in page.text
+
+
+FLAGS = {
+    "imbalance_ratio": "20.0",
+    "subset_seed": "0",
+    "delta": "0.6",
+    "class_weighting": "effective_number",
+    "effective_number_beta": "0.9999",
+    "reweight_epoch": "3",
+    "seed": "0",
+}
+AS_IS = {"dataset": "folder", "data_dir": "photos", "imbalance": "as_is"}
+
+
+def read_run(folder, flags):
+    """A run of which the flags count alone."""
+    result = make_run(folder)
+    lines = [f"--{name}={value}" for name, value in {**FLAGS, **flags}.items()]
+    (folder / "flags.txt").write_text("\n".join(lines))
+    read = report_runs.read(folder, result)
+    assert read.config is not None
+    return read
+
+
+@pytest.mark.parametrize(
+    ("flags", "without"),
+    [
+        ({"method": "mm_drw"}, set()),
+        ({"method": "mm_drw", "imbalance": "step"}, set()),
+        ({"method": "mm_drw", "imbalance": "none"}, {"imbalance_ratio"}),
+        ({"method": "mm_drw"} | AS_IS, {"imbalance_ratio", "subset_seed"}),
+        ({"method": "mm_drw", "holdout": "0.2"} | AS_IS, {"imbalance_ratio"}),
+        (
+            {"method": "erm"},
+            {"delta", "class_weighting", "effective_number_beta", "reweight_epoch"},
+        ),
+        (
+            {"method": "cb_rw", "class_weighting": "inverse_frequency"},
+            {"delta", "effective_number_beta", "reweight_epoch"},
+        ),
+    ],
+)
+def test_flags_that_play_no_part_are_left_out(run, flags, without):
+    rows = report_tables.flags([read_run(run, flags)])
+    assert {name for name, *_ in rows} == (FLAGS.keys() | flags.keys()) - without
+
+
+def test_a_flag_of_one_run_alone_is_no_difference(tmp_path):
+    flags = [{"method": "erm"}, {"method": "mm_drw", "seed": "1"}]
+    runs = [read_run(tmp_path / each["method"], each) for each in flags]
+    rows = {
+        name: (cells, differs) for name, cells, differs in report_tables.flags(runs)
+    }
+    assert rows["delta"] == (["-", "0.6"], False)
+    assert rows["seed"] == (["0", "1"], True)
+    assert rows["imbalance_ratio"] == (["20.0", "20.0"], False)
+
+
+def test_all_flags_of_a_run_are_shown_where_they_cannot_be_read(run):
+    result = make_run(run)
+    (run / "flags.txt").write_text("--method=erm\n--delta=0.6\n--no_such_flag\n")
+    rows = report_tables.flags([report_runs.read(run, result)])
+    assert [(name, *cells) for name, cells, _ in rows] == [
+        ("method", "erm"),
+        ("delta", "0.6"),
+        ("no_such_flag", "yes"),
+    ]
