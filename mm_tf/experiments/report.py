@@ -19,6 +19,7 @@ import sys
 import tempfile
 
 from mm_tf.data.folders import check_outside
+from mm_tf.data.pictures import printable
 from mm_tf.experiments import finished, report_images, report_runs
 
 __all__ = ["write_report"]
@@ -38,7 +39,7 @@ def write_report(runs, output=None, data_dir=None, gallery=True, data=None):
             in the run's flags.
         gallery: Whether to show the test (or hold-out) images. They are read, and
             where they are not prepared downloaded, as for the run itself; where that
-            fails the page says so.
+            fails the page says so, and the command too.
         data: The runs' `ImageData`, as for `mm_tf.experiments.run.run`, to show
             images of data that `mm_tf.data.load` does not know.
 
@@ -60,6 +61,12 @@ def write_report(runs, output=None, data_dir=None, gallery=True, data=None):
     ...
     ValueError: `runs` must be folders of finished runs...
     """
+    page, _ = _write_report(runs, output, data_dir, gallery, data)
+    return page
+
+
+def _write_report(runs, output, data_dir, gallery, data=None):
+    """The page's path, and what is missing from it that was asked for, or None."""
     folders = report_runs.check_folders(runs)
     results = report_runs.check_results(folders)
     output = _check_output(output, folders)
@@ -75,7 +82,11 @@ def write_report(runs, output=None, data_dir=None, gallery=True, data=None):
         from mm_tf.experiments import report_page
 
         report_page.write(folder / PAGE, read, images, without_images)
-    return output / PAGE
+    missing = None
+    if gallery and without_images:
+        words = read[0].result.evaluated_words
+        missing = f"The page shows no {words} images: {without_images}"
+    return output / PAGE, missing
 
 
 def _check_output(output, folders):
@@ -190,13 +201,16 @@ def main(arguments=None):
     given = parser.parse_args(arguments)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
-        page = write_report(
+        page, missing = _write_report(
             given.runs, given.output, given.data_dir, not given.no_gallery
         )
     except (OSError, ValueError) as error:
         print(f"mm_tf: {error}", file=sys.stderr)
         sys.exit(2)
     print(f"Written: {page}")
+    if missing:
+        line = printable(" ".join(missing.splitlines()))
+        print(f"mm_tf: {line}", file=sys.stderr)
 
 
 if __name__ == "__main__":

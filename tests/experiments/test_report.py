@@ -119,8 +119,12 @@ def test_the_command(run, capsys):
     make_run(run, names=[f"digit {number}" for number in range(10)],
              counts=[100] * 10)  # fmt: skip
     report.main([str(run)])
-    assert capsys.readouterr().out == f"Written: {run / 'report' / 'index.html'}\n"
+    said = capsys.readouterr()
+    assert said.out == f"Written: {run / 'report' / 'index.html'}\n"
     # These labels are not those of the digits.
+    assert said.err.startswith("mm_tf: The page shows no test images: The data set ")
     page = Page(run / "report" / "index.html")
     assert DATASETS["digits"].description.split()[0] in page.text
     assert "Without test images" in page.text
+    report.main([str(run), "--no_gallery"])
+    assert not capsys.readouterr().err
