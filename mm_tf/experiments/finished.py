@@ -1,12 +1,20 @@
-"""What is read of a finished run to use its model."""
+"""What is read of a finished run."""
 
 import pathlib
 
+import numpy as np
 from absl import flags
 
 from mm_tf import _files
 from mm_tf.experiments import config_flags
-from mm_tf.experiments.results import FLAGS, INCOMPLETE, MODEL, RESULT, RunResult
+from mm_tf.experiments.results import (
+    FLAGS,
+    INCOMPLETE,
+    MODEL,
+    PREDICTIONS,
+    RESULT,
+    RunResult,
+)
 
 
 def incomplete_of(run):
@@ -66,6 +74,61 @@ def read_config(run):
         raise ValueError(
             f"`run` must hold a {FLAGS} that can be read ({reason}). Received: {run}"
         ) from None
+
+
+def read_predictions(run, num_classes):
+    """Reads what a run took its test (or hold-out) images for.
+
+    Args:
+        run: The run's folder.
+        num_classes: The number of classes K.
+
+    Returns:
+        (labels, predictions), both int64 [N] in [0, K).
+
+    Raises:
+        OSError: It has kept none, or they cannot be opened.
+        ValueError: They are damaged, or none of so many classes.
+    """
+    arrays = _files.read_arrays(pathlib.Path(run) / PREDICTIONS)
+    if not {"labels", "predictions"} <= arrays.keys():
+        raise ValueError("it has no labels, or no predictions")
+    labels, predictions = arrays["labels"], arrays["predictions"]
+    for values in (labels, predictions):
+        if values.ndim != 1 or values.dtype.kind not in "iu" or not values.size:
+            raise ValueError("its arrays are no lists of classes")
+        if values.min() < 0 or values.max() >= num_classes:
+            raise ValueError(f"it has classes outside 0 to {num_classes - 1}")
+    if len(labels) != len(predictions):
+        raise ValueError("it has not as many predictions as labels")
+    return labels.astype("int64"), predictions.astype("int64")
+
+
+def evaluated_counts(run, result):
+    """Returns how many images of each class the errors of a run are on.
+
+    Args:
+        run: The run's folder, whose predictions say it where the result does not yet.
+        result: Its `RunResult`.
+
+    Returns:
+        A list [K]; None where neither says it.
+
+    Example:
+
+    >>> from types import SimpleNamespace
+    >>> from mm_tf.experiments.finished import evaluated_counts
+    >>> evaluated_counts("no_run", SimpleNamespace(evaluated_counts=[500, 2]))
+    [500, 2]
+    """
+    if result.evaluated_counts is not None:
+        return result.evaluated_counts
+    size = len(result.class_names)
+    try:
+        labels, _ = read_predictions(run, size)
+    except (OSError, ValueError):
+        return None
+    return np.bincount(labels, minlength=size).tolist()
 
 
 def load_model(run):

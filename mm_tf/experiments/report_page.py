@@ -42,7 +42,7 @@ def write(path, runs, images, without_images):
             for number, run in enumerate(runs, start=1)
         ],
         "without_images": without_images,
-        "classes": report_tables.classes(runs),
+        "classes": report_tables.classes(runs, labels),
         "flags": report_tables.flags(runs),
         "environment": report_tables.environment(runs),
     }

@@ -31,6 +31,7 @@ class Run:
         history: Columns of numbers, one an epoch; None where there is none.
         labels: The class of each test (or hold-out) image; None where it was not kept.
         predictions: What each was taken for; None where it was not kept.
+        evaluated_counts: Such images of each class, [K]; None where it is not known.
         missing: What could not be read, in words.
     """
 
@@ -41,6 +42,7 @@ class Run:
     history: dict[str, np.ndarray] | None
     labels: np.ndarray | None
     predictions: np.ndarray | None
+    evaluated_counts: list[int] | None
     missing: tuple[str, ...]
 
     def confusion_matrix(self):
@@ -157,7 +159,8 @@ def read(folder, result):
     if lines:
         config = attempt(FLAGS, lambda _: config_flags.from_lines(lines))
     labels, predictions = attempt(
-        PREDICTIONS, lambda path: _read_predictions(path, len(result.class_names))
+        PREDICTIONS,
+        lambda _: finished.read_predictions(folder, len(result.class_names)),
     ) or (None, None)
     return Run(
         folder=folder,
@@ -167,6 +170,7 @@ def read(folder, result):
         history=attempt(HISTORY, _read_history),
         labels=labels,
         predictions=predictions,
+        evaluated_counts=finished.evaluated_counts(folder, result),
         missing=tuple(missing),
     )
 
@@ -201,19 +205,6 @@ def _number_or_nan(text):
         return float(text)
     except (TypeError, ValueError):
         return np.nan
-
-
-def _read_predictions(path, num_classes):
-    arrays = _files.read_arrays(path)
-    labels, predictions = arrays["labels"], arrays["predictions"]
-    for values in (labels, predictions):
-        if values.ndim != 1 or values.dtype.kind not in "iu" or not values.size:
-            raise ValueError("its arrays are no lists of classes")
-        if values.min() < 0 or values.max() >= num_classes:
-            raise ValueError(f"it has classes outside 0 to {num_classes - 1}")
-    if len(labels) != len(predictions):
-        raise ValueError("it has not as many predictions as labels")
-    return labels.astype("int64"), predictions.astype("int64")
 
 
 def _title(method):

@@ -88,26 +88,30 @@ def summary(runs):
     return rows
 
 
-def classes(runs):
-    """Returns the rows of the table of all classes.
+def classes(runs, labels):
+    """Returns the columns of the table of all classes, behind that of their names.
 
     Args:
         runs: `mm_tf.experiments.report_runs.Run`s.
+        labels: Their names.
 
     Returns:
-        Triples (the class, its training images, a cell for each run).
+        Pairs (head, a cell for each class).
     """
     result = runs[0].result
-    return [
-        (
-            name,
-            f"{count:,}",
-            [_percent(run.result.per_class_error[index], 1) for run in runs],
-        )
-        for index, (name, count) in enumerate(
-            zip(result.class_names, result.class_counts, strict=True)
-        )
-    ]
+    columns = [("Training images", [f"{count:,}" for count in result.class_counts])]
+    known = [run.evaluated_counts for run in runs if run.evaluated_counts is not None]
+    if known:
+        # One number, but of runs whose images changed in between.
+        cells = [
+            " or ".join(dict.fromkeys(f"{count:,}" for count in counts))
+            for counts in zip(*known, strict=True)
+        ]
+        columns.append((f"{result.evaluated_words.capitalize()} images", cells))
+    for run, label in zip(runs, labels, strict=True):
+        errors = [_percent(error, 1) for error in run.result.per_class_error]
+        columns.append((f"{label}, error in %", errors))
+    return columns
 
 
 def flags(runs):

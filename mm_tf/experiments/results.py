@@ -68,6 +68,8 @@ class RunResult:
             in results from before this was kept, which are of float32.
         evaluated_on: `"test"` for the test images, `"holdout"` for training images
             that were held out, which compare with nobody's test errors.
+        evaluated_counts: Images of each class that errors are measured on, [K]; None
+            in results from before this was kept.
     """
 
     method: str
@@ -100,6 +102,7 @@ class RunResult:
     flags: dict[str, Any] | None = None
     evaluated_on: Literal["test", "holdout"] = "test"
     precision: str | None = None
+    evaluated_counts: list[int] | None = None
 
     # How `read` takes a file, which someone may have edited.
     __pydantic_config__ = {"strict": True, "allow_inf_nan": False}
@@ -153,11 +156,14 @@ class RunResult:
         size = len(self.class_names)
         if size < 2:
             raise ValueError("class_names has fewer than 2")
-        for name in ("class_counts", "per_class_error"):
-            if len(getattr(self, name)) != size:
+        for name in ("class_counts", "per_class_error", "evaluated_counts"):
+            values = getattr(self, name)
+            if values is not None and len(values) != size:
                 raise ValueError(f"{name} is no list of {size}")
         if min(self.class_counts) < 1:
             raise ValueError("class_counts has one below 1")
+        if min(self.evaluated_counts or [0]) < 0:
+            raise ValueError("evaluated_counts has one below 0")
 
 
 class RunFolder:

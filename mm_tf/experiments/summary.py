@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mm_tf.data.pictures import printable
-from mm_tf.experiments import paper
+from mm_tf.experiments import finished, paper
 from mm_tf.experiments.methods import METHODS
 
 # Rows of the table of classes; with more classes it gets more columns.
@@ -18,8 +18,9 @@ _CLASSES_A_COLUMN = 25
 # long-tailed digits, a last step of 1 image of 32 doubled ERM's error.
 _SMALL_SHARE = 0.25
 
-# Of the columns of training images and Error %, with what separates them.
-_WIDTH_OF_NUMBERS = 25
+# Between two columns of a table, and what is left and right of all.
+_SEPARATOR = 3
+_EDGES = 1
 
 
 def print_plan(config, console=None):
@@ -130,7 +131,8 @@ def print_result(result, folder, console=None):
     console.print(_errors_table(result))
     if result.published_top1_error is not None:
         console.print(paper.published_words(result))
-    console.print(_classes_table(result, console.width))
+    evaluated_counts = finished.evaluated_counts(folder, result)
+    console.print(_classes_table(result, evaluated_counts, console.width))
     console.print(
         f"{result.images_per_second:,.0f} training images a second on {result.device}, "
         f"Keras on {result.backend}",
@@ -168,22 +170,27 @@ def _errors_table(result):
     return table
 
 
-def _classes_table(result, width):
+def _classes_table(result, evaluated_counts, width):
+    numbers = {"Training\nimages": result.class_counts}
+    if evaluated_counts is not None:
+        numbers[f"{result.evaluated_words.capitalize()}\nimages"] = evaluated_counts
+    numbers["Error %"] = [_percent(error, 1) for error in result.per_class_error]
     # Names of a user's folders may hold anything, markup too.
     names = [Text(printable(name)) for name in result.class_names]
-    counts, errors = result.class_counts, result.per_class_error
-    fitting = width // (max(name.cell_len for name in names) + _WIDTH_OF_NUMBERS)
+    of_numbers = sum(_SEPARATOR + max(map(len, head.splitlines())) for head in numbers)
+    of_names = _SEPARATOR + max(name.cell_len for name in names)
+    fitting = (width - _EDGES) // (of_names + of_numbers)
     columns = max(1, min(fitting, math.ceil(len(names) / _CLASSES_A_COLUMN)))
     rows = math.ceil(len(names) / columns)
     table = Table(box=box.SIMPLE_HEAD)
     for _ in range(columns):
         table.add_column("Class")
-        table.add_column("Training\nimages", justify="right")
-        table.add_column("Error %", justify="right")
+        for head in numbers:
+            table.add_column(head, justify="right")
     for row in range(rows):
-        cells = []
+        cells: list[Text | str] = []
         for index in range(row, len(names), rows):
-            cells += [names[index], str(counts[index]), _percent(errors[index], 1)]
+            cells += [names[index], *(str(each[index]) for each in numbers.values())]
         table.add_row(*cells)
     return table
 

@@ -367,4 +367,7 @@ def _result(config, data, history, test, throughput, device, is_deterministic):
         precision=precision.resolved(config.precision),
         flags={**_identity(config), "backend": keras.backend.backend()},
         evaluated_on=config.evaluated_on,
+        evaluated_counts=np.bincount(
+            data.test_labels, minlength=len(data.class_names)
+        ).tolist(),
     )

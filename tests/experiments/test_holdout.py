@@ -47,6 +47,7 @@ def test_the_hold_out_is_what_was_predicted(finished):
     trained = np.bincount(subset.train_labels[train])
     assert result.class_counts == trained.tolist() == one.class_counts.tolist()
     assert result.evaluated_on == "holdout"
+    assert result.evaluated_counts == np.bincount(labels).tolist()
     assert len(labels) + sum(result.class_counts) == one.drawn_class_counts.sum()
 
 

@@ -39,6 +39,15 @@ def test_one_run_with_all_its_numbers(run):
     assert "re-weighted from epoch 5" in page.source
     assert "learning rate × 0.01 from epoch 5" in page.source
     assert "Without test images" not in page.text
+    errors = [f"{error:.1f}" for error in result.per_class_error]
+    rows = [
+        f"{name} {count} 10 {error}"
+        for name, count, error in zip(
+            result.class_names, result.class_counts, errors, strict=True
+        )
+    ]
+    head = "Class Training images Test images MM-DRW, error in %"
+    assert " ".join([head, *rows]) in page.text
 
 
 def test_everything_is_inside_the_page(run):

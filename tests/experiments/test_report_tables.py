@@ -82,6 +82,33 @@ def test_a_flag_of_one_run_alone_is_no_difference(tmp_path):
     assert rows["imbalance_ratio"] == (["20.0", "20.0"], False)
 
 
+def read_all(folders, **arguments):
+    """Runs with another number of evaluated images each, the second without any."""
+    counts = [[10, 10, 2000], None, [10, 10, 3]]
+    for folder, of_classes in zip(folders, counts, strict=False):
+        result = make_run(folder, evaluated_counts=of_classes, **arguments)
+        if of_classes is None:
+            (folder / "predictions.npz").unlink()
+        yield report_runs.read(folder, result)
+
+
+def test_classes_have_the_images_that_their_errors_are_on(tmp_path):
+    folders = [tmp_path / name for name in ("a", "b", "c")]
+    runs = list(read_all(folders, evaluated_on="holdout"))
+    columns = dict(report_tables.classes(runs, ["A", "B", "C"]))
+    assert list(columns) == [
+        "Training images",
+        "Hold-out images",
+        *(f"{label}, error in %" for label in "ABC"),
+    ]
+    assert columns["Training images"] == ["200", "60", "20"]
+    assert columns["Hold-out images"] == ["10", "10", "2,000 or 3"]
+    errors = runs[0].result.per_class_error
+    assert columns["A, error in %"] == [f"{error:.1f}" for error in errors]
+    columns = dict(report_tables.classes(runs[1:2], ["B"]))
+    assert list(columns) == ["Training images", "B, error in %"]
+
+
 def test_all_flags_of_a_run_are_shown_where_they_cannot_be_read(run):
     result = make_run(run)
     (run / "flags.txt").write_text("--method=erm\n--delta=0.6\n--no_such_flag\n")

@@ -3,6 +3,7 @@
 import dataclasses
 import io
 
+import numpy as np
 import pytest
 from made_up import RESULT
 from rich.console import Console
@@ -26,6 +27,27 @@ def test_a_setting_outside_the_paper():
     assert "zero 100 10.0" in text
     assert "one 30 -" in text
     assert "Kept in here" in text
+
+
+@pytest.mark.parametrize(
+    ("evaluated_on", "words"), [("test", "Test"), ("holdout", "Hold-out")]
+)
+def test_on_how_many_images_an_error_is(evaluated_on, words):
+    result = dataclasses.replace(
+        RESULT, evaluated_on=evaluated_on, evaluated_counts=[500, 0, 2]
+    )
+    text = printed(summary.print_result, result, "here")
+    assert f"Training {words} Class images images Error %" in text
+    assert "zero 100 500 10.0" in text
+    assert "one 30 0 -" in text
+    assert "two 10 2 30.0" in text
+
+
+def test_an_older_results_predictions_say_it(tmp_path):
+    labels = np.repeat([0, 2], [3, 1])
+    np.savez(tmp_path / "predictions.npz", labels=labels, predictions=labels)
+    text = printed(summary.print_result, RESULT, tmp_path)
+    assert "zero 100 3 10.0 one 30 0 - two 10 1 30.0" in text
 
 
 def test_names_of_classes_are_no_markup():
@@ -82,17 +104,21 @@ def test_errors_on_a_hold_out_say_so():
     assert "test" not in text
 
 
-@pytest.mark.parametrize("width", [40, 80, 200])
-def test_all_of_a_hundred_classes_are_legible(width):
+@pytest.mark.parametrize(
+    ("width", "test_images"), [(40, None), (80, None), (200, None), (80, 7), (200, 7)]
+)
+def test_all_of_a_hundred_classes_are_legible(width, test_images):
     result = dataclasses.replace(
         RESULT,
         class_names=[f"class_number_{number}" for number in range(100)],
         class_counts=list(range(500, 400, -1)),
         per_class_error=[number + 0.5 for number in range(100)],
+        evaluated_counts=test_images and [test_images] * 100,
     )
     text = printed(summary.print_result, result, "here", width=width)
     for number in range(100):
-        assert f"class_number_{number} {500 - number} {number}.5" in text
+        counts = f"{500 - number} {test_images or ''}".strip()
+        assert f"class_number_{number} {counts} {number}.5" in text
 
 
 @pytest.mark.parametrize(

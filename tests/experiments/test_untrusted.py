@@ -105,6 +105,14 @@ RESULTS = {
         lambda fields: fields.update(class_counts=[5, 2, 0]),
         "class_counts has one below 1",
     ),
+    "test images of other classes": (
+        lambda fields: fields.update(evaluated_counts=[5, 2]),
+        "evaluated_counts is no list of 3",
+    ),
+    "fewer test images than none": (
+        lambda fields: fields.update(evaluated_counts=[5, 2, -1]),
+        "evaluated_counts has one below 0",
+    ),
     "one class": (
         lambda fields: fields.update(class_names=["a"]),
         "class_names has fewer than 2",
