@@ -53,7 +53,7 @@ quickstart: $(BASE) ## train the paper's method on handwritten digits: a minute 
 	@$(IN_VENV) -m mm_tf.experiments.run --flagfile=experiments/quickstart.flags
 
 test: $(TEST) ## run the tests (PYTEST_ARGS='-m long' for the long ones)
-	@$(IN_VENV) -m pytest --numprocesses=2 --dist=loadfile $(PYTEST_ARGS)
+	@$(IN_VENV) -m pytest --numprocesses=2 --dist=loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 docs: $(DOCS) ## build the documentation site into site/, and fail at a broken link
 	@# The theme warns of MkDocs 2, which setup.cfg does not take. No --quiet: with it

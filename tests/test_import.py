@@ -27,11 +27,11 @@ def test_light_modules_import_nothing_heavy(module):
     "imports",
     [
         "import mm_tf, keras",
-        "import keras, mm_tf",
         *(
             # Each starts TensorFlow anew.
             pytest.param(imports, marks=pytest.mark.long)
             for imports in (
+                "import keras, mm_tf",
                 "import mm_tf.losses",
                 "import mm_tf, importlib.util; importlib.util.find_spec('keras')",
                 "import mm_tf, tensorflow as tf; tf.keras.layers",

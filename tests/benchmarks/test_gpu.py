@@ -38,6 +38,7 @@ def test_images_that_were_not_packed_are_missed(packed):
         packed_images.imbalanced(packed_images.unpack(packed), [124] * 10)
 
 
+@pytest.mark.long
 def test_measures_speed_and_fills_cells(packed, tmp_path, capsys):
     import gpu
 

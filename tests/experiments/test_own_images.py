@@ -471,6 +471,7 @@ def tmp_folder(config):
     return place
 
 
+@pytest.mark.long
 def test_a_grid_of_ones_own(photos, tmp_path, capsys):
     given = dict(
         dataset="folder", data_dir=str(photos), image_size=8, model="resnet8", epochs=1

@@ -120,7 +120,7 @@ def same_twice_and_when_stopped(tmp_path, monkeypatch, steps, **arguments):
 # One of each family: no class weights, weights from the first epoch, deferred, draws
 # from an epoch on, and pre-training, which is stopped itself (at its 3rd step).
 FAMILIES = {"mm": 3, "cb_rw": 5, "hg_drs": 9, "mm_ldam_drw": 11, "ldam_drw_ssp": 3}
-SHORT = ("mm_ldam_drw", "ldam_drw_ssp")
+SHORT = ("mm_ldam_drw", pytest.param("ldam_drw_ssp", marks=pytest.mark.long))
 
 
 @pytest.mark.parametrize("method", SHORT)
@@ -215,6 +215,7 @@ def kill_at_random(folder, kills, seed):
     return places
 
 
+@pytest.mark.long
 def test_killed_and_stopped_it_ends_with_the_same_weights(tmp_path, undisturbed):
     folder = tmp_path / "run"
     places = kill_at_random(folder, kills=3, seed=1)
@@ -361,6 +362,7 @@ def small_disk(tmp_path):
     subprocess.run(["umount", folder])
 
 
+@pytest.mark.long
 def test_a_full_disk_and_a_read_only_one_cost_nothing(small_disk, tmp_path):
     folder, change = small_disk
     arguments = dict(**TINY, epochs=4, method="mm")

@@ -364,6 +364,7 @@ def test_reasons_are_one_line(capsys):
     assert other_kind == "RunCrashedError" and other_reason.startswith("TypeError: ")
 
 
+@pytest.mark.long
 def test_a_process_whose_parent_is_gone_stops_with_a_checkpoint(tmp_path):
     config = RunConfig(
         model="resnet8",
@@ -390,6 +391,7 @@ def test_a_process_whose_parent_is_gone_stops_with_a_checkpoint(tmp_path):
     assert folder.has_checkpoint and not folder.is_in_use
 
 
+@pytest.mark.long
 def test_a_real_grid_is_stopped_and_goes_on(tmp_path, capsys, monkeypatch):
     """Two methods, two seeds, really trained; Ctrl-C in the second run."""
 

@@ -383,7 +383,15 @@ class Kills:
 
 # A Gaussian process fits few trials well or ill.
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-@pytest.mark.parametrize("tuner", TUNERS)
+@pytest.mark.parametrize(
+    "tuner",
+    [
+        pytest.param(
+            name, marks=[pytest.mark.long] if name in ("bayesian", "hyperband") else []
+        )
+        for name in TUNERS
+    ],
+)
 def test_killed_at_any_write_it_ends_the_same(tuner, tmp_path, worker, monkeypatch):
     kills = Kills()
     monkeypatch.setattr(_files, "write_text", kills.write_text)
@@ -558,6 +566,7 @@ class TestLocalWorkers:
             local_workers.run(search, 2, ["always"])
 
 
+@pytest.mark.long
 def test_a_real_search_and_the_same_by_a_hypermodel(tmp_path, capsys):
     """Two trials, really trained; then one as a user's own tuner would."""
     folder = tmp_path / "s"
