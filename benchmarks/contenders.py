@@ -12,7 +12,6 @@ import functools
 import json
 import os
 import pathlib
-import resource
 import subprocess
 import sys
 import tempfile
@@ -106,11 +105,15 @@ def _info(size=32):
     return dataclasses.replace(DATASETS["cifar10"], image_shape=(size, size, 3))
 
 
+# What holds as long as the process.
+_KEPT = contextlib.ExitStack()
+
+
 def _computing(deterministic):
     """Makes the whole process compute repeatably, or not."""
     from mm_tf.experiments import determinism
 
-    determinism.computing(deterministic).__enter__()
+    _KEPT.enter_context(determinism.computing(deterministic))
 
 
 def keras_step(deterministic=None, size=32, plain_normalization=False, **values):
@@ -237,7 +240,7 @@ def keras_pipeline(images, batch_size=128):
         [
             keras.Input(x.shape[1:]),
             layers.RandomPaddedCrop(4, seed=SEED),
-            keras.layers.RandomFlip("horizontal", seed=SEED),
+            layers.RandomHorizontalFlip(seed=SEED),
             keras.layers.Rescaling(1 / 255),
         ]
     )
@@ -637,14 +640,24 @@ KINDS = {
 }
 
 
-def _peak_mebibytes():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+def _forget_peak():
+    """Lets the largest memory of this process begin with what it has now."""
+    pathlib.Path("/proc/self/clear_refs").write_text("5")
 
 
-def _memory_now():
-    """Mebibytes of this process now."""
-    pages = int(pathlib.Path("/proc/self/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+def _mebibytes(name):
+    """Returns what Linux says of this process: VmRSS is now, VmHWM the largest."""
+    for line in pathlib.Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(f"{name}:"):
+            return int(line.split()[1]) / 1024
+    raise RuntimeError(f"/proc/self/status has no {name}.")
+
+
+def _check_is_alone(kind):
+    """Raises a RuntimeError where a contender of PyTorch has Keras beside it."""
+    beside = {"keras", "tensorflow", "jax"} & sys.modules.keys()
+    if kind.startswith("torch_") and beside:
+        raise RuntimeError(f"{kind} has {', '.join(sorted(beside))} in its process.")
 
 
 def main(argv):
@@ -653,9 +666,13 @@ def main(argv):
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     spec = json.loads(argv[1])
-    works = KINDS[spec.pop("kind")](**spec)
-    # Arguments are made, nothing is computed yet.
-    before = _memory_now()
+    kind = spec.pop("kind")
+    works = KINDS[kind](**spec)
+    _check_is_alone(kind)
+    # Arguments are made, and what making them took is given back; nothing is
+    # computed yet.
+    _forget_peak()
+    before = _mebibytes("VmRSS")
     warm = set()
     for line in sys.stdin:
         question = json.loads(line)
@@ -664,7 +681,8 @@ def main(argv):
             works[which](1)
             warm.add(which)
         times = timing.timed(works[which])(count) if count else {}
-        memory = {"before_mebibytes": before, "peak_mebibytes": _peak_mebibytes()}
+        peak = _mebibytes("VmHWM")
+        memory = {"before_mebibytes": before, "peak_mebibytes": peak}
         print(json.dumps({**times, **memory}), file=answers, flush=True)
 
 

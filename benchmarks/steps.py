@@ -5,8 +5,6 @@ import functools
 
 import numpy as np
 
-from mm_tf.data import EpochOrder, fit_data
-from mm_tf.experiments import training
 from mm_tf.experiments.config_fields import MODEL_DEPTHS
 
 TORCH_KINDS = ("eager", "channels_last", "compiled")
@@ -14,6 +12,10 @@ TORCH_KINDS = ("eager", "channels_last", "compiled")
 
 def keras_steps(config, info):
     """Returns a function that trains n steps as a run does, and waits for their end."""
+    # Here, as a process of PyTorch alone is to have no Keras.
+    from mm_tf.data import EpochOrder, fit_data
+    from mm_tf.experiments import training
+
     # An epoch here is of any number of steps.
     config = dataclasses.replace(config, steps_per_execution=1)
     model = training.build_model(config, info)

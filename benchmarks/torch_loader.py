@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageOps
 
-from mm_tf.models import CIFAR_MEAN, CIFAR_STD
+from mm_tf.data import DATASETS
 
 PADDING = 4
 
@@ -21,8 +21,9 @@ class Images(torch.utils.data.Dataset):
 
     def __init__(self, images, labels, augment):
         self._images, self._labels, self._augment = images, labels, augment
-        self._mean = torch.tensor(CIFAR_MEAN).reshape(3, 1, 1)
-        self._std = torch.tensor(CIFAR_STD).reshape(3, 1, 1)
+        info = DATASETS["cifar10"]
+        self._mean = torch.tensor(info.mean).reshape(3, 1, 1)
+        self._std = torch.tensor(info.std).reshape(3, 1, 1)
 
     def __len__(self):
         return len(self._labels)

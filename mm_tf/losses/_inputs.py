@@ -53,7 +53,7 @@ def prepare(y_true, y_pred):
     check_rows(labels, outputs)
     # Not one_hot, which on torch is made of int64.
     classes = ops.arange(num_classes, dtype="int32")
-    is_target = ops.expand_dims(labels, axis=-1) == classes
+    is_target = ops.equal(ops.expand_dims(labels, axis=-1), classes)
     return Inputs(labels, outputs, is_valid, is_target)
 
 
@@ -154,9 +154,7 @@ def margin_cross_entropy(inputs, compared, margins, scale):
     of_rivals = ops.log(ops.sum(exponentials, axis=-1))
     # Not softplus, which on torch is the identity from 20 on.
     losses = -ops.log_sigmoid(scale * (target - margins - strongest) - of_rivals)
-    # Of an output that overflowed the loss would be 0, and hide it.
-    losses = ops.where(ops.isfinite(target), losses, float("nan"))
-    return nan_where_invalid(inputs, losses)
+    return nan_where_overflowed(inputs, compared, losses)
 
 
 class Compared(NamedTuple):
@@ -179,6 +177,15 @@ def compare(inputs):
     target = ops.sum(ops.where(is_target, outputs, 0.0), axis=-1)
     rivals = ops.where(is_target, -float("inf"), outputs)
     return Compared(target, rivals, ops.max(rivals, axis=-1))
+
+
+def nan_where_overflowed(inputs, compared, losses):
+    """Returns `losses` with NaN where the own output or the label is not to be used.
+
+    Of an own output that overflowed the loss would be 0, and hide it.
+    """
+    losses = ops.where(ops.isfinite(compared.target), losses, float("nan"))
+    return nan_where_invalid(inputs, losses)
 
 
 def nan_where_invalid(inputs, losses):

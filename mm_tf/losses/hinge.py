@@ -44,7 +44,7 @@ def hinge(y_true, y_pred, class_margins, scale=30.0):
     margins = _inputs.per_class(class_margins, inputs, "class_margins")
     compared = _inputs.compare(inputs)
     losses = scale * ops.relu(compared.strongest - compared.target + margins)
-    return _inputs.nan_where_invalid(inputs, losses)
+    return _inputs.nan_where_overflowed(inputs, compared, losses)
 
 
 @keras.saving.register_keras_serializable("mm_tf")

@@ -1,10 +1,12 @@
 """The measurements of speed, on tiny sizes: what they say, not how fast it is."""
 
+import contextlib
 import dataclasses
 import json
 import time
 
 import keras
+import numpy as np
 import pytest
 
 pytest.importorskip("torch")
@@ -40,6 +42,44 @@ def test_a_case_has_two_rounds_however_long_they_take():
     contenders = {"slow": lambda count: {"wall": 1.0, "cpu": 1.0}}
     samples = timing.in_turn(contenders, count=1, rounds=9, seconds=0.0)
     assert len(samples["slow"]) == 2
+
+
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="it is asked of TensorFlow")
+def test_a_contender_computes_repeatably_as_long_as_it_is_there(monkeypatch):
+    import contenders
+    from tensorflow.python.framework import config
+
+    with contextlib.ExitStack() as kept:
+        monkeypatch.setattr(contenders, "_KEPT", kept)
+        contenders._computing(True)
+        assert config.is_op_determinism_enabled()
+    assert not config.is_op_determinism_enabled()
+
+
+def test_pytorch_is_measured_without_keras_beside_it():
+    import contenders
+
+    shared = {"model": "resnet8", "batch_size": 2}
+    loader = {"images": 4, "test_images": 2, "workers": 0, **shared}
+    for spec in (
+        {"kind": "torch_step", **shared},
+        {"kind": "torch_epoch", **loader},
+        {"kind": "torch_pipeline", "images": 4, "workers": 0},
+    ):
+        with contenders.Process(**spec) as process:
+            assert process.ask(1)["wall"] > 0
+    with pytest.raises(RuntimeError, match="torch_step has .*keras"):
+        contenders._check_is_alone("torch_step")
+
+
+def test_the_memory_of_making_arguments_is_forgotten():
+    import contenders
+
+    before = contenders._mebibytes("VmRSS")
+    np.ones(2**24)  # 128 MiB, given back at once.
+    assert contenders._mebibytes("VmHWM") > before + 100
+    contenders._forget_peak()
+    assert contenders._mebibytes("VmHWM") < before + 50
 
 
 def test_a_ratio_is_of_one_round():

@@ -127,7 +127,13 @@ def test_a_loss_far_below_1_keeps_its_precision():
 )
 @pytest.mark.parametrize(
     "loss",
-    [losses.MaximumMargin(), losses.LDAM([9, 4]), losses.UniformMargin()],
+    [
+        losses.MaximumMargin(),
+        losses.LDAM([9, 4]),
+        losses.UniformMargin(),
+        losses.Hinge(margin=0.5),
+        losses.Focal(),
+    ],
     ids=lambda loss: loss.name,
 )
 def test_outputs_that_overflowed_are_seen(loss, outputs):

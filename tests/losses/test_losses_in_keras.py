@@ -249,6 +249,24 @@ def test_gradients_of_logits_of_ten_thousand_are_finite(make, labels):
         assert np.all(np.isfinite(gradient))
 
 
+@pytest.mark.parametrize(
+    "compute",
+    [
+        losses.maximum_margin,
+        lambda y, z: losses.ldam(y, z, [0.1, 0.2, 0.3, 0.4]),
+        losses.uniform_margin,
+        lambda y, z: losses.hinge(y, z, 0.5),
+        losses.focal,
+    ],
+    ids=["maximum_margin", "ldam", "uniform_margin", "hinge", "focal"],
+)
+def test_a_loss_as_a_part_of_a_model(compute, cosines, labels):
+    y, z = keras.Input([], dtype="int32"), keras.Input([4])
+    model = keras.Model([y, z], compute(y, z))
+    each = to_numpy(model([labels.astype("int32"), cosines]))
+    np.testing.assert_allclose(each, to_numpy(compute(labels, cosines)), rtol=1e-6)
+
+
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
 def test_fit_under_half_precision_policies(features, labels, policy):
     keras.config.set_dtype_policy(policy)
