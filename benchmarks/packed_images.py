@@ -99,11 +99,13 @@ def imbalanced(unpacked, counts):
 
 
 def _to_mosaics(images):
+    import keras
     from PIL import Image
 
     blobs = []
     per_mosaic = IMAGES_A_ROW**2
     height, width, channels = images.shape[1:]
+    progress = keras.utils.Progbar(len(images), unit_name="image")
     for start in range(0, len(images), per_mosaic):
         tiles = np.zeros((per_mosaic, height, width, 3), "uint8")
         part = images[start : start + per_mosaic]
@@ -116,6 +118,7 @@ def _to_mosaics(images):
         file = io.BytesIO()
         Image.fromarray(mosaic).save(file, "WEBP", lossless=True, method=6, quality=100)
         blobs.append(file.getvalue())
+        progress.add(len(part))
     offsets = np.cumsum([0, *(len(blob) for blob in blobs)])
     return np.frombuffer(b"".join(blobs), "uint8"), offsets
 

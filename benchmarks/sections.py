@@ -369,6 +369,9 @@ SECTIONS = {
     for each in (step, end_to_end, pipeline, losses, fit, startup, memory, scaling)
 }
 
+# Those that compare with nothing of PyTorch's.
+WITHOUT_TORCH = {"losses", "fit"}
+
 
 def _keras(kind, backends, **settings):
     return {

@@ -138,7 +138,7 @@ def parse(argv):
     parser.add_argument(
         "--only",
         default=",".join(sections.SECTIONS),
-        help=f"sections, of {','.join(sections.SECTIONS)}",
+        help=f"sections, with commas; by default all: {', '.join(sections.SECTIONS)}",
     )
     parser.add_argument(
         "--backends",
@@ -146,7 +146,12 @@ def parse(argv):
         help="Keras's backends; by default those that are installed",
     )
     parser.add_argument("--quick", action="store_true", help="tiny sizes, for a trial")
-    parser.add_argument("--output", type=pathlib.Path, default=OUTPUT)
+    parser.add_argument(
+        "--output",
+        type=pathlib.Path,
+        default=OUTPUT,
+        help="folder of speed.json and speed.md; by default benchmarks/results/speed",
+    )
     arguments = parser.parse_args(argv)
     for name, known in (("only", sections.SECTIONS), ("backends", installed)):
         values = getattr(arguments, name).split(",")
@@ -157,8 +162,12 @@ def parse(argv):
                 f"Received: {name}={getattr(arguments, name)!r}"
             )
         setattr(arguments, name, values)
-    if importlib.util.find_spec("torch") is None:
-        parser.error("PyTorch is the peer: pip install --editable '.[torch]'")
+    against_torch = set(arguments.only) - sections.WITHOUT_TORCH
+    if against_torch and importlib.util.find_spec("torch") is None:
+        parser.error(
+            f"PyTorch is the peer in {', '.join(sorted(against_torch))}: "
+            ".venv/bin/pip install --editable '.[torch]'"
+        )
     if arguments.quick and arguments.output == OUTPUT:
         parser.error("`output` must be another folder for a trial with --quick")
     return arguments

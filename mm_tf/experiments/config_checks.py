@@ -210,10 +210,12 @@ def _check_steps_per_execution(config):
         )
     if not config.knows_counts or at_once is None:
         return
-    if config.steps_per_epoch % at_once:
+    steps = config.steps_per_epoch
+    if steps % at_once:
+        divisors = [str(each) for each in range(1, steps + 1) if steps % each == 0]
         raise ValueError(
-            "`steps_per_execution` must divide the steps of an epoch, "
-            f"{config.steps_per_epoch}. Received: steps_per_execution={at_once}"
+            f"`steps_per_execution` must divide the steps of an epoch, {steps}: be one "
+            f"of {', '.join(divisors)}. Received: steps_per_execution={at_once}"
         )
 
 

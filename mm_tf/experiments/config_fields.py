@@ -158,7 +158,9 @@ class RunFields:
     momentum: float = _flag(0.9, "Momentum of SGD.", low=0.0, high=1.0)
     l2: float = _flag(2e-4, "Weight decay, as L2 in the gradient.", low=0.0)
     jit: bool | None = _flag(
-        None, "Compile the training step with XLA; by default as Keras chooses."
+        None,
+        "Compile the training step with XLA; by default as Keras chooses. On "
+        "TensorFlow it needs --nodeterministic.",
     )
     deterministic: bool | None = _flag(
         None,

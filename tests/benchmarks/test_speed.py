@@ -159,6 +159,26 @@ def test_wrong_arguments(arguments, message, capsys):
     assert message in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("only", [["fit", "losses"], ["fit", "memory"]])
+def test_without_pytorch_what_needs_none_of_it(only, monkeypatch, capsys):
+    import importlib.util
+
+    import speed
+
+    find = importlib.util.find_spec
+
+    def find_all_but_torch(name):
+        return None if name == "torch" else find(name)
+
+    monkeypatch.setattr(importlib.util, "find_spec", find_all_but_torch)
+    if "memory" not in only:
+        assert speed.parse([f"--only={','.join(only)}"]).only == only
+        return
+    with pytest.raises(SystemExit):
+        speed.parse([f"--only={','.join(only)}"])
+    assert "the peer in memory: .venv/bin/pip" in capsys.readouterr().err
+
+
 @pytest.mark.long
 def test_every_section(tmp_path):
     import sections

@@ -37,7 +37,7 @@ def test_a_given_number_is_taken():
 
 
 def test_a_number_that_does_not_divide_an_epoch_is_refused():
-    with pytest.raises(ValueError, match="divide the steps of an epoch, 14.*ution=4$"):
+    with pytest.raises(ValueError, match="14: be one of 1, 2, 7, 14. .*ution=4$"):
         RunConfig(batch_size=32, steps_per_execution=4, **TINY)
 
 
