@@ -522,31 +522,14 @@ def _convolutions_in_tensorflow(shapes, batch_size, layout):
 
     @tf.function
     def both(x, kernel, strides):
-        # As the network pads: oneDNN has no gradient for explicit paddings.
-        padding = "SAME" if strides == 1 else "VALID"
+        # oneDNN has no gradient for explicit paddings.
         with tf.GradientTape() as tape:
             tape.watch([x, kernel])
-            y = tf.nn.conv2d(x, kernel, strides, padding)
+            y = tf.nn.conv2d(x, kernel, strides, _padding(strides))
         return tape.gradient(y, [x, kernel], output_gradients=y)
 
-    arguments = [
-        (
-            tf.random.normal([batch_size, *_padded(size, strides), before]),
-            tf.random.normal([3, 3, before, after]),
-            strides,
-            times,
-        )
-        for size, before, after, strides, times in shapes
-    ]
-
-    def run(count):
-        for _ in range(count):
-            for x, kernel, strides, times in arguments:
-                for _ in range(times):
-                    gradients = both(x, kernel, strides)
-        gradients[1].numpy()
-
-    return run
+    arguments = _channels_last(shapes, batch_size, tf.random.normal)
+    return _repeated(arguments, both, lambda gradients: gradients[1].numpy())
 
 
 def _convolutions_in_jax(shapes, batch_size, layout):
@@ -555,47 +538,31 @@ def _convolutions_in_jax(shapes, batch_size, layout):
     @functools.partial(jax.jit, static_argnums=2)
     def both(x, kernel, strides):
         def convolve(x, kernel):
-            padding = "SAME" if strides == 1 else "VALID"
             return jax.lax.conv_general_dilated(
                 x,
                 kernel,
                 (strides, strides),
-                padding,
+                _padding(strides),
                 dimension_numbers=("NHWC", "HWIO", "NHWC"),
             )
 
         y, gradients_of = jax.vjp(convolve, x, kernel)
         return gradients_of(y)
 
-    key = jax.random.key(SEED)
-    arguments = [
-        (
-            jax.random.normal(key, [batch_size, *_padded(size, strides), before]),
-            jax.random.normal(key, [3, 3, before, after]),
-            strides,
-            times,
-        )
-        for size, before, after, strides, times in shapes
-    ]
-
-    def run(count):
-        for _ in range(count):
-            for x, kernel, strides, times in arguments:
-                for _ in range(times):
-                    gradients = both(x, kernel, strides)
-        jax.block_until_ready(gradients)
-
-    return run
-
-
-def _padded(size, strides):
-    return (size, size) if strides == 1 else (size + 2, size + 2)
+    normal = functools.partial(jax.random.normal, jax.random.key(SEED))
+    arguments = _channels_last(shapes, batch_size, normal)
+    return _repeated(arguments, both, jax.block_until_ready)
 
 
 def _convolutions_in_torch(shapes, batch_size, layout):
     import torch
 
     memory = torch.channels_last if layout == "nhwc" else torch.contiguous_format
+
+    def both(x, kernel, strides):
+        y = torch.nn.functional.conv2d(x, kernel, None, strides, 1)
+        return torch.autograd.grad(y, [x, kernel], y.detach())
+
     arguments = [
         (
             torch.randn(batch_size, before, size, size)
@@ -607,13 +574,33 @@ def _convolutions_in_torch(shapes, batch_size, layout):
         )
         for size, before, after, strides, times in shapes
     ]
+    return _repeated(arguments, both, lambda gradients: None)
+
+
+def _padding(strides):
+    """Returns the padding of the network: with strides it pads before."""
+    return "SAME" if strides == 1 else "VALID"
+
+
+def _channels_last(shapes, batch_size, normal):
+    """Returns (images, kernel, strides, how often) of each shape; `normal` draws."""
+    arguments = []
+    for size, before, after, strides, times in shapes:
+        padded = size if strides == 1 else size + 2
+        images = normal([batch_size, padded, padded, before])
+        arguments.append((images, normal([3, 3, before, after]), strides, times))
+    return arguments
+
+
+def _repeated(arguments, both, wait):
+    """Returns a function that does all convolutions n times, and waits for the last."""
 
     def run(count):
         for _ in range(count):
             for x, kernel, strides, times in arguments:
                 for _ in range(times):
-                    y = torch.nn.functional.conv2d(x, kernel, None, strides, 1)
-                    torch.autograd.grad(y, [x, kernel], y.detach())
+                    gradients = both(x, kernel, strides)
+        wait(gradients)
 
     return run
 

@@ -1,11 +1,13 @@
 """Runs that are made up, as a report reads them, and images for them."""
 
+import dataclasses
+
 import numpy as np
+from made_up import RESULT
 
 from mm_tf.data import DatasetInfo, ImageData
 from mm_tf.experiments.config import RunConfig
 from mm_tf.experiments.config_flags import to_flagfile
-from mm_tf.experiments.results import RunResult
 
 MEAN_STD = {"mean": (0.5,), "std": (0.5,)}
 
@@ -31,11 +33,7 @@ def make_run(
     values = dict(
         method=method,
         setting=config.setting,
-        dataset="digits",
-        imbalance="long_tailed",
-        imbalance_ratio=10.0,
         seed=seed,
-        subset_seed=0,
         epochs=epochs,
         hyperparameters=config.hyperparameters,
         class_names=names,
@@ -48,15 +46,12 @@ def make_run(
         many_shot_error=12.34,
         medium_shot_error=45.67,
         few_shot_error=None,
-        published_top1_error=None,
-        protocol_differences=[],
         images_per_second=1234.5,
         training_seconds=6789.0,
-        backend="tensorflow",
         device="CPU of a test",
         versions={"keras": "3.99.1"},
     )
-    result = RunResult(**(values | changes))
+    result = dataclasses.replace(RESULT, **(values | changes))
     folder.mkdir(parents=True)
     (folder / "result.json").write_text(result.to_json())
     (folder / "flags.txt").write_text(to_flagfile(config))

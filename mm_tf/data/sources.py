@@ -1,7 +1,6 @@
 """The data sets: what is known of them without reading, and how they are read."""
 
 import dataclasses
-import difflib
 import itertools
 import os
 from collections.abc import Mapping, Sequence
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mm_tf._checks import nearest
 from mm_tf.data import prepared
 from mm_tf.data._checks import check_integers
 from mm_tf.data.files import ImageFiles, Images, take
@@ -208,11 +208,9 @@ def check_name(name: Any, argument: str = "name") -> str:
     of_tfds = isinstance(name, str) and name.removeprefix(TFDS_PREFIX) not in ("", name)
     choices = (*DATASETS, *OWN_DATASETS, f"{TFDS_PREFIX}NAME")
     if not of_tfds and (name not in choices[:-1] or not isinstance(name, str)):
-        near = difflib.get_close_matches(str(name), choices, n=1)
-        hint = f" Did you mean {near[0]}?" if near else ""
         raise ValueError(
-            f"`{argument}` must be one of {', '.join(map(repr, choices))}.{hint} "
-            f"Received: {argument}={name!r}"
+            f"`{argument}` must be one of {', '.join(map(repr, choices))}."
+            f"{nearest(name, choices)} Received: {argument}={name!r}"
         )
     return name
 

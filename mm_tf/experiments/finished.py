@@ -104,12 +104,13 @@ def read_predictions(run, num_classes):
     return labels.astype("int64"), predictions.astype("int64")
 
 
-def evaluated_counts(run, result):
+def evaluated_counts(run, result, labels=None):
     """Returns how many images of each class the errors of a run are on.
 
     Args:
         run: The run's folder, whose predictions say it where the result does not yet.
         result: Its `RunResult`.
+        labels: The labels of its predictions where they have been read already.
 
     Returns:
         A list [K]; None where neither says it.
@@ -124,10 +125,11 @@ def evaluated_counts(run, result):
     if result.evaluated_counts is not None:
         return result.evaluated_counts
     size = len(result.class_names)
-    try:
-        labels, _ = read_predictions(run, size)
-    except (OSError, ValueError):
-        return None
+    if labels is None:
+        try:
+            labels, _ = read_predictions(run, size)
+        except (OSError, ValueError):
+            return None
     return np.bincount(labels, minlength=size).tolist()
 
 

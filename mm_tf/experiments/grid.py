@@ -10,7 +10,6 @@ As a command it is the process that trains: its tasks come in by standard input.
 
 import contextlib
 import dataclasses
-import difflib
 import functools
 import json
 import os
@@ -26,6 +25,7 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
+from mm_tf._checks import nearest
 from mm_tf.data import (
     DATASETS,
     DatasetUnavailableError,
@@ -164,10 +164,9 @@ def _check_list(name, values):
 
 def _check_method(flag, name):
     if name not in METHODS:
-        near = difflib.get_close_matches(name, METHODS, n=1)
-        hint = f" Did you mean {near[0]}?" if near else ""
         raise ValueError(
-            f"`{flag}` must be of {', '.join(METHODS)}.{hint} Received: {flag}={name!r}"
+            f"`{flag}` must be of {', '.join(METHODS)}.{nearest(name, METHODS)} "
+            f"Received: {flag}={name!r}"
         )
 
 

@@ -170,7 +170,7 @@ def read(folder, result):
         history=attempt(HISTORY, _read_history),
         labels=labels,
         predictions=predictions,
-        evaluated_counts=finished.evaluated_counts(folder, result),
+        evaluated_counts=finished.evaluated_counts(folder, result, labels),
         missing=tuple(missing),
     )
 

@@ -43,5 +43,7 @@ def test_evaluated_counts(tmp_path):
     assert finished.evaluated_counts(tmp_path, RESULT) is None
     keep(tmp_path, labels=[0, 2, 2], predictions=[1, 2, 0])
     assert finished.evaluated_counts(tmp_path, RESULT) == [1, 0, 2]
+    read_before = np.array([1, 1, 2])
+    assert finished.evaluated_counts(tmp_path, RESULT, read_before) == [0, 2, 1]
     result = dataclasses.replace(RESULT, evaluated_counts=[4, 5, 6])
     assert finished.evaluated_counts(tmp_path, result) == [4, 5, 6]
