@@ -338,7 +338,7 @@ def _mm_of_shifted_logits(mm):
 
     def shifted(inputs, compared, margins, scale):
         less = inputs.outputs - ops.expand_dims(margins, axis=-1)
-        logits = scale * ops.where(inputs.is_target, less, inputs.outputs)
+        logits = scale * ops.where(_inputs.is_target(inputs), less, inputs.outputs)
         return _inputs.cross_entropy(inputs, logits)
 
     def loss(labels, outputs):

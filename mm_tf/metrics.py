@@ -30,7 +30,8 @@ class _PerClassAccuracy(keras.metrics.Metric):
         return self.add_variable((self.num_classes,), initializer="zeros", name=name)
 
     def update_state(self, y_true, y_pred, sample_weight=None):
-        labels, outputs, is_valid, is_target = _inputs.prepare(y_true, y_pred)
+        inputs = _inputs.prepare(y_true, y_pred)
+        labels, outputs, is_valid = inputs
         if outputs.shape[-1] != self.num_classes:
             raise ValueError(
                 "`y_pred` must have the shape [N, K], an output for each of the "
@@ -40,7 +41,9 @@ class _PerClassAccuracy(keras.metrics.Metric):
         guesses = ops.cast(ops.argmax(outputs, axis=-1), "int32")
         is_right = ops.cast(guesses == labels, self.dtype)
         # A label outside counts nowhere, where it cannot be seen and told.
-        is_counted = ops.logical_and(is_target, ops.expand_dims(is_valid, axis=-1))
+        is_counted = ops.logical_and(
+            _inputs.is_target(inputs), ops.expand_dims(is_valid, axis=-1)
+        )
         seen = ops.cast(is_counted, self.dtype)
         if sample_weight is not None:
             weights = _inputs.check_sample_weight(sample_weight, outputs)

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from mm_tf import _checks
+from mm_tf import _checks, _fused
 
 
 class Inputs(NamedTuple):
@@ -16,13 +16,11 @@ class Inputs(NamedTuple):
         labels: int32 [N], clipped to [0, K).
         outputs: float32 or float64 [N, K].
         is_valid: bool [N], whether the label was in [0, K).
-        is_target: bool [N, K], True at each example's own class.
     """
 
     labels: Any
     outputs: Any
     is_valid: Any
-    is_target: Any
 
 
 def prepare(y_true, y_pred):
@@ -51,10 +49,14 @@ def prepare(y_true, y_pred):
     num_classes = outputs.shape[-1]
     labels, is_valid = prepare_labels(y_true, num_classes)
     check_rows(labels, outputs)
+    return Inputs(labels, outputs, is_valid)
+
+
+def is_target(inputs):
+    """Returns bool [N, K], True at each example's own class."""
     # Not one_hot, which on torch is made of int64.
-    classes = ops.arange(num_classes, dtype="int32")
-    is_target = ops.equal(ops.expand_dims(labels, axis=-1), classes)
-    return Inputs(labels, outputs, is_valid, is_target)
+    classes = ops.arange(inputs.outputs.shape[-1], dtype="int32")
+    return ops.equal(ops.expand_dims(inputs.labels, axis=-1), classes)
 
 
 def to_tensor(name, values):
@@ -137,8 +139,8 @@ def cross_entropy(inputs, logits):
 def margin_cross_entropy(inputs, compared, margins, scale):
     """Returns [N], the cross-entropy of scale * (z - margin * onehot(y)).
 
-    As log(1 + exp(log sum_{j != y} exp(scale z_j) - scale (z_y - margin))): of arrays
-    [N, K] it needs one copy of the outputs and one of their exponentials.
+    As log(1 + exp(log sum_{j != y} exp(scale z_j) - scale (z_y - margin))), which keeps
+    its precision far below 1.
 
     Args:
         inputs: `Inputs`.
@@ -146,15 +148,27 @@ def margin_cross_entropy(inputs, compared, margins, scale):
         margins: [N], what is taken from each example's own class.
         scale: The s by which cosines become logits.
     """
+    log_odds = _fused.log_odds_of_rivals(
+        inputs.outputs, inputs.labels, compared.target, compared.strongest, scale
+    )
+    if log_odds is None:
+        log_odds = _log_odds_of_rivals(compared, scale)
+    # Not softplus, which on torch is the identity from 20 on.
+    losses = -ops.log_sigmoid(-(log_odds + scale * margins))
+    return nan_where_overflowed(inputs, compared, losses)
+
+
+def _log_odds_of_rivals(compared, scale):
+    """Returns [N], log sum_{j != y} exp(scale z_j) - scale z_y.
+
+    Of arrays [N, K] it needs one copy of the outputs and one of their exponentials.
+    """
     target, rivals, strongest = compared
     # Taken out of both logits, so not of the gradient; and before the scale, which
     # large outputs would not survive.
     strongest = ops.stop_gradient(strongest)
     exponentials = ops.exp(scale * (rivals - ops.expand_dims(strongest, axis=-1)))
-    of_rivals = ops.log(ops.sum(exponentials, axis=-1))
-    # Not softplus, which on torch is the identity from 20 on.
-    losses = -ops.log_sigmoid(scale * (target - margins - strongest) - of_rivals)
-    return nan_where_overflowed(inputs, compared, losses)
+    return ops.log(ops.sum(exponentials, axis=-1)) - scale * (target - strongest)
 
 
 class Compared(NamedTuple):
@@ -173,9 +187,14 @@ class Compared(NamedTuple):
 
 def compare(inputs):
     """Returns `Compared` of `Inputs`."""
-    outputs, is_target = inputs.outputs, inputs.is_target
-    target = ops.sum(ops.where(is_target, outputs, 0.0), axis=-1)
-    rivals = ops.where(is_target, -float("inf"), outputs)
+    outputs = inputs.outputs
+    fused = _fused.own_and_rivals(outputs, inputs.labels)
+    if fused is None:
+        is_own = is_target(inputs)
+        target = ops.sum(ops.where(is_own, outputs, 0.0), axis=-1)
+        rivals = ops.where(is_own, -float("inf"), outputs)
+    else:
+        target, rivals = fused
     return Compared(target, rivals, ops.max(rivals, axis=-1))
 
 
