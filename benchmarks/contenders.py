@@ -136,6 +136,22 @@ def torch_step(layout="eager", size=32, **values):
     return {"": steps.torch_steps(_config(**values), _info(size), layout)}
 
 
+def keras_profile(deterministic=None, **values):
+    """What a training step of a run spends its time on."""
+    import keras
+    import profiles
+
+    train = keras_step(deterministic, **values)[""]
+    return {"": profiles.PROFILES[keras.backend.backend()](train)}
+
+
+def torch_profile(layout="eager", **values):
+    """What a training step in PyTorch spends its time on."""
+    import profiles
+
+    return {"": profiles.PROFILES["torch"](torch_step(layout, **values)[""])}
+
+
 def _tuning():
     """Lets TensorFlow tune the pipelines, as it does with those of Keras."""
     import tensorflow as tf
@@ -316,7 +332,10 @@ def losses_of(classes):
     return {
         "cross_entropy": keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         "mm": mm,
-        "mm_of_shifted_logits": _mm_of_shifted_logits(mm),
+        # As it was, one after the other.
+        "mm_in_pieces": _patched(mm, *_IN_PIECES),
+        "mm_of_shifted_logits": _patched(mm, *_IN_PIECES, _SHIFTED_LOGITS),
+        "mm_of_one_hot_labels": _patched(mm, *_IN_PIECES, _ONE_HOT_LABELS),
         "mm_ldam": losses.MaximumMargin(class_counts=counts),
         "mm_ldam_weighted": losses.ClassWeighted(
             losses.MaximumMargin(class_counts=counts), classes
@@ -328,24 +347,47 @@ def losses_of(classes):
     }
 
 
-def _mm_of_shifted_logits(mm):
-    """Maximum margin as it was: the cross-entropy of logits, one of them shifted."""
+def _patched(loss, *patches):
+    """Returns a loss that is computed with (module, name, value) in place of ours."""
+    import importlib
     from unittest import mock
 
+    def compute(labels, outputs):
+        with contextlib.ExitStack() as stack:
+            for module, name, value in patches:
+                module = importlib.import_module(module)
+                stack.enter_context(mock.patch.object(module, name, value))
+            return loss(labels, outputs)
+
+    return compute
+
+
+def _cross_entropy_of_shifted_logits(inputs, compared, margins, scale):
     from keras import ops
 
     from mm_tf.losses import _inputs
 
-    def shifted(inputs, compared, margins, scale):
-        less = inputs.outputs - ops.expand_dims(margins, axis=-1)
-        logits = scale * ops.where(_inputs.is_target(inputs), less, inputs.outputs)
-        return _inputs.cross_entropy(inputs, logits)
+    less = inputs.outputs - ops.expand_dims(margins, axis=-1)
+    logits = scale * ops.where(_inputs.is_target(inputs), less, inputs.outputs)
+    return _inputs.cross_entropy(inputs, logits)
 
-    def loss(labels, outputs):
-        with mock.patch.object(_inputs, "margin_cross_entropy", shifted):
-            return mm(labels, outputs)
 
-    return loss
+def _one_hot_labels(inputs):
+    from keras import ops
+
+    return ops.one_hot(inputs.labels, inputs.outputs.shape[-1], dtype="bool")
+
+
+_IN_PIECES = (
+    ("mm_tf._fused", "own_and_rivals", lambda *_: None),
+    ("mm_tf._fused", "log_odds_of_rivals", lambda *_: None),
+)
+_SHIFTED_LOGITS = (
+    "mm_tf.losses._inputs",
+    "margin_cross_entropy",
+    _cross_entropy_of_shifted_logits,
+)
+_ONE_HOT_LABELS = ("mm_tf.losses._inputs", "is_target", _one_hot_labels)
 
 
 def _value_and_gradient(loss):
@@ -616,6 +658,8 @@ KINDS = {
     for each in (
         keras_step,
         torch_step,
+        keras_profile,
+        torch_profile,
         keras_epoch,
         torch_epoch,
         keras_pipeline,

@@ -4,13 +4,14 @@
 
 It needs no TensorFlow and no network: set KERAS_BACKEND=jax, and give it the file
 that `benchmarks/packed_images.py` wrote. `--output` gets `speed.json`, images/s of
-one training step on this backend and in PyTorch (eager, channels last, compiled),
-measured in turn, and a run's folder for each cell, as
+one training step on this backend and in PyTorch (eager, channels last, compiled,
+and with bfloat16), measured in turn, and a run's folder for each cell, as
 `mm_tf.experiments.run` leaves it: `<setting>/<method>/seed<seed>`. Cells that are
 there are not run again; a cell that would not end in time is not begun.
 """
 
 import argparse
+import dataclasses
 import json
 import pathlib
 import sys
@@ -21,7 +22,7 @@ import packed_images
 import steps
 import timing
 
-from mm_tf.experiments import environment, grid, precision
+from mm_tf.experiments import environment, grid, precision, training
 from mm_tf.experiments.config import RunConfig
 from mm_tf.experiments.config_fields import MODEL_DEPTHS
 from mm_tf.experiments.methods import METHODS
@@ -88,18 +89,31 @@ def fill_cells(arguments, unpacked, deadline):
 
 def measure_speed(arguments, info):
     """Measures training steps in turn; returns images/s, medians of the rounds."""
+    backend = keras.backend.backend()
+    at_once = 1
+    if environment.has_accelerator() and backend != "torch":
+        at_once = training.steps_at_once(arguments.steps)
     config = RunConfig(
-        dataset=info.name, model=arguments.model, batch_size=arguments.batch_size
+        dataset=info.name,
+        model=arguments.model,
+        batch_size=arguments.batch_size,
+        steps_per_execution=at_once,
     )
-    trainers = {f"keras_{keras.backend.backend()}": steps.keras_steps(config, info)}
+    # As a run has it, and as plain PyTorch has it.
+    trainers = {
+        f"keras_{backend}_{each}": steps.keras_steps(
+            dataclasses.replace(config, precision=each), info
+        )
+        for each in (precision.resolved(config.precision), "float32")
+    }
     for kind in arguments.torch:
         trainers[f"torch_{kind}"] = steps.torch_steps(config, info, kind)
     contenders, failed = {}, {}
     for name, train in trainers.items():
         try:
-            train(3)  # Compiles.
+            train(arguments.steps)  # Compiles, for as many images as will come.
         except Exception as error:  # A contender that fails must not stop the rest.
-            failed[name] = str(error).splitlines()[0]
+            failed[name] = f"{type(error).__name__}: {error}".splitlines()[0]
         else:
             contenders[name] = timing.timed(train)
     samples = timing.in_turn(contenders, arguments.steps, arguments.rounds)
@@ -118,7 +132,7 @@ def measure_speed(arguments, info):
         "batch_size": arguments.batch_size,
         "steps": arguments.steps,
         "device": environment.device(),
-        "precision": precision.resolved(config.precision),
+        "steps_per_execution": at_once,
         "versions": environment.versions(),
         "command": " ".join(["python", *sys.argv]),
     }
@@ -147,8 +161,8 @@ def parse(argv):
     parser.add_argument(
         "--torch",
         nargs="*",
-        choices=steps.TORCH_KINDS,
-        default=steps.TORCH_KINDS,
+        choices=tuple(steps.TORCH_KINDS),
+        default=tuple(steps.TORCH_KINDS),
     )
     parser.add_argument("--keep_models", action="store_true")
     arguments = parser.parse_args(argv)

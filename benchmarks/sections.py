@@ -8,6 +8,7 @@ and mebibytes, how many times as much of them it took.
 
 import contextlib
 import dataclasses
+import functools
 import statistics
 import sys
 
@@ -22,8 +23,9 @@ class Sizes:
     Attributes:
         model: The network.
         batch_size: Images of a step.
-        rounds: How often each contender is asked.
-        seconds: The time after which a case has no third round, or further one.
+        processes: How often the processes of a case begin anew.
+        rounds: How often each contender is asked in a process.
+        seconds: The time after which a process has no third round, or further one.
         steps: Steps of a round.
         images: Images of an epoch.
         test_images: Images that are evaluated on after it.
@@ -37,6 +39,7 @@ class Sizes:
 
     model: str
     batch_size: int
+    processes: int
     rounds: int
     seconds: float
     steps: int
@@ -53,8 +56,9 @@ class Sizes:
 FULL = Sizes(
     model="resnet32",
     batch_size=128,
-    rounds=5,
-    seconds=240.0,
+    processes=3,
+    rounds=3,
+    seconds=60.0,
     steps=4,
     images=1_280,
     test_images=1_000,
@@ -68,6 +72,7 @@ FULL = Sizes(
 QUICK = Sizes(
     model="resnet8",
     batch_size=8,
+    processes=1,
     rounds=2,
     seconds=1.0,
     steps=1,
@@ -109,9 +114,8 @@ def step(sizes, backends):
     yield from _measured(
         f"{sizes.model}, batch {sizes.batch_size}",
         processes,
+        sizes,
         sizes.steps,
-        sizes.rounds,
-        sizes.seconds,
         sizes.steps * sizes.batch_size,
         peer="torch_eager",
     )
@@ -129,12 +133,40 @@ def step(sizes, backends):
     yield from _measured(
         f"the convolutions of resnet32 alone, batch {sizes.batch_size}",
         only_convolutions,
+        sizes,
         sizes.steps,
-        sizes.rounds,
-        sizes.seconds,
         sizes.steps * sizes.batch_size,
         peer="torch_eager",
     )
+
+
+def profile(sizes, backends):
+    """What a training step spends its time on, operation by operation."""
+    shared = {"model": sizes.model, "batch_size": sizes.batch_size}
+    specs = {
+        f"keras_{backend}": {"kind": "keras_profile", "backend": backend, **shared}
+        for backend in backends
+        if backend in ("tensorflow", "torch")
+    }
+    specs |= {
+        f"torch_{layout}": {"kind": "torch_profile", "layout": layout, **shared}
+        for layout in ("eager", "channels_last")
+    }
+    for name, spec in specs.items():
+        with contenders.Process(**spec) as process:
+            taken = process.ask(sizes.steps)["milliseconds"]
+        case = f"{name}, {sizes.model}, batch {sizes.batch_size}"
+        everything = sum(taken.values())
+        largest = dict(sorted(taken.items(), key=lambda item: -item[1])[:_LARGEST])
+        largest["all others"] = everything - sum(largest.values())
+        for operation, milliseconds in largest.items():
+            share = milliseconds / everything
+            yield _row(
+                case, operation, "ms", milliseconds, peer="all of them", ratio=share
+            )
+
+
+_LARGEST = 10
 
 
 def end_to_end(sizes, backends):
@@ -158,9 +190,8 @@ def end_to_end(sizes, backends):
     yield from _measured(
         f"{sizes.model}, {sizes.images} images, {sizes.test_images} test images",
         processes,
+        sizes,
         1,
-        max(2, sizes.rounds - 2),
-        sizes.seconds,
         sizes.images,
         peer="torch_eager_4_workers",
     )
@@ -174,18 +205,14 @@ def pipeline(sizes, backends):
 
 def _pipeline_of(images, sizes, backends):
     shared = {"images": images, "batch_size": sizes.batch_size}
-    with contextlib.ExitStack() as stack:
-        asked = {}
-        for name, spec in _keras("keras_pipeline", backends, **shared).items():
-            process = stack.enter_context(contenders.Process(**spec))
-            asked[f"{name}_batches"] = process.contender("batches")
-            asked[f"{name}_augmented"] = process.contender("augmented")
-        for workers in (0, 4):
-            spec = {"kind": "torch_pipeline", "workers": workers, **shared}
-            process = stack.enter_context(contenders.Process(**spec))
-            asked[f"torch_{workers}_workers"] = process.contender()
-        samples = timing.in_turn(asked, 1, max(2, sizes.rounds - 2), sizes.seconds)
-    yield from _rows(f"{images} images", samples, images, "torch_4_workers")
+    asked = {}
+    for name, spec in _keras("keras_pipeline", backends, **shared).items():
+        asked[f"{name}_batches"] = {"which": "batches", **spec}
+        asked[f"{name}_augmented"] = {"which": "augmented", **spec}
+    for workers in (0, 4):
+        spec = {"kind": "torch_pipeline", "workers": workers, **shared}
+        asked[f"torch_{workers}_workers"] = spec
+    yield from _measured(f"{images} images", asked, sizes, 1, images, "torch_4_workers")
 
 
 def losses(sizes, backends):
@@ -196,11 +223,11 @@ def losses(sizes, backends):
 
 
 def _losses_of(backend, classes, sizes):
-    names = _loss_names()
+    names = _loss_names(backend)
     spec = {"kind": "keras_losses", "classes": classes, "batch_size": sizes.batch_size}
-    with contenders.Process(backend=backend, **spec) as process:
-        asked = {name: process.contender(name) for name in names}
-        samples = timing.in_turn(asked, sizes.loss_steps, sizes.rounds, sizes.seconds)
+    samples = _of_one_process(
+        {"backend": backend, **spec}, names, sizes, sizes.loss_steps
+    )
     case = f"{backend}, {classes} classes, batch {sizes.batch_size}"
     examples = sizes.loss_steps * sizes.batch_size
     for row in _rows(case, samples, examples, "cross_entropy"):
@@ -215,8 +242,8 @@ def _losses_of(backend, classes, sizes):
         yield row
 
 
-def _loss_names():
-    return (
+def _loss_names(backend):
+    names = [
         "cross_entropy",
         "mm",
         "mm_of_shifted_logits",
@@ -226,7 +253,10 @@ def _loss_names():
         "uniform_margin",
         "hinge",
         "focal",
-    )
+    ]
+    # What made it faster, or smaller, on this backend alone.
+    before = {"tensorflow": ["mm_in_pieces"], "torch": ["mm_of_one_hot_labels"]}
+    return names[:2] + before.get(backend, []) + names[2:]
 
 
 def fit(sizes, backends):
@@ -238,9 +268,9 @@ def fit(sizes, backends):
             "model": sizes.model,
             "batch_size": sizes.batch_size,
         }
-        with contenders.Process(backend=backend, **spec) as process:
-            asked = {name: process.contender(name) for name in ("by_hand", "fit")}
-            samples = timing.in_turn(asked, 2, sizes.rounds, sizes.seconds)
+        samples = _of_one_process(
+            {"backend": backend, **spec}, ("by_hand", "fit"), sizes, 2
+        )
         images = 2 * sizes.steps * sizes.batch_size
         yield from _rows(backend, samples, images, "by_hand")
 
@@ -257,8 +287,7 @@ def startup(sizes, backends):
     for name, spec in _keras("keras_step", backends, **shared).items():
         asked[f"first step, {name}"] = _first_step(spec)
     asked["first step, torch_eager"] = _first_step({"kind": "torch_step", **shared})
-    rounds = max(2, sizes.rounds - 2)
-    samples = timing.in_turn(asked, 1, rounds, sizes.seconds)
+    samples = timing.in_turn(asked, 1, max(2, sizes.processes), sizes.seconds)
     for name, taken in samples.items():
         yield _row(
             "a process from its start",
@@ -310,7 +339,7 @@ def memory(sizes, backends):
             "before"
         )
         measured = {}
-        for name in _loss_names():
+        for name in _loss_names(backend):
             answer = _peak(
                 {
                     "kind": "keras_losses",
@@ -356,9 +385,8 @@ def _scaled(sizes, backends, batch_size, size):
     yield from _measured(
         f"{sizes.model}, batch {batch_size}, {size} pixels",
         processes,
+        sizes,
         steps,
-        max(2, sizes.rounds - 2),
-        sizes.seconds,
         steps * batch_size,
         peer="torch_eager",
     )
@@ -366,7 +394,17 @@ def _scaled(sizes, backends, batch_size, size):
 
 SECTIONS = {
     each.__name__: each
-    for each in (step, end_to_end, pipeline, losses, fit, startup, memory, scaling)
+    for each in (
+        step,
+        profile,
+        end_to_end,
+        pipeline,
+        losses,
+        fit,
+        startup,
+        memory,
+        scaling,
+    )
 }
 
 # Those that compare with nothing of PyTorch's.
@@ -391,14 +429,37 @@ def _before(changes, kind, backends, **settings):
     return specs
 
 
-def _measured(case, processes, count, rounds, seconds, images, peer):
-    with contextlib.ExitStack() as stack:
-        asked = {
-            name: stack.enter_context(contenders.Process(**spec)).contender()
-            for name, spec in processes.items()
-        }
-        samples = timing.in_turn(asked, count, rounds, seconds)
+def _measured(case, specs, sizes, count, images, peer):
+    asked = {
+        name: functools.partial(_contender, **spec) for name, spec in specs.items()
+    }
+    samples = timing.in_turn_anew(
+        asked, sizes.processes, count, sizes.rounds, sizes.seconds
+    )
     yield from _rows(case, samples, images, peer)
+
+
+@contextlib.contextmanager
+def _contender(which="", **spec):
+    with contenders.Process(**spec) as process:
+        yield process.contender(which)
+
+
+def _of_one_process(spec, names, sizes, count):
+    """Returns samples of contenders that share a process, which begins anew."""
+
+    @contextlib.contextmanager
+    def start():
+        with contenders.Process(**spec) as process:
+            yield lambda count: {name: process.ask(count, name) for name in names}
+
+    samples = timing.in_turn_anew(
+        {"all": start}, sizes.processes, count, sizes.rounds, sizes.seconds
+    )
+    return {
+        name: [{"process": each["process"], **each[name]} for each in samples["all"]]
+        for name in names
+    }
 
 
 def _rows(case, samples, images, peer):

@@ -40,7 +40,7 @@ def measured(name, sizes, backends, command):
         "ended": datetime.datetime.now(datetime.timezone.utc).isoformat("T", "seconds"),
         "machine": _machine(),
         "versions": environment.versions(),
-        # Runnable processes in the last 1, 5 and 15 minutes.
+        # Runnable processes in the last 1, 5 and 15 minutes; afterwards its own too.
         "load_before": load_before,
         "load_after": os.getloadavg(),
         "is_quick": sizes == sections.QUICK,
@@ -69,16 +69,26 @@ def to_markdown(results):
             "",
             f"`{section['command']}`, {section['ended']}",
             "",
-            f"{section['machine']}; load average {before} before, {after} after; "
+            f"{section['machine']}; load average {before} before, {after} after, "
+            "its own work included; "
             + ", ".join(f"{key} {value}" for key, value in section["versions"].items()),
         ]
         case = None
         for row in section["rows"]:
             if row["case"] != case:
                 case = row["case"]
-                lines += ["", f"### {case}", "", *_header(row)]
+                lines += ["", f"### {case}", "", *_rounds(row), *_header(row)]
             lines.append(_markdown_row(row))
     return "\n".join(lines) + "\n"
+
+
+def _rounds(row):
+    """Says how often it was measured, where that is more than once."""
+    if not row["rounds"]:
+        return []
+    processes = len({each.get("process", 0) for each in row["rounds"]})
+    anew = f" in {processes} processes" if processes > 1 else ""
+    return [f"{len(row['rounds'])} rounds{anew}.", ""]
 
 
 def _header(row):

@@ -7,17 +7,28 @@ import numpy as np
 
 from mm_tf.experiments.config_fields import MODEL_DEPTHS
 
-TORCH_KINDS = ("eager", "channels_last", "compiled")
+# {name: what of the network or of its steps is not as its authors wrote it}.
+TORCH_KINDS = {
+    "eager": set(),
+    "channels_last": {"channels_last"},
+    "compiled": {"channels_last", "compiled"},
+    "bfloat16": {"channels_last", "bfloat16"},
+    "compiled_bfloat16": {"channels_last", "compiled", "bfloat16"},
+}
 
 
 def keras_steps(config, info):
-    """Returns a function that trains n steps as a run does, and waits for their end."""
+    """Returns a function that trains n steps as a run does, and waits for their end.
+
+    As many at once as the config says, one if it says nothing; n must be a multiple.
+    """
     # Here, as a process of PyTorch alone is to have no Keras.
     from mm_tf.data import EpochOrder, fit_data
     from mm_tf.experiments import training
 
     # An epoch here is of any number of steps.
-    config = dataclasses.replace(config, steps_per_execution=1)
+    at_once = config.steps_per_execution or 1
+    config = dataclasses.replace(config, steps_per_execution=at_once)
     model = training.build_model(config, info)
     generator = np.random.default_rng(0)
 
@@ -47,7 +58,8 @@ def torch_network(config, info, kind):
     device = "cuda" if torch.cuda.is_available() else "cpu"
     torch.backends.cudnn.benchmark = True
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
-    layout = torch.contiguous_format if kind == "eager" else torch.channels_last
+    is_last = "channels_last" in TORCH_KINDS[kind]
+    layout = torch.channels_last if is_last else torch.contiguous_format
     channels = info.image_shape[-1]
     network = ResNet(info.num_classes, MODEL_DEPTHS[config.model], channels)
     network = network.to(device, memory_format=layout)
@@ -66,13 +78,19 @@ def torch_steps(config, info, kind):
     images = torch.randn(config.batch_size, channels, height, width, device=device)
     images = images.to(memory_format=layout)
     labels = torch.randint(info.num_classes, (config.batch_size,), device=device)
-    run = torch.compile(network) if kind == "compiled" else network
+    run = torch.compile(network) if "compiled" in TORCH_KINDS[kind] else network
+    # Weights, sums and the loss stay in float32, as Keras has it.
+    precision = torch.autocast(
+        device, dtype=torch.bfloat16, enabled="bfloat16" in TORCH_KINDS[kind]
+    )
 
     def train(count):
         for _ in range(count):
             optimizer.zero_grad()
-            outputs = config.scale * run(images)
-            torch.nn.functional.cross_entropy(outputs, labels).backward()
+            with precision:
+                outputs = config.scale * run(images)
+                loss = torch.nn.functional.cross_entropy(outputs, labels)
+            loss.backward()
             optimizer.step()
         if device == "cuda":
             torch.cuda.synchronize()

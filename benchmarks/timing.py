@@ -1,5 +1,6 @@
 """Times that are taken in turn, so that what disturbs one contender disturbs all."""
 
+import contextlib
 import resource
 import statistics
 import time
@@ -21,13 +22,15 @@ def timed(work):
     """Returns a contender: `count` in, {"wall": seconds, "cpu": seconds} out.
 
     Args:
-        work: A function that does its work `count` times and waits for its end.
+        work: A function that does its work `count` times and waits for its end. What
+            it finds out beside that, a dictionary or None, is added to the times.
     """
 
     def contend(count):
         wall, cpu = time.perf_counter(), cpu_seconds()
-        work(count)
-        return {"wall": time.perf_counter() - wall, "cpu": cpu_seconds() - cpu}
+        found = work(count)
+        times = {"wall": time.perf_counter() - wall, "cpu": cpu_seconds() - cpu}
+        return {**times, **(found or {})}
 
     return contend
 
@@ -51,6 +54,34 @@ def in_turn(contenders, count, rounds, seconds=float("inf")):
             break
         for name, contend in contenders.items():
             samples[name].append(contend(count))
+    return samples
+
+
+def in_turn_anew(specs, processes, count, rounds, seconds=float("inf")):
+    """Lets contenders take turns in processes that begin anew several times.
+
+    A process may be faster or slower than another of the same contender by more than
+    its own rounds differ, from its start to its end.
+
+    Args:
+        specs: {name: a function that returns a context, which gives the contender}.
+        processes: How often they begin anew.
+        count: How often each does its work in a round.
+        rounds: The number of rounds of each time.
+        seconds: As in `in_turn`, of each time.
+
+    Returns:
+        {name: what it gave in each round, and in which process}.
+    """
+    samples = {name: [] for name in specs}
+    for process in range(processes):
+        with contextlib.ExitStack() as stack:
+            contenders = {
+                name: stack.enter_context(start()) for name, start in specs.items()
+            }
+            taken = in_turn(contenders, count, rounds, seconds)
+        for name, rounds_of_it in taken.items():
+            samples[name] += [{"process": process, **each} for each in rounds_of_it]
     return samples
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+from typing import Any
 
 import keras
 
@@ -65,14 +66,21 @@ def _torch():
 
     before = torch.are_deterministic_algorithms_enabled()
     benchmark = torch.backends.cudnn.benchmark
+    # Its one attribute is set from C++, which mypy does not see.
+    memory: Any = torch.utils.deterministic
+    fills = memory.fill_uninitialized_memory
     # cuBLAS reads it when it starts, and refuses to be repeatable without it.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True)
     torch.backends.cudnn.benchmark = False
+    # What is read before it is written is a fault of an operation, and to fill it all
+    # costs every convolution a pass over its outputs.
+    memory.fill_uninitialized_memory = False
     try:
         yield
     finally:
         torch.use_deterministic_algorithms(before)
+        memory.fill_uninitialized_memory = fills
         torch.backends.cudnn.benchmark = benchmark
 
 

@@ -101,7 +101,14 @@ def _steps_per_execution(config):
     takes_one = keras.backend.backend() == "torch" or config.strategy != "none"
     if takes_one or not environment.has_accelerator():
         return 1
-    steps = config.steps_per_epoch
+    return steps_at_once(config.steps_per_epoch)
+
+
+def steps_at_once(steps):
+    """Returns how many steps of an epoch's are taken at once where there is a GPU.
+
+    The largest number that divides them: Keras would go past the epoch's end.
+    """
     return max(n for n in range(1, _MOST_STEPS_AT_ONCE + 1) if steps % n == 0)
 
 

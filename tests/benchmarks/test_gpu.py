@@ -2,6 +2,10 @@
 
 import importlib.util
 import json
+import os
+import pathlib
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -53,7 +57,7 @@ def test_measures_speed_and_fills_cells(packed, tmp_path, capsys):
         "--steps=2",
         "--rounds=1",
         "--torch",
-        *(["eager", "channels_last"] if has_torch else []),
+        *(["eager", "bfloat16"] if has_torch else []),
     ]
     gpu.main(arguments)
     speed = json.loads((tmp_path / "results" / "speed.json").read_text())
@@ -66,6 +70,20 @@ def test_measures_speed_and_fills_cells(packed, tmp_path, capsys):
     capsys.readouterr()
     gpu.main([*arguments, "--minutes=0"])
     assert "0 cells" in capsys.readouterr().out
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("jax") is None, reason="JAX is not installed."
+)
+def test_on_jax_it_needs_no_tensorflow():
+    code = "import gpu, sys; assert not {'tensorflow', 'tf_keras'} & sys.modules.keys()"
+    environment = {
+        **os.environ,
+        "KERAS_BACKEND": "jax",
+        "PYTHONPATH": os.pathsep.join(["benchmarks", "."]),
+    }
+    root = pathlib.Path(__file__).parents[2]
+    subprocess.run([sys.executable, "-c", code], cwd=root, env=environment, check=True)
 
 
 def test_an_unknown_setting_is_told(packed, tmp_path, capsys):

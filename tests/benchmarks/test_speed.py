@@ -83,6 +83,48 @@ def test_the_memory_of_making_arguments_is_forgotten():
     assert contenders._mebibytes("VmHWM") < before + 50
 
 
+def test_maximum_margin_takes_at_most_twice_the_memory_of_cross_entropy():
+    import sections
+
+    rows = 1024
+    spec = {"kind": "keras_losses", "classes": 10_000, "batch_size": rows}
+    added = {}
+    for name in ("cross_entropy", "mm"):
+        answer = sections._peak({**spec, "backend": BACKEND, "only": [name]}, name)
+        added[name] = answer["peak_mebibytes"] - answer["before_mebibytes"]
+    outputs = rows * 10_000 * 4 / 2**20
+    assert outputs < added["mm"] < 2 * added["cross_entropy"]
+
+
+def test_processes_begin_anew():
+    import timing
+
+    begun = []
+
+    @contextlib.contextmanager
+    def start():
+        begun.append(len(begun))
+        yield lambda count: {"wall": count * begun[-1]}
+
+    samples = timing.in_turn_anew({"one": start}, processes=2, count=3, rounds=2)
+    assert samples["one"] == 2 * [{"process": 0, "wall": 0}] + 2 * [
+        {"process": 1, "wall": 3}
+    ]
+
+
+def test_kernels_are_told_from_other_events():
+    import profiles
+
+    assert profiles._kind_of_kernel("resnet/conv/Conv2D:_MklNativeConv2D") == "Conv2D"
+    for other in (
+        "Iterator::Root::Prefetch",
+        "ExecutorState:Process::x",
+        "PrefetchDataset/_9:PrefetchDataset",
+        "tf.function-graph_building",
+    ):
+        assert profiles._kind_of_kernel(other) is None
+
+
 def test_a_ratio_is_of_one_round():
     import timing
 
