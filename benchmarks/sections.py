@@ -23,9 +23,10 @@ class Sizes:
     Attributes:
         model: The network.
         batch_size: Images of a step.
-        processes: How often the processes of a case begin anew.
-        rounds: How often each contender is asked in a process.
-        seconds: The time after which a process has no third round, or further one.
+        processes: How often the processes of a step begin anew.
+        rounds: How often each contender of a case is asked, in all its processes.
+        seconds: The time after which a case has no further rounds, but for two in
+            each process.
         steps: Steps of a round.
         images: Images of an epoch.
         test_images: Images that are evaluated on after it.
@@ -57,8 +58,8 @@ FULL = Sizes(
     model="resnet32",
     batch_size=128,
     processes=3,
-    rounds=3,
-    seconds=60.0,
+    rounds=6,
+    seconds=150.0,
     steps=4,
     images=1_280,
     test_images=1_000,
@@ -118,6 +119,7 @@ def step(sizes, backends):
         sizes.steps,
         sizes.steps * sizes.batch_size,
         peer="torch_eager",
+        processes=sizes.processes,
     )
     only_convolutions = {
         framework: {"kind": "convolutions", "framework": framework}
@@ -194,6 +196,7 @@ def end_to_end(sizes, backends):
         1,
         sizes.images,
         peer="torch_eager_4_workers",
+        processes=max(1, sizes.processes - 1),
     )
 
 
@@ -226,7 +229,11 @@ def _losses_of(backend, classes, sizes):
     names = _loss_names(backend)
     spec = {"kind": "keras_losses", "classes": classes, "batch_size": sizes.batch_size}
     samples = _of_one_process(
-        {"backend": backend, **spec}, names, sizes, sizes.loss_steps
+        {"backend": backend, **spec},
+        names,
+        sizes.loss_steps,
+        sizes.rounds,
+        sizes.seconds,
     )
     case = f"{backend}, {classes} classes, batch {sizes.batch_size}"
     examples = sizes.loss_steps * sizes.batch_size
@@ -268,8 +275,10 @@ def fit(sizes, backends):
             "model": sizes.model,
             "batch_size": sizes.batch_size,
         }
+        # Few percent are to be told from noise.
+        rounds = 2 * sizes.rounds
         samples = _of_one_process(
-            {"backend": backend, **spec}, ("by_hand", "fit"), sizes, 2
+            {"backend": backend, **spec}, ("by_hand", "fit"), 2, rounds, sizes.seconds
         )
         images = 2 * sizes.steps * sizes.batch_size
         yield from _rows(backend, samples, images, "by_hand")
@@ -287,7 +296,7 @@ def startup(sizes, backends):
     for name, spec in _keras("keras_step", backends, **shared).items():
         asked[f"first step, {name}"] = _first_step(spec)
     asked["first step, torch_eager"] = _first_step({"kind": "torch_step", **shared})
-    samples = timing.in_turn(asked, 1, max(2, sizes.processes), sizes.seconds)
+    samples = timing.in_turn(asked, 1, 2, sizes.seconds)
     for name, taken in samples.items():
         yield _row(
             "a process from its start",
@@ -429,13 +438,12 @@ def _before(changes, kind, backends, **settings):
     return specs
 
 
-def _measured(case, specs, sizes, count, images, peer):
+def _measured(case, specs, sizes, count, images, peer, processes=1):
     asked = {
         name: functools.partial(_contender, **spec) for name, spec in specs.items()
     }
-    samples = timing.in_turn_anew(
-        asked, sizes.processes, count, sizes.rounds, sizes.seconds
-    )
+    rounds, seconds = sizes.rounds // processes, sizes.seconds / processes
+    samples = timing.in_turn_anew(asked, processes, count, rounds, seconds)
     yield from _rows(case, samples, images, peer)
 
 
@@ -445,21 +453,11 @@ def _contender(which="", **spec):
         yield process.contender(which)
 
 
-def _of_one_process(spec, names, sizes, count):
-    """Returns samples of contenders that share a process, which begins anew."""
-
-    @contextlib.contextmanager
-    def start():
-        with contenders.Process(**spec) as process:
-            yield lambda count: {name: process.ask(count, name) for name in names}
-
-    samples = timing.in_turn_anew(
-        {"all": start}, sizes.processes, count, sizes.rounds, sizes.seconds
-    )
-    return {
-        name: [{"process": each["process"], **each[name]} for each in samples["all"]]
-        for name in names
-    }
+def _of_one_process(spec, names, count, rounds, seconds):
+    """Returns the samples of contenders that share a process."""
+    with contenders.Process(**spec) as process:
+        asked = {name: process.contender(name) for name in names}
+        return timing.in_turn(asked, count, rounds, seconds)
 
 
 def _rows(case, samples, images, peer):

@@ -1,6 +1,6 @@
 """Measures the speed of mm_tf against PyTorch and against itself, on this machine.
 
-    python benchmarks/speed.py                       # all, about 30 minutes on 2 cores
+    python benchmarks/speed.py                       # all, about an hour on 2 cores
     python benchmarks/speed.py --only=step,fit       # these alone, measured again
     python benchmarks/speed.py --quick --output=/tmp/speed     # in a minute or two
 

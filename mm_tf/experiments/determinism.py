@@ -66,7 +66,7 @@ def _torch():
 
     before = torch.are_deterministic_algorithms_enabled()
     benchmark = torch.backends.cudnn.benchmark
-    # Its one attribute is set from C++, which mypy does not see.
+    # A property of the class of this module, which mypy does not see.
     memory: Any = torch.utils.deterministic
     fills = memory.fill_uninitialized_memory
     # cuBLAS reads it when it starts, and refuses to be repeatable without it.
