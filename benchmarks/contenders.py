@@ -116,7 +116,13 @@ def _computing(deterministic):
     _KEPT.enter_context(determinism.computing(deterministic))
 
 
-def keras_step(deterministic=None, size=32, plain_normalization=False, **values):
+def keras_step(
+    deterministic=None,
+    size=32,
+    plain_normalization=False,
+    filled_memory=False,
+    **values,
+):
     """The training step of a run, on one batch."""
     import keras
     import steps
@@ -124,6 +130,10 @@ def keras_step(deterministic=None, size=32, plain_normalization=False, **values)
     from mm_tf import models
 
     _computing(deterministic)
+    if filled_memory:
+        import torch
+
+        torch.utils.deterministic.fill_uninitialized_memory = True
     if plain_normalization:
         models.BatchNormalization = keras.layers.BatchNormalization
     return {"": steps.keras_steps(_config(**values), _info(size))}
@@ -332,10 +342,7 @@ def losses_of(classes):
     return {
         "cross_entropy": keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         "mm": mm,
-        # As it was, one after the other.
-        "mm_in_pieces": _patched(mm, *_IN_PIECES),
-        "mm_of_shifted_logits": _patched(mm, *_IN_PIECES, _SHIFTED_LOGITS),
-        "mm_of_one_hot_labels": _patched(mm, *_IN_PIECES, _ONE_HOT_LABELS),
+        **dict.fromkeys(_BEFORE, mm),
         "mm_ldam": losses.MaximumMargin(class_counts=counts),
         "mm_ldam_weighted": losses.ClassWeighted(
             losses.MaximumMargin(class_counts=counts), classes
@@ -347,19 +354,17 @@ def losses_of(classes):
     }
 
 
-def _patched(loss, *patches):
-    """Returns a loss that is computed with (module, name, value) in place of ours."""
+@contextlib.contextmanager
+def _patched(patches):
+    """Inside, each (module, name) has another value."""
     import importlib
     from unittest import mock
 
-    def compute(labels, outputs):
-        with contextlib.ExitStack() as stack:
-            for module, name, value in patches:
-                module = importlib.import_module(module)
-                stack.enter_context(mock.patch.object(module, name, value))
-            return loss(labels, outputs)
-
-    return compute
+    with contextlib.ExitStack() as stack:
+        for module, name, value in patches:
+            module = importlib.import_module(module)
+            stack.enter_context(mock.patch.object(module, name, value))
+        yield
 
 
 def _cross_entropy_of_shifted_logits(inputs, compared, margins, scale):
@@ -388,6 +393,13 @@ _SHIFTED_LOGITS = (
     _cross_entropy_of_shifted_logits,
 )
 _ONE_HOT_LABELS = ("mm_tf.losses._inputs", "is_target", _one_hot_labels)
+
+# Maximum margin as it was: {name: what was another function}.
+_BEFORE = {
+    "mm_in_pieces": _IN_PIECES,
+    "mm_of_shifted_logits": (*_IN_PIECES, _SHIFTED_LOGITS),
+    "mm_of_one_hot_labels": (*_IN_PIECES, _ONE_HOT_LABELS),
+}
 
 
 def _value_and_gradient(loss):
@@ -420,10 +432,11 @@ def _value_and_gradient(loss):
     return with_torch
 
 
-def keras_losses(classes, batch_size=128, only=None):
+def keras_losses(classes, batch_size=128, only=None, deterministic=None):
     """The value and gradient of each loss, [batch_size, classes]."""
     import keras
 
+    _computing(deterministic)
     generator = np.random.default_rng(SEED)
     outputs = keras.ops.convert_to_tensor(
         generator.uniform(-1, 1, (batch_size, classes)).astype("float32")
@@ -432,14 +445,17 @@ def keras_losses(classes, batch_size=128, only=None):
         generator.integers(0, classes, batch_size).astype("int32")
     )
 
-    def repeat(compute, count):
-        for _ in range(count):
-            value, gradient = compute(labels, outputs)
-        # The last one: devices compute in order.
-        keras.ops.convert_to_numpy(gradient[:1])
+    def repeat(compute, patches, count):
+        with _patched(patches):
+            for _ in range(count):
+                value, gradient = compute(labels, outputs)
+            # The last one: devices compute in order.
+            keras.ops.convert_to_numpy(gradient[:1])
 
     return {
-        name: functools.partial(repeat, _value_and_gradient(loss))
+        name: functools.partial(
+            repeat, _value_and_gradient(loss), _BEFORE.get(name, ())
+        )
         for name, loss in losses_of(classes).items()
         if only is None or name in only
     }
@@ -561,6 +577,10 @@ def convolutions(batch_size=128, framework="tensorflow", layout="nhwc"):
 
 def _convolutions_in_tensorflow(shapes, batch_size, layout):
     import tensorflow as tf
+
+    # As the steps of a run on a CPU.
+    tf.config.experimental.enable_op_determinism()
+    tf.random.set_seed(SEED)
 
     @tf.function
     def both(x, kernel, strides):

@@ -12,6 +12,7 @@ there are not run again; a cell that would not end in time is not begun.
 
 import argparse
 import dataclasses
+import functools
 import json
 import pathlib
 import sys
@@ -90,9 +91,8 @@ def fill_cells(arguments, unpacked, deadline):
 def measure_speed(arguments, info):
     """Measures training steps in turn; returns images/s, medians of the rounds."""
     backend = keras.backend.backend()
-    at_once = 1
-    if environment.has_accelerator() and backend != "torch":
-        at_once = training.steps_at_once(arguments.steps)
+    count = arguments.steps or next(cells(arguments)).steps_per_epoch
+    at_once = training.steps_at_once(count)
     config = RunConfig(
         dataset=info.name,
         model=arguments.model,
@@ -100,24 +100,28 @@ def measure_speed(arguments, info):
         steps_per_execution=at_once,
     )
     # As a run has it, and as plain PyTorch has it.
-    trainers = {
-        f"keras_{backend}_{each}": steps.keras_steps(
-            dataclasses.replace(config, precision=each), info
+    ours = precision.resolved(config.precision)
+    makers = {
+        f"keras_{backend}_{each}": functools.partial(
+            steps.keras_steps, dataclasses.replace(config, precision=each), info
         )
-        for each in (precision.resolved(config.precision), "float32")
+        for each in (ours, "float32")
     }
     for kind in arguments.torch:
-        trainers[f"torch_{kind}"] = steps.torch_steps(config, info, kind)
+        make = functools.partial(steps.torch_steps, config, info, kind)
+        makers[f"torch_{kind}"] = make
     contenders, failed = {}, {}
-    for name, train in trainers.items():
+    for name, make in makers.items():
         try:
-            train(arguments.steps)  # Compiles, for as many images as will come.
+            train = make()
+            train(count)  # Compiles, for as many images as will come.
         except Exception as error:  # A contender that fails must not stop the rest.
             failed[name] = f"{type(error).__name__}: {error}".splitlines()[0]
         else:
             contenders[name] = timing.timed(train)
-    samples = timing.in_turn(contenders, arguments.steps, arguments.rounds)
-    images = arguments.steps * arguments.batch_size
+    samples = timing.in_turn(contenders, count, arguments.rounds)
+    images = count * arguments.batch_size
+    mine = f"keras_{backend}_{ours}"
     measured = timing.medians(samples, images)
     return {
         "images_per_second": {
@@ -127,10 +131,15 @@ def measure_speed(arguments, info):
             name: [images / each["wall"] for each in rounds]
             for name, rounds in samples.items()
         },
+        "times_as_fast_as": {
+            name: timing.times_faster(samples, mine, name)
+            for name in samples
+            if mine in samples and name != mine
+        },
         "failed": failed,
         "model": arguments.model,
         "batch_size": arguments.batch_size,
-        "steps": arguments.steps,
+        "steps": count,
         "device": environment.device(),
         "steps_per_execution": at_once,
         "versions": environment.versions(),
@@ -156,7 +165,9 @@ def parse(argv):
     parser.add_argument("--warmup_epochs", type=int, default=5)
     parser.add_argument("--model", default="resnet32", choices=tuple(MODEL_DEPTHS))
     parser.add_argument("--batch_size", type=int, default=128)
-    parser.add_argument("--steps", type=int, default=100, help="of a measurement")
+    parser.add_argument(
+        "--steps", type=int, help="of a round; by default those of an epoch of a cell"
+    )
     parser.add_argument("--rounds", type=int, default=5, help="0 measures no speed")
     parser.add_argument(
         "--torch",
@@ -187,6 +198,8 @@ def main(argv=None):
         (output / "speed.json").write_text(json.dumps(speed, indent=2) + "\n")
         for name, value in speed["images_per_second"].items():
             print(f"{name}: {value:,.0f} images/s", flush=True)
+        for name, ratio in speed["times_as_fast_as"].items():
+            print(f"A run's step is {ratio:.2f} times as fast as {name}", flush=True)
         for name, reason in speed["failed"].items():
             print(f"{name}: failed: {reason}", flush=True)
     done = fill_cells(arguments, unpacked, began + 60 * arguments.minutes)

@@ -1,8 +1,9 @@
 """What training steps spend their time on, as the backends' own profilers see it.
 
 Each function takes one that trains n steps and returns one that does so, and returns
-{"milliseconds": {operation: milliseconds a step}}. Operations run beside each other,
-so that their sum may be more than the step takes.
+{"milliseconds": {operation: milliseconds a step}}. TensorFlow's operations run beside
+each other, so that their sum may be more than the step takes; PyTorch's one after the
+other, each on all threads.
 """
 
 import collections
@@ -46,7 +47,7 @@ def _kind_of_kernel(name):
 
 
 def of_torch(train):
-    """Profiles with `torch.profiler`: each operation's own time on a CPU."""
+    """Profiles with `torch.profiler`: operations' own times, on the calling thread."""
     import torch
 
     def profiled(count):

@@ -3,7 +3,8 @@
 Each takes `Sizes` and the Keras backends and yields rows: {"case", "contender",
 "unit", "value", "cpu_value", "peer", "ratio", "cpu_ratio", "rounds"}. A rate's ratio
 says how many times as fast the contender was as the peer of its case; that of seconds
-and mebibytes, how many times as much of them it took.
+and mebibytes, how many times as much of them it took; that of an operation's
+milliseconds, its share of all.
 """
 
 import contextlib
@@ -13,6 +14,7 @@ import statistics
 import sys
 
 import contenders
+import profiles
 import timing
 
 
@@ -99,6 +101,7 @@ _STEPS_BEFORE = {
     "tensorflow_with_jit": {"deterministic": False, "jit": True},
     "tensorflow_without_fused_normalization": {"plain_normalization": True},
     "torch_without_fused_normalization": {"plain_normalization": True},
+    "torch_with_filled_memory": {"filled_memory": True},
 }
 _EPOCHS_BEFORE = {**_WITHOUT_ONEDNN, "tensorflow_with_tuning": {"tuned": True}}
 
@@ -143,12 +146,15 @@ def step(sizes, backends):
 
 
 def profile(sizes, backends):
-    """What a training step spends its time on, operation by operation."""
+    """What a training step spends its time on, operation by operation.
+
+    JAX has one operation for the whole step.
+    """
     shared = {"model": sizes.model, "batch_size": sizes.batch_size}
     specs = {
         f"keras_{backend}": {"kind": "keras_profile", "backend": backend, **shared}
         for backend in backends
-        if backend in ("tensorflow", "torch")
+        if backend in profiles.PROFILES
     }
     specs |= {
         f"torch_{layout}": {"kind": "torch_profile", "layout": layout, **shared}
@@ -276,9 +282,9 @@ def fit(sizes, backends):
             "batch_size": sizes.batch_size,
         }
         # Few percent are to be told from noise.
-        rounds = 2 * sizes.rounds
+        rounds, seconds = 2 * sizes.rounds, 2 * sizes.seconds
         samples = _of_one_process(
-            {"backend": backend, **spec}, ("by_hand", "fit"), 2, rounds, sizes.seconds
+            {"backend": backend, **spec}, ("by_hand", "fit"), 2, rounds, seconds
         )
         images = 2 * sizes.steps * sizes.batch_size
         yield from _rows(backend, samples, images, "by_hand")
@@ -292,11 +298,15 @@ def startup(sizes, backends):
         "run --help": ["-m", "mm_tf.experiments.run", "--help"],
     }
     asked = {name: _command(command) for name, command in commands.items()}
+    timing.in_turn(asked, 1, 1)  # The first one reads files that the others have.
+    samples = timing.in_turn(asked, 1, sizes.rounds, sizes.seconds)
     shared = {"model": sizes.model, "batch_size": sizes.batch_size}
-    for name, spec in _keras("keras_step", backends, **shared).items():
-        asked[f"first step, {name}"] = _first_step(spec)
-    asked["first step, torch_eager"] = _first_step({"kind": "torch_step", **shared})
-    samples = timing.in_turn(asked, 1, 2, sizes.seconds)
+    steps = {
+        f"first step, {name}": _first_step(spec)
+        for name, spec in _keras("keras_step", backends, **shared).items()
+    }
+    steps["first step, torch_eager"] = _first_step({"kind": "torch_step", **shared})
+    samples |= timing.in_turn(steps, 1, 2, sizes.seconds)
     for name, taken in samples.items():
         yield _row(
             "a process from its start",
@@ -347,20 +357,27 @@ def memory(sizes, backends):
             f"({sizes.loss_rows * classes * 4 / 2**20:.0f} MiB), above what was there "
             "before"
         )
-        measured = {}
-        for name in _loss_names(backend):
-            answer = _peak(
-                {
-                    "kind": "keras_losses",
-                    "backend": backend,
-                    "classes": classes,
-                    "batch_size": sizes.loss_rows,
-                    "only": [name],
-                },
-                which=name,
-            )
-            measured[name] = answer["peak_mebibytes"] - answer["before_mebibytes"]
+        spec = {
+            "kind": "keras_losses",
+            "backend": backend,
+            "classes": classes,
+            "batch_size": sizes.loss_rows,
+        }
+        measured = {name: _added(spec, name, None) for name in _loss_names(backend)} | {
+            f"{name}_without_determinism": _added(spec, name, False)
+            for name in _OTHER_WITHOUT_DETERMINISM.get(backend, ())
+        }
         yield from _memory_rows(case, measured, "cross_entropy")
+
+
+# On TensorFlow repeatable cross-entropy is computed by other operations.
+_OTHER_WITHOUT_DETERMINISM = {"tensorflow": ("cross_entropy", "mm")}
+
+
+def _added(spec, which, deterministic):
+    """Returns what a loss adds to the memory of its process."""
+    answer = _peak({**spec, "only": [which], "deterministic": deterministic}, which)
+    return answer["peak_mebibytes"] - answer["before_mebibytes"]
 
 
 def _peak(spec, which=""):

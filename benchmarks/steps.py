@@ -38,6 +38,10 @@ def keras_steps(config, info):
         return images, generator.integers(0, info.num_classes, count)
 
     def train(count):
+        if count % at_once:
+            raise ValueError(
+                f"`count` must be a multiple of {at_once}. Received: count={count}"
+            )
         images, labels = examples(count * config.batch_size)
         order = EpochOrder(labels, config.batch_size, seed=0)
         model.fit(
@@ -79,7 +83,7 @@ def torch_steps(config, info, kind):
     images = images.to(memory_format=layout)
     labels = torch.randint(info.num_classes, (config.batch_size,), device=device)
     run = torch.compile(network) if "compiled" in TORCH_KINDS[kind] else network
-    # Weights, sums and the loss stay in float32, as Keras has it.
+    # Weights and the loss stay in float32, as Keras has it, but not the cosines.
     precision = torch.autocast(
         device, dtype=torch.bfloat16, enabled="bfloat16" in TORCH_KINDS[kind]
     )

@@ -118,8 +118,25 @@ def log_odds_of_rivals(outputs, labels, target, strongest, scale):
 
     placed = _with_own_ones_at(below, outputs, labels)
     logits = scale * (placed - strongest[:, None])
-    losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
-    return losses + scale * (below - strongest) - scale * (target - strongest)
+    return (
+        _cross_entropy(labels, logits)
+        + scale * (below - strongest)
+        - scale * (target - strongest)
+    )
+
+
+def _cross_entropy(labels, logits):
+    """Returns [N]; the gradient is made with it, and in place of the logits."""
+    import tensorflow as tf
+
+    if tf.config.list_physical_devices("GPU"):
+        # A GPU's kernel is not repeatable: this one knows where it must be.
+        return tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+    # A CPU's always is, but is left aside where repeatable operations are asked for.
+    losses, _ = tf.raw_ops.SparseSoftmaxCrossEntropyWithLogits(
+        features=logits, labels=labels
+    )
+    return losses
 
 
 def _with_own_ones_at(values, outputs, labels):

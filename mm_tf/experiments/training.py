@@ -97,18 +97,19 @@ def _build_model(config, info):
 def _steps_per_execution(config):
     if config.steps_per_execution is not None:
         return config.steps_per_execution
+    return steps_at_once(config.steps_per_epoch, config.strategy)
+
+
+def steps_at_once(steps, strategy="none"):
+    """Returns how many steps of an epoch's are taken at once unless a flag says so.
+
+    Where there is a GPU, the largest number up to 16 that divides them: Keras would go
+    past the epoch's end.
+    """
     # Keras takes one at a time on torch; with several devices it was not tried.
-    takes_one = keras.backend.backend() == "torch" or config.strategy != "none"
+    takes_one = keras.backend.backend() == "torch" or strategy != "none"
     if takes_one or not environment.has_accelerator():
         return 1
-    return steps_at_once(config.steps_per_epoch)
-
-
-def steps_at_once(steps):
-    """Returns how many steps of an epoch's are taken at once where there is a GPU.
-
-    The largest number that divides them: Keras would go past the epoch's end.
-    """
     return max(n for n in range(1, _MOST_STEPS_AT_ONCE + 1) if steps % n == 0)
 
 

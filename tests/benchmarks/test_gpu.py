@@ -63,6 +63,7 @@ def test_measures_speed_and_fills_cells(packed, tmp_path, capsys):
     speed = json.loads((tmp_path / "results" / "speed.json").read_text())
     assert len(speed["images_per_second"]) == (3 if has_torch else 1)
     assert all(value > 0 for value in speed["images_per_second"].values())
+    assert len(speed["times_as_fast_as"]) == len(speed["images_per_second"]) - 1
     folder = tmp_path / "results" / "digits_lt10" / "mm_ldam_drw" / "seed0"
     assert RunResult.read(folder).method == "mm_ldam_drw"
     assert (folder / "flags.txt").exists()
@@ -72,11 +73,17 @@ def test_measures_speed_and_fills_cells(packed, tmp_path, capsys):
     assert "0 cells" in capsys.readouterr().out
 
 
+@pytest.mark.long
 @pytest.mark.skipif(
     importlib.util.find_spec("jax") is None, reason="JAX is not installed."
 )
-def test_on_jax_it_needs_no_tensorflow():
-    code = "import gpu, sys; assert not {'tensorflow', 'tf_keras'} & sys.modules.keys()"
+def test_on_jax_it_needs_no_tensorflow(packed, tmp_path):
+    code = (
+        "import sys; sys.modules['tensorflow'] = None; import gpu; gpu.main("
+        f"['--images={packed}', '--output={tmp_path}/results', '--torch', '--steps=1',"
+        "'--rounds=1', '--settings=digits_lt10', '--methods=mm', '--epochs=1',"
+        "'--warmup_epochs=0', '--model=resnet8'])"
+    )
     environment = {
         **os.environ,
         "KERAS_BACKEND": "jax",
@@ -84,6 +91,8 @@ def test_on_jax_it_needs_no_tensorflow():
     }
     root = pathlib.Path(__file__).parents[2]
     subprocess.run([sys.executable, "-c", code], cwd=root, env=environment, check=True)
+    folder = tmp_path / "results" / "digits_lt10" / "mm" / "seed0"
+    assert RunResult.read(folder).epochs == 1
 
 
 def test_an_unknown_setting_is_told(packed, tmp_path, capsys):
