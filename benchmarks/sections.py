@@ -30,6 +30,7 @@ class Sizes:
         seconds: The time after which a case has no further rounds, but for two in
             each process.
         steps: Steps of a round.
+        short_steps: Steps of an epoch of a small network, for what `fit` adds to them.
         images: Images of an epoch.
         test_images: Images that are evaluated on after it.
         pipeline_images: Images of an epoch of the pipeline alone, smallest first.
@@ -46,6 +47,7 @@ class Sizes:
     rounds: int
     seconds: float
     steps: int
+    short_steps: int
     images: int
     test_images: int
     pipeline_images: tuple[int, ...]
@@ -63,6 +65,7 @@ FULL = Sizes(
     rounds=6,
     seconds=150.0,
     steps=4,
+    short_steps=50,
     images=1_280,
     test_images=1_000,
     pipeline_images=(12_800, 51_200),
@@ -79,6 +82,7 @@ QUICK = Sizes(
     rounds=2,
     seconds=1.0,
     steps=1,
+    short_steps=2,
     images=16,
     test_images=8,
     pipeline_images=(64,),
@@ -244,15 +248,16 @@ def _losses_of(backend, classes, sizes):
     case = f"{backend}, {classes} classes, batch {sizes.batch_size}"
     examples = sizes.loss_steps * sizes.batch_size
     for row in _rows(case, samples, examples, "cross_entropy"):
-        more = [
-            mine["wall"] - theirs["wall"]
-            for mine, theirs in zip(
-                row["rounds"], samples["cross_entropy"], strict=True
-            )
-        ]
-        # What the loss costs over cross-entropy, to compare with the time of a step.
-        row["milliseconds_more"] = 1e3 * statistics.median(more) / sizes.loss_steps
-        yield row
+        yield _with_milliseconds_more(row, samples["cross_entropy"], sizes.loss_steps)
+
+
+def _with_milliseconds_more(row, peer, count):
+    """Returns a row with what the contender takes beyond the peer, each time."""
+    more = [
+        mine["wall"] - theirs["wall"]
+        for mine, theirs in zip(row["rounds"], peer, strict=True)
+    ]
+    return {**row, "milliseconds_more": 1e3 * statistics.median(more) / count}
 
 
 def _loss_names(backend):
@@ -275,19 +280,24 @@ def _loss_names(backend):
 def fit(sizes, backends):
     """`checkpoints.fit` with callbacks, weights and metrics, and a bare loop."""
     for backend in backends:
-        spec = {
-            "kind": "keras_fit",
-            "images": sizes.steps * sizes.batch_size,
-            "model": sizes.model,
-            "batch_size": sizes.batch_size,
-        }
-        # Few percent are to be told from noise.
-        rounds, seconds = 2 * sizes.rounds, 2 * sizes.seconds
-        samples = _of_one_process(
-            {"backend": backend, **spec}, ("by_hand", "fit"), 2, rounds, seconds
-        )
-        images = 2 * sizes.steps * sizes.batch_size
-        yield from _rows(backend, samples, images, "by_hand")
+        yield from _fit(backend, sizes.model, sizes.batch_size, sizes.steps, sizes)
+        # What is added to a step is told from noise where the step is short.
+        yield from _fit(backend, "resnet8", 8, sizes.short_steps, sizes)
+
+
+def _fit(backend, model, batch_size, steps, sizes):
+    spec = {
+        "kind": "keras_fit",
+        "backend": backend,
+        "images": steps * batch_size,
+        "model": model,
+        "batch_size": batch_size,
+    }
+    epochs, names = 2, ("by_hand", "fit")
+    samples = _of_one_process(spec, names, epochs, 2 * sizes.rounds, 2 * sizes.seconds)
+    case = f"{backend}, {model}, batch {batch_size}, {steps} steps an epoch"
+    for row in _rows(case, samples, epochs * steps * batch_size, "by_hand"):
+        yield _with_milliseconds_more(row, samples["by_hand"], epochs * steps)
 
 
 def startup(sizes, backends):

@@ -92,7 +92,7 @@ def _rounds(row):
 
 
 def _header(row):
-    more = ["ms over cross-entropy"] if "milliseconds_more" in row else []
+    more = ["ms more"] if "milliseconds_more" in row else []
     columns = ["contender", row["unit"], "CPU", "peer", "ratio", "ratio, CPU", *more]
     return [_cells(columns), _cells(["---"] * len(columns))]
 
