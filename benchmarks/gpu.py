@@ -7,7 +7,8 @@ that `benchmarks/packed_images.py` wrote. `--output` gets `speed.json`, images/s
 one training step on this backend and in PyTorch (eager, channels last, compiled,
 and with bfloat16), measured in turn, and a run's folder for each cell, as
 `mm_tf.experiments.run` leaves it: `<setting>/<method>/seed<seed>`. Cells that are
-there are not run again; a cell that would not end in time is not begun.
+there are not run again; a cell that would take longer than the time
+left, by the longest so far, is not begun.
 """
 
 import argparse
@@ -149,7 +150,11 @@ def measure_speed(arguments, info):
 
 def parse(argv):
     """Returns the command's arguments."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        description=__doc__.splitlines()[0],
+        allow_abbrev=False,
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
     parser.add_argument("--images", required=True, help="what packed_images.py wrote")
     parser.add_argument("--output", required=True, help="the folder of the results")
     parser.add_argument("--minutes", type=float, default=9.0, help="when to end")
@@ -178,9 +183,20 @@ def parse(argv):
     parser.add_argument("--keep_models", action="store_true")
     arguments = parser.parse_args(argv)
     try:
-        list(cells(arguments))
+        settings = {config.dataset for config in cells(arguments)}
     except ValueError as error:
         parser.error(str(error))
+    if not pathlib.Path(arguments.images).is_file():
+        parser.error(
+            "`images` must be a file that packed_images.py wrote. "
+            f"Received: images={arguments.images!r}"
+        )
+    packed = packed_images.dataset_of(arguments.images)
+    if settings != {packed}:
+        parser.error(
+            f"`settings` must be of the file's data set, {packed}. "
+            f"Received: settings={' '.join(arguments.settings)}"
+        )
     return arguments
 
 

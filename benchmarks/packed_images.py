@@ -57,6 +57,12 @@ def pack(data, path, subset_seed=0):
     )
 
 
+def dataset_of(path):
+    """Returns the name of the data set whose images `pack` wrote."""
+    with np.load(path, allow_pickle=False) as packed:
+        return str(packed["dataset"])
+
+
 def unpack(path):
     """Reads what `pack` wrote.
 

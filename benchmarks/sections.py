@@ -229,7 +229,7 @@ def _pipeline_of(images, sizes, backends):
 
 
 def losses(sizes, backends):
-    """The value and gradient of each loss, and its share of a step."""
+    """The value and gradient of each loss."""
     for backend in backends:
         for classes in sizes.classes:
             yield from _losses_of(backend, classes, sizes)

@@ -53,10 +53,12 @@ def to_markdown(results):
     lines = [
         "# Speed",
         "",
-        "Medians over rounds in which the contenders took turns. CPU: per second of "
-        "CPU time (or seconds of it), which other work on the machine disturbs less. "
-        "Ratio: times as fast as the peer, or times its memory; the median of the "
-        "rounds' ratios.",
+        "Medians over rounds in which the contenders took turns; each section says "
+        "when it was measured. CPU: per second of CPU time (or seconds of it), which "
+        "other work on the machine disturbs less. Ratio: times as fast as the peer, "
+        "the median of the rounds' ratios; of memory, how many times as much; in "
+        "`profile`, the share of all operations. What the contenders are: "
+        "[benchmarks/README.md](../../README.md#contenders).",
     ]
     for name, section in results.items():
         before, after = (
@@ -69,6 +71,7 @@ def to_markdown(results):
             "",
             f"`{section['command']}`, {section['ended']}",
             "",
+            *(_TRIAL if section["is_quick"] else ()),
             f"{section['machine']}; load average {before} before, {after} after, "
             "its own work included; "
             + ", ".join(f"{key} {value}" for key, value in section["versions"].items()),
@@ -80,6 +83,9 @@ def to_markdown(results):
                 lines += ["", f"### {case}", "", *_rounds(row), *_header(row)]
             lines.append(_markdown_row(row))
     return "\n".join(lines) + "\n"
+
+
+_TRIAL = ("**A trial with tiny sizes: the figures mean nothing.**", "")
 
 
 def _rounds(row):
@@ -144,7 +150,9 @@ def _machine():
 def parse(argv):
     """Returns the command's arguments."""
     installed = _installed()
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        description=__doc__.splitlines()[0], allow_abbrev=False
+    )
     parser.add_argument(
         "--only",
         default=",".join(sections.SECTIONS),
@@ -204,7 +212,15 @@ def main(argv=None):
     sizes = sections.QUICK if arguments.quick else sections.FULL
     for name in arguments.only:
         command = _command(name, arguments)
-        results[name] = measured(name, sizes, arguments.backends, command)
+        print(f"{name}, into {arguments.output}: may be silent for minutes", flush=True)
+        try:
+            results[name] = measured(name, sizes, arguments.backends, command)
+        except KeyboardInterrupt:
+            left = arguments.only[arguments.only.index(name) :]
+            raise SystemExit(
+                f"\nStopped. What was measured before is in {arguments.output}; "
+                f"go on with --only={','.join(left)}"
+            ) from None
         in_order = {key: results[key] for key in sections.SECTIONS if key in results}
         # After each section: nothing is lost if the next one is stopped.
         _files.write_text(path, json.dumps(in_order, indent=1) + "\n")

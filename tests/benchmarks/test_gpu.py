@@ -78,12 +78,31 @@ def test_measures_speed_and_fills_cells(packed, tmp_path, capsys):
     importlib.util.find_spec("jax") is None, reason="JAX is not installed."
 )
 def test_on_jax_it_needs_no_tensorflow(packed, tmp_path):
-    code = (
-        "import sys; sys.modules['tensorflow'] = None; import gpu; gpu.main("
-        f"['--images={packed}', '--output={tmp_path}/results', '--torch', '--steps=1',"
-        "'--rounds=1', '--settings=digits_lt10', '--methods=mm', '--epochs=1',"
-        "'--warmup_epochs=0', '--model=resnet8'])"
-    )
+    arguments = [
+        f"--images={packed}",
+        f"--output={tmp_path}/results",
+        "--torch",
+        "--steps=1",
+        "--rounds=1",
+        "--settings=digits_lt10",
+        "--methods=mm",
+        "--epochs=1",
+        "--warmup_epochs=0",
+        "--model=resnet8",
+    ]
+    # Not None in sys.modules, which Keras takes for a TensorFlow that is there.
+    code = f"""
+import sys
+
+class Missing:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in ("tensorflow", "tensorflow_datasets"):
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+
+sys.meta_path.insert(0, Missing())
+import gpu
+gpu.main({arguments})
+"""
     environment = {
         **os.environ,
         "KERAS_BACKEND": "jax",
@@ -102,6 +121,26 @@ def test_an_unknown_setting_is_told(packed, tmp_path, capsys):
         gpu.main([f"--images={packed}", f"--output={tmp_path}", "--settings=lt10"])
     assert stopped.value.code == 2
     assert "`settings` must be a data set" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--images=there_is_none.npz"], "`images` must be a file that packed_images"),
+        (["--settings=cifar10_lt100"], "`settings` must be of the file's data set, "),
+        (["--setting=digits_lt10"], "unrecognized arguments: --setting=digits_lt10"),
+    ],
+)
+def test_wrong_arguments_are_told_before_anything_is_measured(
+    packed, tmp_path, capsys, arguments, message
+):
+    import gpu
+
+    with pytest.raises(SystemExit) as stopped:
+        gpu.main([f"--images={packed}", f"--output={tmp_path}/results", *arguments])
+    assert stopped.value.code == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "results").exists()
 
 
 def test_torch_network_is_the_same_network():

@@ -180,6 +180,7 @@ def test_measures_and_keeps_what_other_sections_measured(tmp_path, monkeypatch):
         "versions": {},
         "load_before": [0, 0, 0],
         "load_after": [1, 1, 1],
+        "is_quick": False,
         "rows": [],
     }
     (tmp_path / "speed.json").write_text(json.dumps({"fit": kept}))
@@ -198,6 +199,21 @@ def test_measures_and_keeps_what_other_sections_measured(tmp_path, monkeypatch):
     table = (tmp_path / "speed.md").read_text()
     assert "## losses: " in table and "## fit: Before" in table
     assert "| mm_ldam_weighted |" in table
+    assert table.count("**A trial with tiny sizes") == 1
+
+
+def test_stopped_it_says_how_to_go_on(tmp_path, monkeypatch, capsys):
+    import sections
+    import speed
+
+    def stopped(sizes, backends):
+        raise KeyboardInterrupt
+        yield
+
+    monkeypatch.setitem(sections.SECTIONS, "losses", stopped)
+    monkeypatch.setattr(stopped, "__doc__", "Losses.")
+    with pytest.raises(SystemExit, match="go on with --only=losses,fit"):
+        speed.main(["--quick", "--only=losses,fit", f"--output={tmp_path}"])
 
 
 def test_a_contender_that_ends_says_why():
@@ -214,6 +230,7 @@ def test_a_contender_that_ends_says_why():
         (["--only=steps"], "`only` must be of step,"),
         (["--backends=theano"], "`backends` must be of"),
         (["--quick"], "`output` must be another folder"),
+        (["--backend=tensorflow"], "unrecognized arguments: --backend=tensorflow"),
     ],
 )
 def test_wrong_arguments(arguments, message, capsys):
