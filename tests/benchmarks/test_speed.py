@@ -83,6 +83,7 @@ def test_the_memory_of_making_arguments_is_forgotten():
     assert contenders._mebibytes("VmHWM") < before + 50
 
 
+@pytest.mark.long
 def test_maximum_margin_takes_at_most_twice_the_memory_of_cross_entropy():
     import sections
 
@@ -264,6 +265,19 @@ def test_without_pytorch_what_compares_with_it_is_refused(without_torch, capsys)
     with pytest.raises(SystemExit):
         speed.parse(["--only=fit,memory"])
     assert "the peer in memory: .venv/bin/pip" in capsys.readouterr().err
+
+
+@pytest.mark.long
+def test_a_profile_names_convolutions():
+    import contenders
+
+    shared = {"model": "resnet8", "batch_size": 4}
+    for spec, name in (
+        ({"kind": "keras_profile", "backend": "tensorflow"}, "Conv2DBackpropFilter"),
+        ({"kind": "torch_profile"}, "aten::convolution_backward"),
+    ):
+        with contenders.Process(**spec, **shared) as process:
+            assert process.ask(1)["milliseconds"][name] > 0
 
 
 @pytest.mark.long
