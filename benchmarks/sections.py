@@ -26,7 +26,8 @@ class Sizes:
         model: The network.
         batch_size: Images of a step.
         processes: How often the processes of a step begin anew.
-        rounds: How often each contender of a case is asked, in all its processes.
+        rounds: How often each contender of a case is asked, in all its processes; of
+            `fit` twice as often, and first steps of a process twice.
         seconds: The time after which a case has no further rounds, but for two in
             each process.
         steps: Steps of a round.

@@ -103,8 +103,9 @@ def log_odds_of_rivals(outputs, labels, target, strongest, scale):
         scale: A number.
 
     Returns:
-        [N], differentiable for `outputs`, or None where this backend has no
-        cross-entropy that makes its gradient with its value, in one array.
+        [N], twice differentiable for `outputs`, or None where this backend has no
+        cross-entropy that makes its gradient with its value, in one array. On a GPU
+        with repeatable operations TensorFlow takes more arrays.
     """
     if not _is_on_tensorflow(outputs):
         return None
