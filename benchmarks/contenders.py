@@ -19,7 +19,7 @@ import tempfile
 import numpy as np
 import timing
 
-from mm_tf.experiments import environment as run_environment
+from mm_tf.experiments.machine import environment as run_environment
 
 SEED = 0
 
@@ -111,7 +111,7 @@ _KEPT = contextlib.ExitStack()
 
 def _computing(deterministic):
     """Makes the whole process compute repeatably, or not."""
-    from mm_tf.experiments import determinism
+    from mm_tf.experiments.machine import determinism
 
     _KEPT.enter_context(determinism.computing(deterministic))
 
@@ -176,7 +176,7 @@ def keras_epoch(images, test_images, deterministic=None, tuned=False, **values):
     """Epochs as a run trains them: with evaluation, history and checkpoints."""
     from mm_tf import callbacks, checkpoints
     from mm_tf.data import ImageData
-    from mm_tf.experiments import training
+    from mm_tf.experiments.runs import training
 
     _computing(deterministic)
     if tuned:
@@ -465,7 +465,7 @@ def keras_fit(images, **values):
     """Epochs of `checkpoints.fit` with all a run adds, and of a bare loop."""
     from mm_tf import callbacks, checkpoints
     from mm_tf.data import fit_data
-    from mm_tf.experiments import training
+    from mm_tf.experiments.runs import training
 
     _computing(True)
     config, info = _config(**values), _info()

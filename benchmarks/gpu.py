@@ -24,12 +24,14 @@ import packed_images
 import steps
 import timing
 
-from mm_tf.experiments import environment, grid, precision, training
 from mm_tf.experiments.config import RunConfig
-from mm_tf.experiments.config_fields import MODEL_DEPTHS
-from mm_tf.experiments.methods import METHODS
-from mm_tf.experiments.results import MODEL, RunFolder
+from mm_tf.experiments.config.fields import MODEL_DEPTHS
+from mm_tf.experiments.grids import grid
+from mm_tf.experiments.machine import environment, precision
+from mm_tf.experiments.paper.methods import METHODS
 from mm_tf.experiments.run import run
+from mm_tf.experiments.runs import training
+from mm_tf.experiments.runs.result import MODEL, RunFolder
 
 # The paper's own rows first, then its closest rivals.
 METHOD_ORDER = ("mm_ldam_drw", "mm_drw", "ldam_drw", "erm", "mm", "ldam")

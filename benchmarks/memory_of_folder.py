@@ -158,7 +158,7 @@ def measure(num_images, cases, scratch):
     Returns:
         Rows of `memory_of_folder.json`.
     """
-    from mm_tf.data.files import MEMORY_LIMIT
+    from mm_tf.data.custom.image_files import MEMORY_LIMIT
 
     folders = {}
     for number in (BASE_IMAGES, num_images):
@@ -237,7 +237,7 @@ def main(arguments=None):
             f"--num_images must be >= {BASE_IMAGES}. Received: {given.num_images}"
         )
     from mm_tf import _files
-    from mm_tf.experiments import environment
+    from mm_tf.experiments.machine import environment
 
     with tempfile.TemporaryDirectory() as scratch:
         rows = measure(given.num_images, cases, scratch)

@@ -7,8 +7,8 @@ A RUN is a run's folder, or its result.json.
 
 import argparse
 
-from mm_tf.experiments.figures import per_class_error_figure
-from mm_tf.experiments.results import RunResult
+from mm_tf.experiments.reports.figures import per_class_error_figure
+from mm_tf.experiments.runs.result import RunResult
 
 
 def main():

@@ -20,8 +20,8 @@ import platform
 import sections
 
 from mm_tf import _files
-from mm_tf.experiments import environment
-from mm_tf.experiments.config_fields import BACKENDS
+from mm_tf.experiments.config.fields import BACKENDS
+from mm_tf.experiments.machine import environment
 
 JSON, MARKDOWN = "speed.json", "speed.md"
 OUTPUT = pathlib.Path(__file__).parent / "results" / "speed"

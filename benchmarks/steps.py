@@ -5,7 +5,7 @@ import functools
 
 import numpy as np
 
-from mm_tf.experiments.config_fields import MODEL_DEPTHS
+from mm_tf.experiments.config.fields import MODEL_DEPTHS
 
 # {name: what of the network or of its steps is not as its authors wrote it}.
 TORCH_KINDS = {
@@ -24,7 +24,7 @@ def keras_steps(config, info):
     """
     # Here, as a process of PyTorch alone is to have no Keras.
     from mm_tf.data import EpochOrder, fit_data
-    from mm_tf.experiments import training
+    from mm_tf.experiments.runs import training
 
     # An epoch here is of any number of steps.
     at_once = config.steps_per_execution or 1

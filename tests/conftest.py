@@ -11,7 +11,7 @@ import pathlib
 
 import pytest
 
-from mm_tf.experiments import environment
+from mm_tf.experiments.machine import environment
 
 # Before anything imports TensorFlow, as every command does.
 for _name, _value in environment.variables_for_tensorflow().items():

@@ -2,7 +2,7 @@
 
 from absl import flags
 
-from mm_tf.experiments import config_flags
+from mm_tf.experiments.config import flags as config_flags
 
 
 def parse(*arguments):

@@ -1,6 +1,6 @@
 """A result that is made up, for tests of what is done with results."""
 
-from mm_tf.experiments.results import RunResult
+from mm_tf.experiments.runs.result import RunResult
 
 # What a finished run leaves in its folder.
 RUN_FILES = {

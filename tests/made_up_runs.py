@@ -7,7 +7,7 @@ from made_up import RESULT
 
 from mm_tf.data import DatasetInfo, ImageData
 from mm_tf.experiments.config import RunConfig
-from mm_tf.experiments.config_flags import to_flagfile
+from mm_tf.experiments.config.flags import to_flagfile
 
 MEAN_STD = {"mean": (0.5,), "std": (0.5,)}
 

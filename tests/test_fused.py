@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from mm_tf import _fused, losses
-from mm_tf.experiments import determinism
+from mm_tf.experiments.machine import determinism
 
 tensorflow_only = pytest.mark.skipif(
     keras.backend.backend() != "tensorflow",

@@ -16,7 +16,7 @@ def run_python(code):
 
 @pytest.mark.parametrize(
     "module",
-    ["mm_tf", "mm_tf.class_weights", "mm_tf.data", "mm_tf.experiments.config_flags"],
+    ["mm_tf", "mm_tf.class_weights", "mm_tf.data", "mm_tf.experiments.config.flags"],
 )
 def test_light_modules_import_nothing_heavy(module):
     code = f"import sys, {module}; print(*set(sys.modules) & set({HEAVY}))"

@@ -14,9 +14,9 @@ import sys
 
 import numpy as np
 
-from mm_tf.experiments.aggregate import paired_difference
-from mm_tf.experiments.methods import METHODS
-from mm_tf.experiments.results import RunResult
+from mm_tf.experiments.grids.aggregate import paired_difference
+from mm_tf.experiments.paper.methods import METHODS
+from mm_tf.experiments.runs.result import RunResult
 
 ROOT = pathlib.Path(__file__).parents[2]
 RESULTS = ROOT / "benchmarks" / "results"

@@ -1,6 +1,5 @@
 """The reference: a page for each public module, read from the sources."""
 
-import ast
 import functools
 import pathlib
 
@@ -10,26 +9,38 @@ import mm_tf
 
 FOLDER = "docs/api"
 _ROOT = pathlib.Path(mm_tf.__file__).parents[1]
-# Modules whose names are in no part, and which the docstrings of a part name.
-_NAMED = ("decoding", "folders", "inspection", "listing", "splitting", "tables")
+# Modules whose names are in no part, and which docstrings and pages name.
+_NAMED = (
+    "mm_tf.data.custom.csv_file",
+    "mm_tf.data.custom.decoding",
+    "mm_tf.data.custom.folders",
+    "mm_tf.data.custom.listing",
+    "mm_tf.data.inspect",
+    "mm_tf.data.inspect.scan",
+    "mm_tf.data.splitting",
+    "mm_tf.experiments.config",
+    "mm_tf.experiments.grids.aggregate",
+    "mm_tf.experiments.grids.grid",
+    "mm_tf.experiments.paper",
+    "mm_tf.experiments.paper.methods",
+    "mm_tf.experiments.runs.result",
+    "mm_tf.experiments.searches.hypermodel",
+)
 
 
 @functools.cache
 def modules():
     """Returns the names of the public modules, in the order of the pages.
 
-    They are the parts of `mm_tf`, everything in `mm_tf.experiments`, of the modules
-    inside the parts those that docstrings name, and what else is a command, that is,
-    runs with `python -m`.
+    They are the parts of `mm_tf`, the commands, and the modules inside that docstrings
+    and pages name.
     """
     parts = [f"mm_tf.{name}" for name in mm_tf._PARTS]
-    others = [f"mm_tf.data.{name}" for name in _NAMED]
-    for path in sorted((_ROOT / "mm_tf").rglob("*.py")):
-        name = ".".join(path.relative_to(_ROOT).with_suffix("").parts)
-        is_public = "._" not in name
-        if is_public and (name.startswith("mm_tf.experiments.") or _is_command(path)):
-            others.append(name)
-    return [*parts, *others]
+    commands = [
+        f"mm_tf.experiments.{path.stem}"
+        for path in sorted((_ROOT / "mm_tf" / "experiments").glob("[!_]*.py"))
+    ]
+    return [*parts, *sorted([*_NAMED, *commands])]
 
 
 def navigation():
@@ -60,14 +71,6 @@ def page(name):
 @functools.cache
 def _package():
     return griffe.load("mm_tf", search_paths=[str(_ROOT)], allow_inspection=False)
-
-
-def _is_command(path):
-    body = ast.parse(path.read_text("utf-8")).body
-    return any(
-        isinstance(node, ast.If) and "__main__" in ast.unparse(node.test)
-        for node in body
-    )
 
 
 def _public_members(module):

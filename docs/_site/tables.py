@@ -4,10 +4,12 @@ import pathlib
 
 from absl import flags
 
-from mm_tf.experiments import config_fields, config_flags
-from mm_tf.experiments.methods import METHODS
+from mm_tf.experiments.config import fields as config_fields
+from mm_tf.experiments.config import flags as config_flags
+from mm_tf.experiments.paper import protocol
+from mm_tf.experiments.paper.methods import METHODS
 
-_ROOT = pathlib.Path(config_fields.__file__).parents[2]
+_ROOT = pathlib.Path(config_fields.__file__).parents[3]
 
 # What a row of METHODS names its loss: in words, and the section of losses.md.
 _LOSSES = {
@@ -25,7 +27,7 @@ _WHEN = {"from_start": " from the first epoch", "deferred": ", deferred"}
 _METHODS_PAGE = """# Methods
 
 A method is a row of the paper's Table 1, `--method=` of the commands. The table is made
-from `mm_tf.experiments.methods.METHODS`; what the flags are stands in `RunConfig`:
+from `mm_tf.experiments.paper.methods.METHODS`; `RunConfig` says what the flags are:
 [Settings](settings.md).
 
 <div class="flags" markdown>
@@ -111,8 +113,8 @@ def methods_page():
     """Returns the page of the methods, in Markdown."""
     return _METHODS_PAGE.format(
         table=methods_table("losses.md"),
-        reweighting=config_fields.PAPER_REWEIGHTING,
-        epochs=config_fields.PAPER_EPOCHS,
+        reweighting=protocol.PAPER_REWEIGHTING,
+        epochs=protocol.PAPER_EPOCHS,
     )
 
 

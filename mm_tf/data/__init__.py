@@ -8,10 +8,13 @@ are read.
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from mm_tf.data.archive import read_npz
-from mm_tf.data.assembly import DataWarning
-from mm_tf.data.decoding import ImageFileError
-from mm_tf.data.files import ImageFiles
+from mm_tf.data.custom.assembly import DataWarning
+from mm_tf.data.custom.decoding import ImageFileError
+from mm_tf.data.custom.image_files import ImageFiles
+from mm_tf.data.custom.npz import read_npz
+from mm_tf.data.custom.options import ReadOptions
+from mm_tf.data.custom.readers import read_csv, read_folder
+from mm_tf.data.custom.tfds import read_tfds
 from mm_tf.data.holdout import hold_out, holdout_counts, split_holdout
 from mm_tf.data.imbalance import (
     IMBALANCES,
@@ -21,10 +24,7 @@ from mm_tf.data.imbalance import (
     step_counts,
     subsample,
 )
-from mm_tf.data.options import ReadOptions
-from mm_tf.data.order import EpochOrder
-from mm_tf.data.readers import read_csv, read_folder
-from mm_tf.data.sources import (
+from mm_tf.data.loading import (
     DATASETS,
     DatasetInfo,
     DatasetUnavailableError,
@@ -32,7 +32,7 @@ from mm_tf.data.sources import (
     imbalanced,
     load,
 )
-from mm_tf.data.tfds import read_tfds
+from mm_tf.data.order import EpochOrder
 
 if TYPE_CHECKING:
     from mm_tf.data.pipeline import ArrayBatches, fit_data, training_pipeline

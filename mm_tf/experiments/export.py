@@ -23,14 +23,16 @@ import numpy as np
 from mm_tf import _files, calibration, data
 from mm_tf._checks import check_bool, check_choice
 from mm_tf.data import DatasetUnavailableError
-from mm_tf.data.pictures import printable
-from mm_tf.experiments import command, export_formats, finished, images
-from mm_tf.experiments.methods import METHODS
-from mm_tf.experiments.probabilities import output_scale, probabilities
+from mm_tf.data.inspect.picture import printable
+from mm_tf.experiments.machine import command
+from mm_tf.experiments.paper.methods import METHODS
+from mm_tf.experiments.runs import finished, images
+from mm_tf.experiments.serving import formats
+from mm_tf.experiments.serving.probabilities import output_scale, probabilities
 
 EXPORT = "export.json"
 LABELS = "labels.txt"
-FORMATS = export_formats.FORMATS
+FORMATS = formats.FORMATS
 PRIORS = ("uniform", "train")
 
 # Between Keras and a converted model.
@@ -69,9 +71,9 @@ def export(
 
     $$ p_j = \operatorname{softmax}_j(s z_j / T + a_j) $$
 
-    of its outputs z, the run's own scale s (`mm_tf.experiments.probabilities`), a
-    temperature T and an adjustment a for another prior of the classes. It is written
-    in float32, and Keras runs on TensorFlow for it, whatever the run was trained on.
+    of its outputs z, the run's own scale s, a temperature T and an adjustment a for
+    another prior of the classes. It is written in float32, and Keras runs on
+    TensorFlow for it, whatever the run was trained on.
 
     Args:
         run: The run's folder.
@@ -134,7 +136,7 @@ def export(
     if calibrate or prior is not None:
         config = finished.read_config(run)
     folder = _place(output, run / "export" / format, overwrite)
-    export_formats.check_installed(format)
+    formats.check_installed(format)
     _check_backend()
     held_out = _hold_out(config, data_dir) if calibrate else None
     model = _in_float32(finished.load_model(run))
@@ -166,8 +168,8 @@ def export(
         "versions": _versions(),
     }
     with _files.whole_folder(folder) as unfinished:
-        served = export_formats.with_probabilities(model, scale / temperature, offset)
-        export_formats.write(format, served, result.class_names, unfinished, shown)
+        served = formats.with_probabilities(model, scale / temperature, offset)
+        formats.write(format, served, result.class_names, unfinished, shown)
         labels = "".join(f"{printable(name)}\n" for name in result.class_names)
         _files.write_text(unfinished / LABELS, labels)
         _files.write_text(unfinished / EXPORT, json.dumps(facts, indent=2) + "\n")
@@ -270,14 +272,14 @@ def _in_float32(model):
 
     if all(each.compute_dtype == "float32" for each in model._flatten_layers()):
         return model
-    return export_formats.rebuilt(model, new_layer)
+    return formats.rebuilt(model, new_layer)
 
 
 def _offsets(prior_of_use, config, result):
     """What is added to logits: for the prior of use, and for the training images'."""
     if prior_of_use is None:
         return (np.zeros(len(result.class_names)),) * 2
-    from mm_tf.experiments import training
+    from mm_tf.experiments.runs import training
 
     of_outputs = of_train = np.asarray(result.class_counts, dtype="float64")
     method = METHODS[config.method]
@@ -304,9 +306,9 @@ def _facts_of_images(model, format):
             "and without aliasing; transparent on white; EXIF orientation applied"
         ),
     }
-    if format == export_formats.SAVED_MODEL:
+    if format == formats.SAVED_MODEL:
         facts["serving_bytes"] = (
-            "does it inside the graph; mm_tf.experiments.export_decoding says what "
+            "does it inside the graph; mm_tf.experiments.serving.decoding says what "
             "differs"
         )
     return facts
@@ -315,7 +317,7 @@ def _facts_of_images(model, format):
 def _versions():
     import importlib.metadata
 
-    from mm_tf.experiments import environment
+    from mm_tf.experiments.machine import environment
 
     found = environment.versions()
     for package in ("onnx", "tf2onnx"):

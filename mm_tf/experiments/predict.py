@@ -21,12 +21,13 @@ import sys
 
 from mm_tf import _files, data
 from mm_tf._checks import check_integer
-from mm_tf.data.decoding import FORMAT_NAMES, SUFFIXES
-from mm_tf.data.files import ImageFiles
-from mm_tf.data.pictures import printable
-from mm_tf.experiments import command, finished
-from mm_tf.experiments.config_fields import BACKENDS
-from mm_tf.experiments.probabilities import output_scale, probabilities
+from mm_tf.data.custom.decoding import FORMAT_NAMES, SUFFIXES
+from mm_tf.data.custom.image_files import ImageFiles
+from mm_tf.data.inspect.picture import printable
+from mm_tf.experiments.config.fields import BACKENDS
+from mm_tf.experiments.machine import command
+from mm_tf.experiments.runs import finished
+from mm_tf.experiments.serving.probabilities import output_scale, probabilities
 
 FORMATS = ("table", "csv", "json")
 
@@ -74,7 +75,7 @@ def predict(run, paths, top=1, strict=False):
 
     Returns:
         `Predictions`. A probability is the softmax of the outputs times the run's own
-        scale, see `mm_tf.experiments.probabilities`. It is not calibrated.
+        scale, see `mm_tf.experiments.serving.probabilities`. It is not calibrated.
 
     Raises:
         ValueError: `run` is no finished run or its model cannot be read, there is no

@@ -18,9 +18,11 @@ import re
 import sys
 import tempfile
 
-from mm_tf.data.folders import check_outside
-from mm_tf.data.pictures import printable
-from mm_tf.experiments import finished, report_images, report_runs
+from mm_tf.data.custom.folders import check_outside
+from mm_tf.data.inspect.picture import printable
+from mm_tf.experiments.reports import images as report_images
+from mm_tf.experiments.reports import runs as report_runs
+from mm_tf.experiments.runs import finished
 
 __all__ = ["write_report"]
 
@@ -79,7 +81,7 @@ def _write_report(runs, output, data_dir, gallery, data=None):
                 read, data_dir, data
             )
         # It imports what draws and fills the page: a wrong argument costs none of it.
-        from mm_tf.experiments import report_page
+        from mm_tf.experiments.reports import page as report_page
 
         report_page.write(folder / PAGE, read, images, without_images)
     missing = None

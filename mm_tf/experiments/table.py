@@ -24,17 +24,13 @@ import tempfile
 from absl import app, flags
 
 from mm_tf.data import DATASETS, DatasetUnavailableError
-from mm_tf.experiments import (
-    cluster,
-    command,
-    config_fields,
-    config_flags,
-    grid,
-    paper,
-    stopping,
-)
+from mm_tf.experiments import paper
 from mm_tf.experiments.config import RunConfig
-from mm_tf.experiments.methods import METHODS
+from mm_tf.experiments.config import fields as config_fields
+from mm_tf.experiments.config import flags as config_flags
+from mm_tf.experiments.grids import cluster, grid
+from mm_tf.experiments.machine import command, stopping
+from mm_tf.experiments.paper.methods import METHODS
 
 # The flags of a run that the grid sets, and the flag that says them here.
 _SET_BY_GRID = {
@@ -73,7 +69,7 @@ def _print_notes(notes, console):
 
 
 def _print_cells(table, best, console):
-    from mm_tf.experiments.aggregate import NARROW
+    from mm_tf.experiments.grids.aggregate import NARROW
 
     cells = table.cells(best, NARROW)
     lines = [line for text in cells.to_numpy().ravel() for line in text.split("\n")]
@@ -344,7 +340,7 @@ def _check_writable(flag, folder):
 
 def _report(results, call, best_epoch):
     # pandas and SciPy take a second to import, which a wrong flag need not wait for.
-    from mm_tf.experiments import aggregate
+    from mm_tf.experiments.grids import aggregate
 
     table = aggregate.summarize(
         results, call.methods, call.settings, best_epoch, call.pairs

@@ -24,21 +24,21 @@ import sys
 from absl import app, flags
 
 from mm_tf.data import DatasetUnavailableError
-from mm_tf.experiments import (
-    ablation,
-    command,
-    config_fields,
-    config_flags,
-    inputs,
-    local_workers,
-    paper,
-    space,
-    stopping,
-    trials,
-)
+from mm_tf.experiments import paper
 from mm_tf.experiments.config import RunConfig
-from mm_tf.experiments.config_fields import STRATEGIES
-from mm_tf.experiments.search import TUNERS, Search, SearchFailedError, run_search
+from mm_tf.experiments.config import fields as config_fields
+from mm_tf.experiments.config import flags as config_flags
+from mm_tf.experiments.config.fields import STRATEGIES
+from mm_tf.experiments.grids import ablation
+from mm_tf.experiments.machine import command, stopping
+from mm_tf.experiments.runs import inputs
+from mm_tf.experiments.searches import local_workers, space, trials
+from mm_tf.experiments.searches.search import (
+    TUNERS,
+    Search,
+    SearchFailedError,
+    run_search,
+)
 
 __all__ = ["HOLDOUT", "TRIALS", "hypermodel", "main"]
 
@@ -73,7 +73,7 @@ def hypermodel(config, search=(), select_on="holdout"):
             errors then flatter. The config must have no hold-out for that.
 
     Returns:
-        A `mm_tf.experiments.hypermodel.RunHyperModel`.
+        A `mm_tf.experiments.searches.hypermodel.RunHyperModel`.
 
     Raises:
         ValueError: An argument is not as described; the message names it.
@@ -95,7 +95,7 @@ def hypermodel(config, search=(), select_on="holdout"):
     """
     config = _selecting(config, select_on, config.holdout or None)
     dimensions = space.parse(list(search), config)
-    from mm_tf.experiments.hypermodel import RunHyperModel
+    from mm_tf.experiments.searches.hypermodel import RunHyperModel
 
     return RunHyperModel(config, dimensions)
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from mm_tf import data as mm_data
-from mm_tf.experiments.results import RunResult
+from mm_tf.experiments.runs.result import RunResult
 
 pytestmark = pytest.mark.usefixtures("benchmarks_on_the_path")
 

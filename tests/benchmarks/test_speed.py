@@ -108,7 +108,7 @@ def test_maximum_margin_takes_at_most_twice_the_memory_of_cross_entropy():
 def test_torch_fills_no_memory_to_be_repeatable(monkeypatch):
     import torch
 
-    from mm_tf.experiments import determinism
+    from mm_tf.experiments.machine import determinism
 
     memory = torch.utils.deterministic
     monkeypatch.setattr(memory, "fill_uninitialized_memory", True)

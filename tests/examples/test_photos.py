@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from mm_tf import data
-from mm_tf.data import inspect, inspection
+from mm_tf.data.inspect import scan, show
 from mm_tf.experiments import export, predict
 from mm_tf.experiments.config import RunConfig
 from mm_tf.experiments.run import run
@@ -61,7 +61,7 @@ def test_the_folder_is_long_tailed_and_of_uneven_sizes(made):
     }
     assert counts == dict(zip(CLASSES, COUNTS, strict=True))
     assert not [path for path in photos.parent.iterdir() if path != photos]
-    found = inspection.inspect_data("folder", photos)
+    found = scan.inspect_data("folder", photos)
     assert len(np.unique(found.sizes, axis=0)) > 20
     assert found.sizes.min() >= 40
 
@@ -80,7 +80,7 @@ def test_the_same_arguments_make_the_same_photos(example, made, tmp_path):
 
 def test_a_look_finds_all_that_is_wrong(made, tmp_path, capsys):
     photos, planted = made
-    inspect.main([f"--data_dir={photos}", f"--output={tmp_path}"])
+    show.main([f"--data_dir={photos}", f"--output={tmp_path}"])
     said = capsys.readouterr().out
     assert "unreadable: 3" in said
     rows = list(csv.DictReader((tmp_path / "problems.csv").read_text().splitlines()))
@@ -106,7 +106,7 @@ def test_new_photographs_are_in_neither_part(example, tmp_path, monkeypatch):
     example.make_photos(photos, data.load("digits"), CLASSES, COUNTS, 3, seed=0)
     assert {path.stem for path in (photos / "new").iterdir()} == set(CLASSES)
     assert len(set(seen)) == len(seen) == sum(COUNTS) + 4 * len(CLASSES)
-    assert "Not used: new/." in inspection.inspect_data("folder", photos).notes
+    assert "Not used: new/." in scan.inspect_data("folder", photos).notes
 
 
 @pytest.fixture(scope="module")
@@ -239,7 +239,7 @@ def test_real_photographs(example, cifar_dir, tmp_path, capsys):
     said = capsys.readouterr().out
     assert "wolf               20\n  rose                2\n" in said
     assert "test/wolf/again.jpg: leak" in said
-    found = inspection.inspect_data("folder", tmp_path / "photos")
+    found = scan.inspect_data("folder", tmp_path / "photos")
     assert found.train_counts.tolist() == [3, 21]
     with pytest.raises(SystemExit):
         example.main([f"--output={tmp_path / 'more'}", "--classes=wolf,unicorn"])

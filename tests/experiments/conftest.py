@@ -6,9 +6,9 @@ import pytest
 @pytest.fixture
 def coarse_pictures(monkeypatch):
     """Drawing is most of the time of a report."""
-    from mm_tf.experiments import report_pictures
+    from mm_tf.experiments.reports import pictures
 
-    monkeypatch.setattr(report_pictures, "_DOTS_PER_INCH", 50)
+    monkeypatch.setattr(pictures, "_DOTS_PER_INCH", 50)
 
 
 @pytest.fixture

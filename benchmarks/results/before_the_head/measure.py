@@ -17,7 +17,7 @@ import keras
 
 import mm_tf
 from mm_tf import _files, data
-from mm_tf.experiments import environment
+from mm_tf.experiments.machine import environment
 
 OUTPUT = pathlib.Path(__file__).with_name("errors.json")
 SEEDS = range(5)

@@ -1,0 +1,1 @@
+"""Your images: folders, CSV files, archives and data sets of TensorFlow Datasets."""

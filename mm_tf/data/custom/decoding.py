@@ -1,0 +1,234 @@
+"""From the file of an image to its pixels, one rule for all formats and modes."""
+
+import contextlib
+import importlib
+import io
+import os
+import stat
+import warnings
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+# No others: some of Pillow's formats start programs (EPS), most are never met.
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF")
+FORMAT_NAMES = "JPEG, PNG, WebP, BMP, GIF"
+SUFFIXES = frozenset(
+    (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif")
+)
+
+_MODES = {1: "L", 3: "RGB"}
+
+# A JPEG may be decoded at 1/2, 1/4 or 1/8 of its size as long as it stays this many
+# times larger than what is asked for; Pillow's `thumbnail` has the same number.
+_REDUCING_GAP = 2
+
+
+class ImageFileError(ValueError):
+    """A file that should be an image cannot be decoded.
+
+    Attributes:
+        path: The file.
+        reason: Why, in a few words.
+    """
+
+    def __init__(self, path: str, reason: str):
+        super().__init__(
+            f"An image must be a whole file of {FORMAT_NAMES} ({reason}). "
+            f"Received: {path}"
+        )
+        self.path = path
+        self.reason = reason
+
+    def __reduce__(self):
+        """Both arguments, for pickling: an exception keeps its message alone."""
+        return type(self), (self.path, self.reason)
+
+
+def decode(
+    path: str | os.PathLike[str],
+    image_size: tuple[int, int] | None = None,
+    channels: int = 3,
+) -> np.ndarray:
+    """Decodes one image.
+
+    - A camera's orientation (EXIF) is applied; of an animation the first frame is
+      taken; colour profiles are not applied.
+    - Grey, palette, CMYK and other modes become RGB (or grey, for one channel);
+      of 16 bits the upper 8 are kept; what is transparent is shown on white.
+    - The largest box of `image_size`'s proportions is cut out of the centre and
+      resized to it, bicubic and without aliasing: the shorter side is resized and
+      the longer one cropped. An image that has the size already keeps its pixels.
+    - A JPEG that is more than twice as large as needed is decoded at 1/2, 1/4 or
+      1/8 of its size, which is several times faster.
+
+    The file is opened as one of JPEG, PNG, WebP, BMP and GIF, whatever its name.
+    One of more pixels than `PIL.Image.MAX_IMAGE_PIXELS` (89 million, unless you
+    change it) is an error before any of them is decoded.
+
+    Args:
+        path: The file.
+        image_size: Height and width of the result. Defaults to `None`, the
+            image's own.
+        channels: 3 (RGB) or 1 (grey). Defaults to 3.
+
+    Returns:
+        `uint8` [height, width, channels].
+
+    Raises:
+        ImageFileError: If the file cannot be read, is cut off or too large, or is
+            no image of these formats.
+
+    Example:
+
+    >>> import os, tempfile
+    >>> from PIL import Image
+    >>> from mm_tf.data.custom.decoding import decode
+    >>> path = os.path.join(tempfile.mkdtemp(), "wide.png")
+    >>> Image.new("RGB", (300, 200), "red").save(path)
+    >>> decode(path, image_size=(32, 32)).shape
+    (32, 32, 3)
+    """
+    with opened(path) as image:
+        return _to_size(image, image_size, channels)
+
+
+def decode_bytes(
+    content: bytes,
+    name: str,
+    image_size: tuple[int, int] | None = None,
+    channels: int = 3,
+) -> np.ndarray:
+    """Decodes one image from the content of its file, as `decode` does.
+
+    Args:
+        content: The file's content.
+        name: What it is called in an error.
+        image_size: Height and width of the result. Defaults to `None`, the
+            image's own.
+        channels: 3 (RGB) or 1 (grey). Defaults to 3.
+
+    Returns:
+        `uint8` [height, width, channels].
+
+    Raises:
+        ImageFileError: As `decode`.
+    """
+    with _telling(name), _opened(io.BytesIO(content), name) as image:
+        return _to_size(image, image_size, channels)
+
+
+@contextlib.contextmanager
+def opened(path: str | os.PathLike[str]) -> "Iterator[Image.Image]":
+    """Opens an image without decoding it; all that fails is an `ImageFileError`.
+
+    Args:
+        path: The file.
+
+    Raises:
+        ImageFileError: As `decode`; also for what fails while the file is open.
+    """
+    name = os.fspath(path)
+    with _telling(name):
+        status = os.stat(name)
+        if not stat.S_ISREG(status.st_mode):
+            # To open a pipe would wait for a writer, and a device has no end.
+            raise ImageFileError(name, "it is not a regular file")
+        if not status.st_size:
+            raise ImageFileError(name, "the file is empty")
+        with _opened(name, name) as image:
+            yield image
+
+
+@contextlib.contextmanager
+def _telling(name: str) -> Iterator[None]:
+    try:
+        yield
+    except ImageFileError:
+        raise
+    except Exception as error:  # Pillow fails in as many ways as there are files.
+        raise ImageFileError(name, _reason(error)) from error
+
+
+@contextlib.contextmanager
+def _opened(file: str | io.BytesIO, name: str) -> "Iterator[Image.Image]":
+    from PIL import Image
+
+    import_plugins()
+    with Image.open(file, formats=FORMATS) as image:
+        pixels, most = image.width * image.height, Image.MAX_IMAGE_PIXELS
+        if most is not None and pixels > most:
+            reason = f"{pixels:,} pixels, and at most {most:,} are decoded"
+            raise ImageFileError(name, reason)
+        yield image
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Keeps Pillow's warnings back where every file is looked at and told anyway."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="PIL")
+        yield
+
+
+def import_plugins() -> None:
+    """Imports what Pillow needs for `FORMATS`, without its 40 other formats."""
+    for plugin in ("Jpeg", "Mpo", "Png", "WebP", "Bmp", "Gif"):
+        importlib.import_module(f"PIL.{plugin}ImagePlugin")
+
+
+def _to_size(
+    image: "Image.Image", image_size: tuple[int, int] | None, channels: int
+) -> np.ndarray:
+    if image_size is not None:
+        # Which side is which is not known before the orientation is applied.
+        longer = _REDUCING_GAP * max(image_size)
+        image.draft(None, (longer, longer))
+    return to_array(image, image_size, channels)
+
+
+def to_array(
+    image: "Image.Image", image_size: tuple[int, int] | None = None, channels: int = 3
+) -> np.ndarray:
+    """Decodes an open image, without a JPEG's short cut; see `decode`."""
+    from PIL import Image, ImageOps
+
+    # First of all, because orientation swallows what goes wrong.
+    image.load()
+    # EXIF that cannot be read leaves the image as it lies in the file.
+    with contextlib.suppress(Exception):
+        ImageOps.exif_transpose(image, in_place=True)
+    image = _in_mode(image, _MODES[channels])
+    if image_size is not None:
+        height, width = image_size
+        image = ImageOps.fit(image, (width, height), Image.Resampling.BICUBIC)
+    return np.asarray(image).reshape(image.height, image.width, channels)
+
+
+def _in_mode(image: "Image.Image", mode: str) -> "Image.Image":
+    from PIL import Image
+
+    if image.mode.startswith("I"):
+        # Pillow's own conversion makes everything above 255 white.
+        upper = np.clip(np.asarray(image), 0, 2**16 - 1) >> 8
+        image = Image.fromarray(upper.astype(np.uint8))
+    elif image.has_transparency_data:
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(white, image)
+    return image if image.mode == mode else image.convert(mode)
+
+
+def _reason(error: Exception) -> str:
+    from PIL import Image, UnidentifiedImageError
+
+    if isinstance(error, UnidentifiedImageError):
+        return "its content is none of these"
+    if isinstance(error, Image.DecompressionBombError):
+        return "it has more pixels than are decoded"
+    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return text.splitlines()[0]

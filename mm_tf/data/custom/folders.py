@@ -1,0 +1,256 @@
+"""Which images of which class a folder has."""
+
+import os
+import unicodedata
+from collections.abc import Iterator
+
+from mm_tf._checks import nearest
+from mm_tf.data._checks import check_path
+from mm_tf.data.custom.decoding import FORMAT_NAMES, SUFFIXES
+from mm_tf.data.custom.listing import (
+    NO_CLASS,
+    SPLITS,
+    UNKNOWN_SUFFIX,
+    UNREADABLE,
+    Entry,
+    Listing,
+    Problem,
+    sort_key,
+    visible,
+)
+
+_DETAILS = {
+    UNKNOWN_SUFFIX: f"passed over: not named as {FORMAT_NAMES}",
+    NO_CLASS: "passed over: it lies in no class's folder",
+    UNREADABLE: "passed over: the folder cannot be listed",
+}
+
+
+def list_folder(data_dir: str | os.PathLike[str]) -> Listing:
+    """Lists the images of a folder that has a folder for each class.
+
+    A class's images may lie in folders inside its own. `data_dir` holds either the
+    classes, or `train` and beside it `test` or `val` (or, of each, the longer name)
+    with the classes in them; where there are both, `val` is not used. Classes are
+    in the order of their names, and so are the images of a class, whatever order
+    the file system has.
+
+    Names that begin with a dot, `__MACOSX`, `Thumbs.db` and `desktop.ini` are passed
+    over without a word. No folder is entered twice for one class, so that links in
+    a circle have an end.
+
+    Args:
+        data_dir: The folder; `~` is expanded.
+
+    Returns:
+        A `Listing`.
+
+    Raises:
+        ValueError: If there is no such folder, if it has fewer than two classes, or
+            if a class has no image.
+
+    Example:
+
+    >>> import os, tempfile
+    >>> from mm_tf.data.custom.folders import list_folder
+    >>> folder = tempfile.mkdtemp()
+    >>> for name in ("dog", "cat"):
+    ...     os.mkdir(os.path.join(folder, name))
+    ...     open(os.path.join(folder, name, "1.png"), "w").close()
+    >>> [entry.name for entry in list_folder(folder).entries]
+    ['cat/1.png', 'dog/1.png']
+    """
+    root = os.path.abspath(check_path("data_dir", data_dir))
+    if not os.path.isdir(root):
+        raise ValueError(
+            "`data_dir` must be an existing folder, with a folder of images for each "
+            f"class. Received: data_dir={os.fspath(data_dir)!r}"
+        )
+    try:
+        return _list_folder(root)
+    except OSError as error:
+        raise ValueError(
+            f"`data_dir` must be a folder that can be read ({error.strerror}). "
+            f"Received: data_dir={os.fspath(data_dir)!r}"
+        ) from None
+
+
+def _list_folder(root: str) -> Listing:
+    splits, notes = _split_folders(root)
+    entries: list[Entry] = []
+    problems: list[Problem] = []
+    classes: dict[str | None, set[str]] = {}
+    for split, folder in splits.items():
+        classes[split] = set()
+        for name in visible(root, folder):
+            path = os.path.join(folder, name)
+            if not os.path.isdir(os.path.join(root, path)):
+                if _is_image_name(name):
+                    problem = Problem(NO_CLASS, _posix(path), _DETAILS[NO_CLASS])
+                    problems.append(problem)
+                continue
+            # One letter with an accent can be written in two ways, and macOS
+            # changes one into the other.
+            label = unicodedata.normalize("NFC", name)
+            classes[split].add(label)
+            for kind, file in _files(root, folder, name):
+                if kind is None:
+                    entries.append(Entry(_posix(file), label, split))
+                else:
+                    problems.append(Problem(kind, _posix(file), _DETAILS[kind]))
+    _check_classes(root, classes, entries)
+    entries.sort(key=lambda entry: (entry.label, sort_key(entry.name)))
+    names = tuple(sorted(set().union(*classes.values())))
+    return Listing(root, tuple(entries), names, tuple(problems), (*notes,))
+
+
+def check_outside(
+    argument: str, place: str | os.PathLike[str], data_dir: str | os.PathLike[str]
+) -> None:
+    """Refuses a place to write in where it would become a class.
+
+    Args:
+        argument: What the message calls the place.
+        place: The folder to be made.
+        data_dir: As for `list_folder`. One that is not there is not an error here.
+
+    Raises:
+        ValueError: If a later `list_folder` would take the place for a class, for a
+            part of one, or for test images.
+
+    Example:
+
+    >>> import tempfile
+    >>> from mm_tf.data.custom.folders import check_outside
+    >>> folder = tempfile.mkdtemp()
+    >>> check_outside("output", folder + "_look", folder)
+    >>> check_outside("output", folder + "/look", folder)  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    ...
+    ValueError: `output` must not lie inside `data_dir`, where it would be taken for...
+    """
+    root = os.path.realpath(check_path("data_dir", data_dir))
+    inside = os.path.realpath(check_path(argument, place))
+    first = os.path.relpath(inside, root).split(os.sep)[0]
+    # Names that begin with a dot are passed over: that of the root itself too.
+    if first.startswith("."):
+        return
+    try:
+        splits, _ = _split_folders(root)
+    except OSError:
+        return  # Told when it is listed.
+    # Beside train and test, other folders are not used.
+    if len(splits) < 2 or first.casefold() in SPLITS:
+        raise ValueError(
+            f"`{argument}` must not lie inside `data_dir`, where it would be taken for "
+            f"a class. Received: {argument}={os.fspath(place)!r} with "
+            f"data_dir={os.fspath(data_dir)!r}"
+        )
+
+
+def _split_folders(root: str) -> tuple[dict[str | None, str], list[str]]:
+    """The folders in which the classes are, by split, and what to tell of it."""
+    folders = [
+        name for name in visible(root, "") if os.path.isdir(os.path.join(root, name))
+    ]
+    found: dict[str, str] = {}
+    for name in folders:
+        split = SPLITS.get(name.casefold())
+        if split is not None and _has_folders(os.path.join(root, name)):
+            if split in found:
+                raise ValueError(
+                    f"`data_dir` must have one folder for {split}. Received: "
+                    f"data_dir={root!r} with {found[split]!r} and {name!r}"
+                )
+            found[split] = name
+    if found and len(found) == len(folders) and "train" not in found:
+        raise ValueError(
+            "`data_dir` must have the folder train beside test or val. Received: "
+            f"data_dir={root!r} with {', '.join(sorted(found.values()))}"
+        )
+    # A class may be called train: then other classes are beside it.
+    if "train" not in found or (len(found) == 1 and not _only_train(folders)):
+        return {None: ""}, []
+    notes = []
+    unused = sorted(set(folders) - set(found.values()))
+    if len(found) == 3:
+        unused.append(found.pop("val"))
+    if unused:
+        notes.append(f"Not used: {', '.join(f'{name}/' for name in unused)}.")
+    if len(found) == 1:
+        return {None: found["train"]}, notes
+    test = found.get("test") or found["val"]
+    return {"train": found["train"], "test": test}, notes
+
+
+def _only_train(folders: list[str]) -> bool:
+    return all(name.casefold() in SPLITS for name in folders)
+
+
+def _check_classes(
+    root: str, classes: dict[str | None, set[str]], entries: list[Entry]
+) -> None:
+    received = f"Received: data_dir={root!r}"
+    train, test = next(iter(classes.values())), classes.get("test", set())
+    if len(train) < 2:
+        raise ValueError(
+            "`data_dir` must have a folder of images for each of at least two classes. "
+            f"{received} with {', '.join(map(repr, train)) or 'no folder'}"
+        )
+    unknown = sorted(test - train)
+    if unknown:
+        hint = nearest(unknown[0], train) if len(unknown) == 1 else ""
+        raise ValueError(
+            "The classes of the test images must be among those of the training "
+            f"images.{hint} {received}, with test images alone of "
+            f"{', '.join(map(repr, unknown))}"
+        )
+    with_images = {entry.label for entry in entries if entry.split != "test"}
+    empty = sorted(train - with_images)
+    if empty:
+        raise ValueError(
+            f"Every class must have an image ({FORMAT_NAMES}). {received} with none in "
+            f"{', '.join(map(repr, empty))}"
+        )
+    if test and not any(entry.split == "test" for entry in entries):
+        raise ValueError(f"There must be test images. {received} with none")
+
+
+def _files(root: str, folder: str, name: str) -> Iterator[tuple[str | None, str]]:
+    """Pairs (what is wrong or None, path from the root) of a class's files."""
+    visited = {_identity(root), _identity(os.path.join(root, folder))}
+    waiting = [os.path.join(folder, name)]
+    while waiting:
+        here = waiting.pop(0)
+        try:
+            identity = _identity(os.path.join(root, here))
+            names = visible(root, here)
+        except OSError:
+            yield UNREADABLE, here
+            continue
+        if identity in visited:
+            continue
+        visited.add(identity)
+        for inside in names:
+            path = os.path.join(here, inside)
+            if os.path.isdir(os.path.join(root, path)):
+                waiting.append(path)
+            else:
+                yield (None if _is_image_name(inside) else UNKNOWN_SUFFIX), path
+
+
+def _identity(path: str) -> tuple[int, int]:
+    status = os.stat(path)
+    return status.st_dev, status.st_ino
+
+
+def _has_folders(path: str) -> bool:
+    return any(os.path.isdir(os.path.join(path, name)) for name in visible(path, ""))
+
+
+def _is_image_name(name: str) -> bool:
+    return os.path.splitext(name)[1].lower() in SUFFIXES
+
+
+def _posix(path: str) -> str:
+    return path.replace(os.sep, "/")

@@ -1,0 +1,151 @@
+"""Which images of which class a data set in files has, without opening any."""
+
+import dataclasses
+import os
+import unicodedata
+from typing import Any, NamedTuple
+
+from mm_tf.data._checks import check_path
+
+# What a part of a data set may be called, in capital letters too.
+SPLITS = {
+    "train": "train",
+    "training": "train",
+    "test": "test",
+    "testing": "test",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+}
+
+# What operating systems leave in folders, besides names that begin with a dot.
+_LEFT_BY_SYSTEMS = frozenset({"__macosx", "thumbs.db", "desktop.ini"})
+
+UNKNOWN_SUFFIX = "unknown suffix"
+NO_CLASS = "no class"
+UNREADABLE = "unreadable"
+
+
+class Entry(NamedTuple):
+    """An image of a listing.
+
+    Attributes:
+        name: Its path, relative to the listing's root.
+        label: The name of its class.
+        split: `"train"` or `"test"`; `None` where the data set is not split.
+    """
+
+    name: str
+    label: str
+    split: str | None
+
+
+class Problem(NamedTuple):
+    """What is wrong with a file.
+
+    Attributes:
+        kind: Of which kind it is, in a word or two.
+        file: The file's path, relative to the listing's root.
+        detail: More about it.
+    """
+
+    kind: str
+    file: str
+    detail: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Listing:
+    """The images of a data set in files.
+
+    Attributes:
+        root: The folder that all paths are relative to.
+        entries: The images: of a folder by class and then by name, of a CSV file in
+            the order of its rows.
+        class_names: Name of each class, [K], in the order of their numbers.
+        problems: Files that were passed over.
+        notes: What a user should know, a sentence each.
+    """
+
+    root: str
+    entries: tuple[Entry, ...]
+    class_names: tuple[str, ...]
+    problems: tuple[Problem, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def is_split(self) -> bool:
+        """Whether the data set says which images are for training and for tests."""
+        return self.entries[0].split is not None
+
+    def path(self, entry: Entry) -> str:
+        """The path of an image."""
+        return os.path.join(self.root, entry.name)
+
+
+def class_order(names: Any) -> tuple[str, ...]:
+    """Sorts names of classes: by number where all are whole numbers.
+
+    Args:
+        names: The names.
+
+    Example:
+
+    >>> from mm_tf.data.custom.listing import class_order
+    >>> class_order(["10", "9"]), class_order(["10", "9", "x"])
+    (('9', '10'), ('10', '9', 'x'))
+    """
+    try:
+        return tuple(sorted(names, key=lambda name: (int(name), name)))
+    except ValueError:
+        return tuple(sorted(names))
+
+
+def data_file(path: str | os.PathLike[str], suffix: str) -> str:
+    """The file that is named, or the only one of that suffix in the folder named.
+
+    Args:
+        path: A file or a folder; `~` is expanded.
+        suffix: The suffix to look for in a folder, as `".csv"`.
+
+    Raises:
+        ValueError: If there is no such file, or more than one.
+    """
+    expected = f"`data_dir` must be a {suffix} file, or a folder with one in it"
+    file = os.path.abspath(check_path("data_dir", path))
+    if os.path.isdir(file):
+        found = [name for name in visible(file, "") if name.lower().endswith(suffix)]
+        if len(found) != 1:
+            raise ValueError(
+                f"{expected}. Received: data_dir={os.fspath(path)!r} with {len(found)}"
+            )
+        file = os.path.join(file, found[0])
+    if not os.path.isfile(file):
+        raise ValueError(f"{expected}. Received: data_dir={os.fspath(path)!r}")
+    return file
+
+
+def visible(root: str, folder: str) -> list[str]:
+    """Names in a folder, sorted, without hidden ones and what systems leave.
+
+    Args:
+        root: A folder.
+        folder: The folder's path from there.
+
+    Raises:
+        OSError: If it cannot be listed.
+    """
+    names = os.listdir(os.path.join(root, folder))
+    return sorted(
+        (
+            name
+            for name in names
+            if not name.startswith(".") and name.casefold() not in _LEFT_BY_SYSTEMS
+        ),
+        key=sort_key,
+    )
+
+
+def sort_key(name: str) -> tuple[str, str]:
+    """A key that puts names in one order, whichever file system they come from."""
+    return unicodedata.normalize("NFC", name), name

@@ -1,0 +1,225 @@
+"""Images and labels in a NumPy archive, `.npz`."""
+
+import contextlib
+import os
+import zipfile
+import zlib
+from collections.abc import Collection, Iterator, Mapping
+
+import numpy as np
+
+from mm_tf import _files
+from mm_tf.data.custom.assembly import Part, from_arrays
+from mm_tf.data.custom.listing import class_order, data_file
+from mm_tf.data.custom.options import ReadOptions, check_options
+from mm_tf.data.loading import ImageData
+
+# Names of arrays: as Keras's data sets have them, and MedMNIST.
+_ARRAYS = (("x_{}", "y_{}"), ("{}_images", "{}_labels"))
+
+
+def read_npz(
+    path: str | os.PathLike[str], options: ReadOptions | None = None
+) -> ImageData:
+    """Reads images and labels from a NumPy archive into memory.
+
+    It holds `x_train`, `y_train`, `x_test`, `y_test`, or else `train_images`,
+    `train_labels`, `test_images`, `test_labels`; or `images` and `labels`, without a
+    split. Where there is `val` and no `test`, `val` is the test set; where there is
+    neither, test images are taken from the training images (see
+    `mm_tf.data.splitting.stratified_split`; equal images never part). Images are
+    `uint8` [N, height, width] or [N, height, width, 1 or 3], labels [N] or [N, 1]
+    integers or strings; they stay in their order. If there is `class_names` [K],
+    labels are from 0 to `K - 1`; otherwise the values that occur are the classes.
+    Nothing that the archive may have pickled is loaded.
+
+    Args:
+        path: The `.npz` file, or a folder with no other one in it; `~` is expanded.
+        options: How to read; of it, `test_fraction`, `split_seed` and
+            `horizontal_flip` count. `image_size` and `channels` must be `None` or
+            what the images have. Defaults to `None`, the defaults of `ReadOptions`.
+
+    Returns:
+        An `ImageData` whose images are arrays.
+
+    Raises:
+        ValueError: If the archive is not as described.
+
+    Example:
+
+    >>> import os, tempfile
+    >>> import numpy as np
+    >>> from mm_tf.data import read_npz
+    >>> path = os.path.join(tempfile.mkdtemp(), "noise.npz")
+    >>> noise = np.random.default_rng(0).integers(0, 256, (10, 8, 8), dtype=np.uint8)
+    >>> np.savez(path, images=noise, labels=["a", "b"] * 5)
+    >>> data = read_npz(path)
+    >>> data.train_images.shape, data.test_labels.tolist()
+    ((8, 8, 8, 1), [0, 1])
+    """
+    options = check_options(options)
+    file = data_file(path, ".npz")
+    arrays = _read_archive(file)
+    parts, names = _parts_of_archive(file, arrays)
+    for images, _ in parts.values():
+        _check_own(file, images, options)
+    what = f"the archive {os.path.basename(file)}"
+    return from_arrays("npz", what, parts, names, options)
+
+
+def image_shape(path: str | os.PathLike[str]) -> tuple[int, int, int]:
+    """Height, width and channels of an archive's images, of which none is read.
+
+    Args:
+        path: As for `read_npz`.
+
+    Raises:
+        ValueError: If the archive is not as described in `read_npz`.
+
+    Example:
+
+    >>> import os, tempfile
+    >>> import numpy as np
+    >>> from mm_tf.data.custom.npz import image_shape
+    >>> path = os.path.join(tempfile.mkdtemp(), "black.npz")
+    >>> np.savez(path, images=np.zeros((10, 8, 9), np.uint8), labels=["a", "b"] * 5)
+    >>> image_shape(path)
+    (8, 9, 1)
+    """
+    file = data_file(path, ".npz")
+    headers = {}
+    with _told(file), zipfile.ZipFile(file) as archive:
+        for part in archive.namelist():
+            if part.endswith(".npy"):
+                with archive.open(part) as array:
+                    headers[part.removesuffix(".npy")] = _files.read_header(array)
+    images, _ = _arrays_of_splits(file, headers)["train"]
+    _, height, width, channels = _check_shape(file, *headers[images])
+    return height, width, channels
+
+
+@contextlib.contextmanager
+def _told(file: str) -> Iterator[None]:
+    """Around the reading of a file that may be no archive of plain arrays."""
+    try:
+        if not zipfile.is_zipfile(file):
+            raise ValueError("it is no zip file")
+        yield
+    except (OSError, ValueError, EOFError, zlib.error, zipfile.BadZipFile) as error:
+        raise ValueError(
+            f"`data_dir` must be an .npz archive of plain arrays ({error}). "
+            f"Received: {file}"
+        ) from None
+
+
+def _read_archive(file: str) -> dict[str, np.ndarray]:
+    with _told(file), np.load(file, allow_pickle=False) as archive:
+        return {name: archive[name] for name in archive.files}
+
+
+def _arrays_of_splits(file: str, arrays: Collection[str]) -> dict[str, tuple[str, str]]:
+    """The names of the arrays of images and labels of each split."""
+    found: dict[str, tuple[str, str]] = {}
+    for image_name, label_name in _ARRAYS:
+        for split in ("train", "val", "test"):
+            names = image_name.format(split), label_name.format(split)
+            if set(names) <= set(arrays):
+                found[split] = names
+    if "train" not in found and {"images", "labels"} <= set(arrays):
+        found = {"train": ("images", "labels")}
+    if "train" not in found:
+        raise ValueError(
+            "An archive must hold the arrays x_train, y_train, x_test, y_test; or "
+            "train_images, train_labels, test_images, test_labels; or images, labels. "
+            f"Received: {file} with {', '.join(sorted(arrays)) or 'none'}"
+        )
+    val = found.pop("val", None)
+    if val is not None:
+        found.setdefault("test", val)
+    return found
+
+
+def _parts_of_archive(
+    file: str, arrays: Mapping[str, np.ndarray]
+) -> tuple[dict[str, Part], tuple[str, ...]]:
+    parts = {
+        split: (
+            _check_images(file, arrays[images]),
+            _check_labels(file, arrays[labels], len(arrays[images])),
+        )
+        for split, (images, labels) in _arrays_of_splits(file, arrays).items()
+    }
+    return _numbered(file, parts, arrays.get("class_names"))
+
+
+def _numbered(
+    file: str, parts: Mapping[str, Part], class_names: np.ndarray | None
+) -> tuple[dict[str, Part], tuple[str, ...]]:
+    """Parts whose labels are from 0 to K - 1, and the names of the K classes."""
+    if class_names is None:
+        names = class_order({str(v) for _, labels in parts.values() for v in labels})
+        number = {name: j for j, name in enumerate(names)}
+        numbered = {
+            split: (images, np.array([number[str(v)] for v in labels], dtype=np.int64))
+            for split, (images, labels) in parts.items()
+        }
+    else:
+        names = tuple(map(str, class_names.ravel()))
+        for _, labels in parts.values():
+            is_integer = np.issubdtype(labels.dtype, np.integer)
+            if not is_integer or labels.min() < 0 or labels.max() >= len(names):
+                raise ValueError(
+                    f"With class_names, labels must be integers from 0 to "
+                    f"{len(names) - 1}. Received: {file} with {np.unique(labels)[:9]}"
+                )
+        numbered = {
+            split: (images, labels.astype(np.int64))
+            for split, (images, labels) in parts.items()
+        }
+    if len(names) < 2:
+        raise ValueError(
+            f"An archive must have at least two classes. Received: {file} with {names}"
+        )
+    return numbered, names
+
+
+def _check_images(file: str, images: np.ndarray) -> np.ndarray:
+    return images.reshape(_check_shape(file, images.shape, images.dtype))
+
+
+def _check_shape(
+    file: str, shape: tuple[int, ...], dtype: np.dtype
+) -> tuple[int, int, int, int]:
+    """Number of images, height, width and channels."""
+    if len(shape) == 3:
+        shape = (*shape, 1)
+    if len(shape) != 4 or dtype != np.uint8 or shape[-1] not in (1, 3):
+        raise ValueError(
+            "Images must be uint8 of shape [N, height, width] or [N, height, width, 1 "
+            f"or 3]. Received: {file} with {dtype} of shape {shape}"
+        )
+    if 0 in shape:
+        raise ValueError(f"There must be images. Received: {file} with shape {shape}")
+    number, height, width, channels = shape
+    return number, height, width, channels
+
+
+def _check_labels(file: str, labels: np.ndarray, num_images: int) -> np.ndarray:
+    if labels.shape == (num_images, 1):
+        labels = labels[:, 0]
+    if labels.shape != (num_images,) or labels.dtype.kind not in "iuU":
+        raise ValueError(
+            f"Labels must be integers or strings, one for each of {num_images} images. "
+            f"Received: {file} with {labels.dtype} of shape {labels.shape}"
+        )
+    return labels
+
+
+def _check_own(file: str, images: np.ndarray, options: ReadOptions) -> None:
+    *size, channels = images.shape[1:]
+    for name, own in (("image_size", tuple(size)), ("channels", channels)):
+        if getattr(options, name) not in (None, own):
+            raise ValueError(
+                f"`{name}` must be None or {own}, as in {file}. "
+                f"Received: {name}={getattr(options, name)}"
+            )

@@ -1,0 +1,286 @@
+"""What is in a data set, found before training: counts, sizes, and what is wrong."""
+
+import dataclasses
+import os
+from collections import Counter
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from mm_tf.class_errors import SHOT_GROUPS
+from mm_tf.data.custom.assembly import draw_test
+from mm_tf.data.custom.csv_file import list_csv
+from mm_tf.data.custom.decoding import ImageFileError, opened, quiet, to_array
+from mm_tf.data.custom.digests import file_digest, pixel_digest
+from mm_tf.data.custom.folders import list_folder
+from mm_tf.data.custom.image_files import Images, Threads, available_cores
+from mm_tf.data.custom.listing import UNREADABLE, Listing, Problem
+from mm_tf.data.custom.options import ReadOptions, check_options
+from mm_tf.data.loading import DATASETS, TFDS_PREFIX, ImageData, check_name, load
+
+DUPLICATE = "duplicate"
+LEAKAGE = "leakage"
+TWO_LABELS = "two labels"
+
+_IMAGES_AT_ONCE = 1024
+
+Progress = Callable[[int, int], Any]
+
+
+class _Facts(NamedTuple):
+    """What is known of one image; `content` is of its file, if it has one."""
+
+    width: int
+    height: int
+    format: str
+    mode: str
+    pixels: bytes
+    content: Hashable
+
+
+class _Example(NamedTuple):
+    """An image that can be decoded, and where it belongs."""
+
+    name: str
+    label: int
+    is_test: bool
+    facts: _Facts
+
+
+@dataclasses.dataclass(frozen=True)
+class Inspection:
+    """What `inspect_data` found.
+
+    Attributes:
+        name: The name by which `load` knows the data set.
+        class_names: Name of each class, [K].
+        train_counts: Training images of each class that can be decoded, `int64` [K].
+        test_counts: Test images likewise, `int64` [K].
+        sizes: Width and height of each image, `int64` [N, 2]: of files as they are
+            stored, of all others as they are read for training.
+        formats: Images of each file format.
+        modes: Images of each mode of Pillow's (`RGB`, `L` for grey, ...).
+        problems: What is wrong, a `Problem` each.
+        notes: What else to know, a sentence each.
+    """
+
+    name: str
+    class_names: tuple[str, ...]
+    train_counts: np.ndarray
+    test_counts: np.ndarray
+    sizes: np.ndarray
+    formats: dict[str, int]
+    modes: dict[str, int]
+    problems: tuple[Problem, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def imbalance_ratio(self) -> float:
+        """Training images of the largest class over those of the smallest."""
+        smallest = self.train_counts.min()
+        return float(self.train_counts.max() / smallest) if smallest else float("inf")
+
+    @property
+    def shot_groups(self) -> tuple[str, ...]:
+        """The group of each class by its training images, "" of one without, [K]."""
+        return tuple(
+            next(
+                (g for g, (low, high) in SHOT_GROUPS.items() if low <= count <= high),
+                "",
+            )
+            for count in self.train_counts.tolist()
+        )
+
+
+def inspect_data(
+    name: str,
+    data_dir: str | os.PathLike[str] | None = None,
+    options: ReadOptions | None = None,
+    progress: Progress | None = None,
+) -> Inspection:
+    """Looks at every image of a data set, in parallel.
+
+    Each file is decoded whole, which finds those that cannot be. Images are the same
+    if their pixels are, after orientation and conversion to RGB: a copy that was
+    saved in another lossless format is found, one that was compressed anew or
+    resized is not. Those of `tfds` are compared as they are read for training, resized
+    and cropped, which a note says. Of images that are the same, each is compared with
+    the first one, a training image if there is one, and is
+
+    - leakage, if one is a training image and the other a test image,
+    - of two labels, if their classes differ, which may be so besides,
+    - a duplicate otherwise.
+
+    Of files there are in memory at most `num_threads` images at a time, and some 300
+    bytes for each image of the data set. Of all others there are all images.
+
+    Args:
+        name: As for `load`.
+        data_dir: As for `load`.
+        options: As for `load`; of files, `test_fraction`, `split_seed` and
+            `num_threads` alone count. Defaults to `None`, the defaults of
+            `ReadOptions`.
+        progress: Called now and then with the number of images done and of all.
+            Defaults to `None`.
+
+    Returns:
+        An `Inspection`.
+
+    Raises:
+        ValueError: As `load`; not for images that cannot be decoded.
+        DatasetUnavailableError: As `load`.
+
+    Example:
+
+    >>> from mm_tf.data.inspect.scan import inspect_data
+    >>> digits = inspect_data("digits")
+    >>> digits.train_counts.sum(), digits.test_counts.sum(), digits.problems
+    (np.int64(1297), np.int64(500), ())
+    """
+    check_name(name)
+    lists = {"folder": list_folder, "csv": list_csv}
+    if name not in lists:
+        given = None if name in DATASETS else options
+        return _inspect_arrays(load(name, data_dir, given), progress)
+    if data_dir is None:
+        raise ValueError(
+            f"`data_dir` must say where the images of the data set {name!r} are. "
+            "Received: data_dir=None"
+        )
+    options = check_options(options)
+    return _inspect_files(name, lists[name](data_dir), options, progress)
+
+
+def _inspect_files(
+    name: str, listing: Listing, options: ReadOptions, progress: Progress | None
+) -> Inspection:
+    threads = Threads(options.num_threads or available_cores())
+    paths = [listing.path(entry) for entry in listing.entries]
+    facts: list[_Facts | ImageFileError] = []
+    for first in range(0, len(paths), _IMAGES_AT_ONCE):
+        with quiet():
+            part = paths[first : first + _IMAGES_AT_ONCE]
+            facts += threads.map(_facts_of_file, part)
+        _report(progress, len(facts), len(paths))
+    problems = list(listing.problems)
+    good = []
+    for entry, found in zip(listing.entries, facts, strict=True):
+        if isinstance(found, ImageFileError):
+            problems.append(Problem(UNREADABLE, entry.name, found.reason))
+        else:
+            good.append((entry, found))
+    number = {label: j for j, label in enumerate(listing.class_names)}
+    labels = np.array([number[entry.label] for entry, _ in good], dtype=np.int64)
+    notes = list(listing.notes)
+    if listing.is_split:
+        is_test = [entry.split == "test" for entry, _ in good]
+    else:
+        notes.append(
+            f"There is no test set: {options.test_fraction:.0%} of each class are "
+            "taken for it, as for training."
+        )
+        contents = [found.content for _, found in good]
+        is_test = draw_test(labels, contents, options).tolist() if good else []
+    examples = [
+        _Example(entry.name, int(label), test, found)
+        for (entry, found), label, test in zip(good, labels, is_test, strict=True)
+    ]
+    return _inspection(name, listing.class_names, examples, problems, notes)
+
+
+def _facts_of_file(path: str) -> _Facts | ImageFileError:
+    try:
+        with opened(path) as image:
+            stored = *image.size, image.format or "", image.mode
+            pixels = pixel_digest(to_array(image))
+        return _Facts(*stored, pixels, file_digest(path))
+    except OSError as error:
+        return ImageFileError(path, error.strerror or str(error))
+    except ImageFileError as error:
+        # A new one: that one's traceback holds the image.
+        return ImageFileError(error.path, error.reason)
+
+
+def _inspect_arrays(data: ImageData, progress: Progress | None) -> Inspection:
+    examples: list[_Example] = []
+    total = len(data.train_labels) + len(data.test_labels)
+    for split in ("train", "test"):
+        images: Images = getattr(data, f"{split}_images")
+        labels: np.ndarray = getattr(data, f"{split}_labels")
+        _, height, width, channels = images.shape
+        mode = "L" if channels == 1 else "RGB"
+        for place, label in enumerate(labels.tolist()):
+            pixels = pixel_digest(images[place])
+            found = _Facts(width, height, "array", mode, pixels, None)
+            is_test = split == "test"
+            examples.append(_Example(f"{split}[{place}]", label, is_test, found))
+        _report(progress, len(examples), total)
+    notes = list(data.notes)
+    if data.info.name.startswith(TFDS_PREFIX):
+        notes.append(
+            f"All images are looked at as for training, {width} x {height} pixels, "
+            "whatever size they are stored in."
+        )
+    return _inspection(data.info.name, data.class_names, examples, [], notes)
+
+
+def _report(progress: Progress | None, done: int, total: int) -> None:
+    if progress is not None:
+        progress(done, total)
+
+
+def _inspection(
+    name: str,
+    class_names: Sequence[str],
+    examples: Sequence[_Example],
+    problems: Sequence[Problem],
+    notes: Sequence[str],
+) -> Inspection:
+    def counts(of_test: bool) -> np.ndarray:
+        labels = [e.label for e in examples if e.is_test == of_test]
+        return np.bincount(np.array(labels, dtype=np.int64), minlength=len(class_names))
+
+    facts = [example.facts for example in examples]
+    return Inspection(
+        name=name,
+        class_names=tuple(class_names),
+        train_counts=counts(of_test=False),
+        test_counts=counts(of_test=True),
+        sizes=np.array([(f.width, f.height) for f in facts], np.int64).reshape(-1, 2),
+        formats=dict(Counter(f.format for f in facts).most_common()),
+        modes=dict(Counter(f.mode for f in facts).most_common()),
+        problems=(*problems, *_same_images(examples, class_names)),
+        notes=tuple(notes),
+    )
+
+
+def _same_images(
+    examples: Sequence[_Example], class_names: Sequence[str]
+) -> list[Problem]:
+    groups: dict[bytes, list[_Example]] = {}
+    for example in examples:
+        groups.setdefault(example.facts.pixels, []).append(example)
+    problems = []
+    for group in groups.values():
+        # Training images first; otherwise as they come.
+        first, *others = sorted(group, key=lambda example: example.is_test)
+        for other in others:
+            # What lies in no file has no bytes of its own to compare.
+            content = other.facts.content
+            is_copy = content is not None and content == first.facts.content
+            same = f"same {'bytes' if is_copy else 'pixels'} as {first.name}"
+            kinds = []
+            if other.is_test != first.is_test:
+                kinds.append((LEAKAGE, f"a test image, {same}, a training image"))
+            if other.label != first.label:
+                labels = class_names[other.label], class_names[first.label]
+                kinds.append((TWO_LABELS, f"{same}: {labels[0]} and {labels[1]}"))
+            problems += [
+                Problem(kind, other.name, detail)
+                for kind, detail in kinds or [(DUPLICATE, same)]
+            ]
+    return sorted(problems, key=lambda problem: _KINDS.index(problem.kind))
+
+
+_KINDS = (LEAKAGE, TWO_LABELS, DUPLICATE)

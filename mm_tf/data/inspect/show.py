@@ -1,0 +1,391 @@
+"""Shows what is in a data set before training.
+
+    python -m mm_tf.data.inspect --dataset=folder --data_dir=photos --output=look
+
+prints the images of each class, how imbalanced they are, and which files are broken,
+there twice, or both in the training and in the test set. The exit status is 0, or 1
+with --strict where something is wrong, or 2 where the data set cannot be read.
+"""
+
+import argparse
+import contextlib
+import csv
+import math
+import os
+import pathlib
+import sys
+import tempfile
+import warnings
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from mm_tf.class_errors import SHOT_GROUPS
+from mm_tf.data._checks import check_path
+from mm_tf.data.custom.assembly import DataWarning
+from mm_tf.data.custom.folders import check_outside
+from mm_tf.data.custom.options import ReadOptions, parse_image_size
+from mm_tf.data.inspect.scan import Inspection, inspect_data
+from mm_tf.data.loading import check_name
+from mm_tf.data.prepared import DatasetUnavailableError
+
+COUNTS = "counts.csv"
+PROBLEMS = "problems.csv"
+PICTURE = "counts.png"
+
+# A longer table does not help; the file of counts has all classes.
+_MOST_SHOWN_CLASSES = 60
+_SHOWN_OF_MANY = 20
+_SHOWN_OF_A_KIND = 5
+
+
+def print_inspection(found: Inspection, console: Any = None) -> None:
+    """Prints tables of an `Inspection`.
+
+    Args:
+        found: The `Inspection`.
+        console: A `rich.console.Console`. Defaults to `None`: standard output.
+
+    Example:
+
+    >>> from mm_tf.data.inspect import print_inspection
+    >>> from mm_tf.data.inspect.scan import inspect_data
+    >>> print_inspection(inspect_data("digits"))  # doctest: +ELLIPSIS
+    <BLANKLINE>
+      Class        Training       %   Test       %   Shots
+     ──────────────────────────────────────────────────────
+      0                 128    9.87     50   10.00   many
+    ...
+    No problems found.
+    """
+    from rich.console import Console
+
+    console = console or Console(highlight=False)
+    console.print(_classes_table(found))
+    for line in _lines(found):
+        console.print(line, markup=False)
+    kinds = Counter(problem.kind for problem in found.problems)
+    if not kinds:
+        console.print("No problems found.")
+        return
+    console.print(_problems_table(found, kinds))
+
+
+def write_inspection(
+    found: Inspection, output: str | os.PathLike[str], overwrite: bool = False
+) -> list[pathlib.Path]:
+    """Writes `counts.csv`, `problems.csv` and `counts.png`.
+
+    Each file takes its name when it is whole.
+
+    Args:
+        found: The `Inspection`.
+        output: The folder, which is made if it is not there.
+        overwrite: Whether files of these names may be replaced. Defaults to `False`.
+
+    Returns:
+        The paths.
+
+    Raises:
+        ValueError: If the folder cannot be written, or holds such a file without
+            `overwrite`.
+
+    Example:
+
+    >>> import tempfile
+    >>> from mm_tf.data.inspect import write_inspection
+    >>> from mm_tf.data.inspect.scan import inspect_data
+    >>> written = write_inspection(inspect_data("digits"), tempfile.mkdtemp())
+    >>> [path.name for path in written]
+    ['counts.csv', 'problems.csv', 'counts.png']
+    """
+    from mm_tf.data.inspect.picture import draw
+
+    folder = check_output(output, overwrite)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(
+            dir=folder, prefix=".unfinished"
+        ) as unfinished:
+            new = pathlib.Path(unfinished)
+            _write_rows(new / COUNTS, _count_rows(found))
+            rows = [("kind", "file", "detail"), *found.problems]
+            _write_rows(new / PROBLEMS, rows)
+            draw(found, new / PICTURE)
+            for name in (COUNTS, PROBLEMS, PICTURE):
+                os.replace(new / name, folder / name)
+    except OSError as error:
+        raise ValueError(
+            f"`output` must be a folder that can be written ({error.strerror}). "
+            f"Received: output={os.fspath(output)!r}"
+        ) from None
+    return [folder / name for name in (COUNTS, PROBLEMS, PICTURE)]
+
+
+def check_output(output: str | os.PathLike[str], overwrite: bool) -> pathlib.Path:
+    """Returns the folder to write into, if nothing of a user's would be lost.
+
+    Args:
+        output: The folder.
+        overwrite: Whether files may be replaced.
+
+    Raises:
+        ValueError: If it is no folder, or holds one of the files already.
+    """
+    folder = pathlib.Path(check_path("output", output))
+    received = f"Received: output={os.fspath(output)!r}"
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"`output` must be a folder. {received}")
+    there = [n for n in (COUNTS, PROBLEMS, PICTURE) if (folder / n).exists()]
+    if there and not overwrite:
+        raise ValueError(
+            f"`output` must be a folder without {', '.join(there)}: give another one, "
+            f"or --overwrite to replace them. {received}"
+        )
+    return folder
+
+
+def _shares(counts: np.ndarray) -> list[str]:
+    total = counts.sum()
+    return [f"{100 * count / total:.2f}" if total else "-" for count in counts]
+
+
+def _rows(found: Inspection) -> list[tuple[str, ...]]:
+    columns = (
+        found.class_names,
+        map(str, found.train_counts),
+        _shares(found.train_counts),
+        map(str, found.test_counts),
+        _shares(found.test_counts),
+        found.shot_groups,
+    )
+    return list(zip(*columns, strict=True))
+
+
+def _count_rows(found: Inspection) -> list[tuple[str, ...]]:
+    header = ("class", "train", "train_percent", "test", "test_percent", "shot_group")
+    return [header, *_rows(found)]
+
+
+def _write_rows(path: pathlib.Path, rows: Sequence[Sequence[str]]) -> None:
+    # A name that is no Unicode comes out as the bytes that it is.
+    with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+        csv.writer(file).writerows(rows)
+
+
+def _classes_table(found: Inspection) -> Any:
+    rows = _rows(found)
+    if len(rows) > _MOST_SHOWN_CLASSES:
+        order = np.argsort(-found.train_counts, kind="stable").tolist()
+        left_out = len(rows) - 2 * _SHOWN_OF_MANY
+        rows = [
+            *(rows[j] for j in order[:_SHOWN_OF_MANY]),
+            (f"... {left_out:,} more", "", "", "", "", ""),
+            *(rows[j] for j in order[-_SHOWN_OF_MANY:]),
+        ]
+    table = _table("Class", "Training", "%", "Test", "%", "Shots", left=(0, 5))
+    for row in rows:
+        _add(table, row)
+    table.add_section()
+    totals = f"{found.train_counts.sum():,}", f"{found.test_counts.sum():,}"
+    name = f"{len(found.class_names):,} classes"
+    _add(table, (name, totals[0], "", totals[1], "", ""))
+    return table
+
+
+def _lines(found: Inspection) -> Iterator[str]:
+    largest, smallest = found.train_counts.max(), found.train_counts.min()
+    ratio = found.imbalance_ratio
+    yield (
+        f"Imbalance ratio: {'infinite' if math.isinf(ratio) else f'{ratio:.4g}'} "
+        f"({largest:,} and {smallest:,} training images)"
+    )
+    groups = Counter(found.shot_groups)
+    yield "Classes: " + ", ".join(
+        f"{groups[group]:,} {group}-shot ({_range(*limits)})"
+        for group, limits in SHOT_GROUPS.items()
+    )
+    if len(found.sizes):
+        low, middle, high = np.quantile(
+            found.sizes, (0, 0.5, 1), axis=0, method="nearest"
+        )
+        yield (
+            "Sizes, width x height: "
+            f"smallest {low[0]} x {low[1]}, median {middle[0]} x {middle[1]}, "
+            f"largest {high[0]} x {high[1]} (each side by itself)"
+        )
+    for what, counts in (("Formats", found.formats), ("Modes", found.modes)):
+        named = ", ".join(f"{name} {count:,}" for name, count in counts.items())
+        yield f"{what}: {named or 'none'}"
+    for note in found.notes:
+        yield _shown(note)
+
+
+def _range(low: float, high: float) -> str:
+    return f"{low} {f'to {high}' if math.isfinite(high) else 'or more'} images"
+
+
+def _problems_table(found: Inspection, kinds: Counter[str]) -> Any:
+    table = _table("Problem", "File", "What", left=(0, 1, 2), fold=True)
+    for kind, count in kinds.items():
+        of_kind = [problem for problem in found.problems if problem.kind == kind]
+        for number, problem in enumerate(of_kind[:_SHOWN_OF_A_KIND]):
+            first = f"{kind}: {count:,}" if not number else ""
+            _add(table, (first, problem.file, problem.detail))
+        if count > _SHOWN_OF_A_KIND:
+            _add(table, ("", f"... {count - _SHOWN_OF_A_KIND:,} more", ""))
+        table.add_section()
+    return table
+
+
+def _table(*columns: str, left: Sequence[int], fold: bool = False) -> Any:
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1))
+    for number, column in enumerate(columns):
+        justify: Any = "left" if number in left else "right"
+        overflow: Any = "fold" if fold else "ellipsis"
+        table.add_column(column, justify=justify, overflow=overflow)
+    return table
+
+
+def _add(table: Any, cells: Sequence[str]) -> None:
+    from rich.text import Text
+
+    table.add_row(*(Text(_shown(cell)) for cell in cells))
+
+
+def _shown(text: str) -> str:
+    from mm_tf.data.inspect.picture import printable
+
+    return printable(text)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m mm_tf.data.inspect",
+        description=(__doc__ or "").splitlines()[0],
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "--dataset",
+        default="folder",
+        metavar="NAME",
+        help="folder, csv or npz for images of your own; digits, cifar10, cifar100; "
+        "or tfds:NAME; default folder",
+    )
+    parser.add_argument(
+        "--data_dir",
+        metavar="PATH",
+        help="the folder, CSV file or archive; of cifar and tfds, where tfds keeps "
+        "data sets",
+    )
+    parser.add_argument(
+        "--output",
+        metavar="FOLDER",
+        help=f"write {COUNTS}, {PROBLEMS} and {PICTURE} there",
+    )
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace these files if they are there"
+    )
+    parser.add_argument(
+        "--strict", action="store_true", help="exit with 1 if there is a problem"
+    )
+    parser.add_argument(
+        "--test_fraction",
+        type=float,
+        default=ReadOptions.test_fraction,
+        help="where there is no test set: the share of each class that is taken",
+    )
+    parser.add_argument(
+        "--split_seed",
+        type=int,
+        default=ReadOptions.split_seed,
+        help="and the seed of the choice",
+    )
+    parser.add_argument(
+        "--image_size",
+        metavar="PIXELS",
+        help="of tfds: the height and width that images are resized and cropped to, as "
+        "64 or 48x64; default as for training",
+    )
+    parser.add_argument(
+        "--channels",
+        type=int,
+        help="of tfds: 3 (RGB) or 1 (grey); default as for training",
+    )
+    parser.add_argument(
+        "--memory_limit",
+        type=int,
+        default=ReadOptions.memory_limit,
+        help="of tfds: bytes that all images together may have, decoded; default 1 GiB",
+    )
+    parser.add_argument(
+        "--num_threads",
+        type=int,
+        help="threads that decode; default as many as there are CPU cores",
+    )
+    return parser
+
+
+def _inspect(given: argparse.Namespace) -> Inspection:
+    size = given.image_size
+    options = ReadOptions(
+        image_size=None if size is None else parse_image_size(size),
+        channels=given.channels,
+        memory_limit=given.memory_limit,
+        test_fraction=given.test_fraction,
+        split_seed=given.split_seed,
+        num_threads=given.num_threads,
+    )
+    check_name(given.dataset)
+    if given.output is not None:
+        check_output(given.output, given.overwrite)
+        if given.dataset == "folder" and given.data_dir:
+            check_outside("output", given.output, given.data_dir)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    with warnings.catch_warnings():
+        # They are among the notes.
+        warnings.simplefilter("ignore", DataWarning)
+        with _progress() as progress:
+            return inspect_data(given.dataset, given.data_dir, options, progress)
+
+
+@contextlib.contextmanager
+def _progress() -> Iterator[Any]:
+    from rich.console import Console
+    from rich.progress import Progress
+
+    # On standard error, so that a pipe gets the tables alone.
+    console = Console(stderr=True)
+    is_shown = console.is_terminal
+    with Progress(console=console, transient=True, disable=not is_shown) as bar:
+        task = bar.add_task("Images", total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command.
+
+    Args:
+        arguments: What stands behind the command's name; by default what it was
+            called with.
+    """
+    given = _parser().parse_args(arguments)
+    try:
+        found = _inspect(given)
+        print_inspection(found)
+        if given.output is not None:
+            for path in write_inspection(found, given.output, given.overwrite):
+                print(f"Written: {path}")
+    except (ValueError, DatasetUnavailableError) as error:
+        print(f"mm_tf: {_shown(str(error))}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("mm_tf: stopped.", file=sys.stderr)
+        sys.exit(130)
+    if given.strict and found.problems:
+        sys.exit(1)

@@ -1,0 +1,250 @@
+"""What a run is: one frozen dataclass, and what follows from its flags.
+
+Nothing heavy is imported here, nor by the files of its fields, checks and flags, so
+that a wrong flag is told in well under a second.
+"""
+
+import dataclasses
+import fractions
+import os
+import pathlib
+import re
+
+import numpy as np
+
+from mm_tf import backbones
+from mm_tf.data import loading
+from mm_tf.data.custom.image_files import check_image_size
+from mm_tf.data.custom.options import ReadOptions, parse_image_size
+from mm_tf.data.holdout import holdout_counts
+from mm_tf.data.imbalance import class_counts
+from mm_tf.data.loading import DATASETS
+from mm_tf.experiments.config import checks as config_checks
+from mm_tf.experiments.config import fields as config_fields
+from mm_tf.experiments.config.fields import (
+    AS_IS,
+    STRATEGIES,
+)
+from mm_tf.experiments.paper.methods import METHODS
+from mm_tf.experiments.paper.protocol import (
+    DROP_FACTORS,
+    PAPER_EPOCHS,
+    PAPER_FIRST_DROP,
+    PAPER_REWEIGHTING,
+    PAPER_SECOND_DROP,
+)
+
+SHORT_IMBALANCE = {"long_tailed": "lt", "step": "step"}
+_WITHOUT_RATIO = {"none": "balanced", AS_IS: AS_IS}
+
+# Of the part of a setting's name that a user's folder gives.
+_LONGEST_NAME = 80
+
+
+@dataclasses.dataclass(frozen=True)
+class RunConfig(config_fields.RunFields):
+    """Everything that decides a run.
+
+    Each field is a flag of `python -m mm_tf.experiments.run`; its help text says
+    what it is (`--help` prints them all).
+
+    Raises:
+        ValueError: A value is outside its range, or values do not go together;
+            the message names the field.
+
+    Example:
+
+    >>> from mm_tf.experiments.config import RunConfig
+    >>> config = RunConfig(dataset="cifar10", method="mm_drw", epochs=10)
+    >>> config.setting, config.drops, config.first_reweighted_epoch
+    ('cifar10_lt100', ((8, 0.01), (9, 0.0001)), 8)
+    """
+
+    # What `on` finds out, and no flag says.
+    counts_of_data: tuple[int, ...] | None = None
+
+    def __post_init__(self):
+        loading.check_name(self.dataset, "dataset")
+        if self.imbalance is None:
+            self._set("imbalance", AS_IS if self.is_own else "long_tailed")
+        if not isinstance(self.image_size, str):
+            self._set("image_size", _size_text(self.image_size))
+        for field in config_fields.flag_fields():
+            value = config_fields.checked(field, getattr(self, field.name))
+            self._set(field.name, value)
+        if self.counts_of_data is not None:
+            self._set("counts_of_data", tuple(map(int, self.counts_of_data)))
+        if self.backend is None:
+            self._set("backend", STRATEGIES[self.strategy])
+        config_checks.check(self)
+
+    def _set(self, name, value):
+        object.__setattr__(self, name, value)
+
+    @property
+    def is_own(self):
+        """Whether the images are one's own, of which nothing is known beforehand."""
+        return self.dataset not in DATASETS
+
+    @property
+    def read_options(self):
+        """The `ReadOptions` of images of one's own; None for other data sets."""
+        if not self.is_own:
+            return None
+        values = {
+            field.name: getattr(self, field.name)
+            for field in dataclasses.fields(ReadOptions)
+        }
+        if self.image_size is not None:
+            values["image_size"] = parse_image_size(self.image_size)
+        return ReadOptions(**values)
+
+    @property
+    def knows_counts(self):
+        """Whether class counts are known: of images of one's own, by `on` alone."""
+        return not self.is_own or self.counts_of_data is not None
+
+    def on(self, data):
+        """Returns the config with the class counts that images of one's own have.
+
+        Args:
+            data: The whole `ImageData`, as `mm_tf.data.load` gives it.
+
+        Raises:
+            ValueError: What is asked for cannot be had of these images.
+        """
+        if not self.is_own:
+            return self
+        config_checks.check_shape(self, data.info.image_shape)
+        return dataclasses.replace(self, counts_of_data=tuple(data.class_counts))
+
+    @property
+    def setting(self):
+        """The setting's name, as in the flagfiles: `cifar10_lt100`.
+
+        Of images of one's own it has the name of their folder or file in it:
+        `folder-photos_as_is`.
+        """
+        name = self._name_of_data
+        if self.imbalance in _WITHOUT_RATIO:
+            return f"{name}_{_WITHOUT_RATIO[self.imbalance]}"
+        short = SHORT_IMBALANCE[str(self.imbalance)]
+        return f"{name}_{short}{self.imbalance_ratio:.15g}"
+
+    @property
+    def _name_of_data(self):
+        """The data set's name, with that of its folder or file if it is one's own."""
+        if not self.is_own:
+            return self.dataset
+        name = self.dataset
+        if self.dataset in loading.OWN_DATASETS:
+            path = os.path.abspath(os.path.expanduser(str(self.data_dir)))
+            place = pathlib.Path(path)
+            name = f"{name}-{place.name if self.dataset == 'folder' else place.stem}"
+        # A name that every file system takes.
+        return re.sub(r"[^\w.-]+", "-", name).strip("-.")[:_LONGEST_NAME]
+
+    @property
+    def run_folder(self):
+        """The folder that the run leaves."""
+        if self.output_dir is not None:
+            return pathlib.Path(self.output_dir).expanduser()
+        place = pathlib.Path("saved_models", self.setting, self.method)
+        return place / f"seed{self.seed}"
+
+    @property
+    def class_counts(self):
+        """Images of each class that are trained on, without a hold-out, int64 [K]."""
+        drawn = self.drawn_class_counts
+        return drawn - holdout_counts(drawn, self.holdout) if self.holdout else drawn
+
+    @property
+    def steps_per_epoch(self):
+        """Steps of an epoch, the last and perhaps smaller one among them."""
+        return -(-int(self.class_counts.sum()) // self.batch_size)
+
+    @property
+    def drawn_class_counts(self):
+        """Images of each class that are drawn, a hold-out among them, int64 [K]."""
+        if self.imbalance == AS_IS:
+            return np.array(self.known_counts, dtype=np.int64)
+        return class_counts(
+            str(self.imbalance),
+            min(self.known_counts),
+            len(self.known_counts),
+            self.imbalance_ratio,
+        )
+
+    @property
+    def known_counts(self):
+        """Training images of each class before a subset is drawn."""
+        if not self.is_own:
+            info = DATASETS[self.dataset]
+            return (info.images_per_class,) * info.num_classes
+        if self.counts_of_data is None:
+            raise ValueError(
+                "Class counts of images of your own are known when they have been "
+                f"read: see `RunConfig.on`. Received: dataset={self.dataset!r}"
+            )
+        return self.counts_of_data
+
+    @property
+    def drops(self):
+        """Pairs (first epoch, factor of the learning rate)."""
+        epochs = (
+            self._given_or_in_proportion(self.first_drop_epoch, PAPER_FIRST_DROP),
+            self._given_or_in_proportion(self.second_drop_epoch, PAPER_SECOND_DROP),
+        )
+        return tuple(zip(epochs, DROP_FACTORS, strict=True))
+
+    @property
+    def first_reweighted_epoch(self):
+        """The first epoch of deferred re-weighting or re-sampling."""
+        return self._given_or_in_proportion(self.reweight_epoch, PAPER_REWEIGHTING)
+
+    @property
+    def evaluated_on(self):
+        """On which images errors are measured: `"test"` or `"holdout"`."""
+        return "holdout" if self.holdout else "test"
+
+    @property
+    def hyperparameters(self):
+        """The values of the flags that the method's loss and weights take."""
+        values = {name: getattr(self, name) for name in METHODS[self.method].uses}
+        if "pretraining_epochs" in values:
+            values["pretraining_epochs"] = self.pretraining_epochs or self.epochs
+        return values
+
+    @property
+    def has_weights_file(self):
+        """Whether the weights to begin with are in a file."""
+        return self.weights not in (None, backbones.IMAGENET)
+
+    def identity(self):
+        """What the run is, without where and how it is kept: {flag: value}.
+
+        A file of weights is what its digest says, wherever it lies.
+        """
+        return {
+            field.name: getattr(self, field.name)
+            for field in config_fields.flag_fields()
+            if "place" not in field.metadata
+            and not ("later" in field.metadata and self._is_default(field))
+            and not (field.name == "weights" and self.weights_digest is not None)
+        }
+
+    def _is_default(self, field):
+        return getattr(self, field.name) == field.default
+
+    def _given_or_in_proportion(self, given, of_paper):
+        if given is not None:
+            return given
+        return round(fractions.Fraction(of_paper * self.epochs, PAPER_EPOCHS))
+
+
+def _size_text(size):
+    """An image size as the flag has it: `64` or `48x64`."""
+    if size is None:
+        return None
+    height, width = check_image_size(size)
+    return str(height) if height == width else f"{height}x{width}"

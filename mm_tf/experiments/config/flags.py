@@ -1,0 +1,97 @@
+"""The flags of a run on a command line and in a flagfile, and its config from them."""
+
+import functools
+import os
+import typing
+
+from absl import flags
+
+from mm_tf.experiments.config import RunConfig
+from mm_tf.experiments.config import fields as config_fields
+
+_DEFINE: dict[type, typing.Callable] = {
+    bool: flags.DEFINE_boolean,
+    float: flags.DEFINE_float,
+    int: flags.DEFINE_integer,
+    str: flags.DEFINE_string,
+}
+
+
+def define_flags(values=flags.FLAGS):
+    """Defines a flag for each field of `RunConfig`; for commands alone."""
+    for field in config_fields.flag_fields():
+        kind, _ = config_fields.kind_of(field)
+        choices, help = field.metadata["choices"], field.metadata["help"]
+        if choices:
+            define = functools.partial(flags.DEFINE_enum, enum_values=choices)
+        else:
+            define = functools.partial(_DEFINE[kind])
+        define(field.name, default=field.default, help=help, flag_values=values)
+
+
+def refuse_machines(values=flags.FLAGS):
+    """Raises a ValueError where a command of many runs is given a run's machines."""
+    if values.num_processes is not None:
+        raise ValueError(
+            "`num_processes` is of one run on several machines, by "
+            "mm_tf.experiments.run; many runs share machines by --executor=ray of "
+            "mm_tf.experiments.table, or by chief and workers of "
+            f"mm_tf.experiments.tune. Received: num_processes={values.num_processes}"
+        )
+
+
+def from_flags(values=flags.FLAGS):
+    """Returns the `RunConfig` of parsed flags.
+
+    Raises:
+        ValueError: As `RunConfig`.
+    """
+    names = [field.name for field in config_fields.flag_fields()]
+    return RunConfig(**{name: getattr(values, name) for name in names})
+
+
+def from_lines(lines):
+    """Returns the `RunConfig` of the lines of a run's flags.
+
+    Args:
+        lines: As `to_flagfile` writes them.
+
+    Raises:
+        ValueError: As `RunConfig`.
+        absl.flags.Error: A line is none of its flags.
+
+    Example:
+
+    >>> from mm_tf.experiments.config.flags import from_lines
+    >>> from_lines(["--method=ldam", "--noaugment"]).augment
+    False
+    """
+    values = flags.FlagValues()
+    define_flags(values)
+    values(["flags", *lines])
+    return from_flags(values)
+
+
+def to_flagfile(config):
+    """Returns the text of a flagfile that repeats the run."""
+    values = {
+        name: value for name, value in config.identity().items() if value is not None
+    }
+    # It is to repeat the run from wherever it is read.
+    if config.has_weights_file:
+        values["weights"] = _absolute(config.weights)
+    if config.data_dir is not None:
+        is_bucket = "://" in config.data_dir
+        values["data_dir"] = (
+            config.data_dir if is_bucket else _absolute(config.data_dir)
+        )
+    return "".join(
+        f"--{'' if value else 'no'}{name}\n"
+        if isinstance(value, bool)
+        else f"--{name}={value}\n"
+        for name, value in values.items()
+    )
+
+
+def _absolute(path):
+    return os.path.abspath(os.path.expanduser(path))

@@ -1,0 +1,1 @@
+"""What commands share: the machine they run on, and how they begin and stop."""

@@ -1,0 +1,108 @@
+"""What every command of this package does first, and how it ends with an error."""
+
+import importlib.util
+import os
+import pathlib
+import sys
+import warnings
+
+from absl import flags
+
+from mm_tf import _files
+from mm_tf.experiments.config.fields import BACKENDS
+from mm_tf.experiments.machine import environment
+
+
+def set_up(backend):
+    """Sets up the process of a command: the backend, its speed, and what is printed.
+
+    Args:
+        backend: Keras's backend, or None to leave the choice to Keras.
+
+    Raises:
+        ValueError: It is not installed.
+    """
+    if backend is not None:
+        os.environ["KERAS_BACKEND"] = backend
+    # As Keras reads it, which would fail late and at length.
+    chosen = os.environ.get("KERAS_BACKEND")
+    if chosen:
+        if chosen not in BACKENDS:
+            raise ValueError(
+                f"KERAS_BACKEND must be one of {', '.join(BACKENDS)}. "
+                f"Received: KERAS_BACKEND={chosen}"
+            )
+        check_installed(chosen)
+    for name, value in environment.variables_for_tensorflow().items():
+        os.environ.setdefault(name, value)
+    # In a line, without the place in the code.
+    warnings.formatwarning = lambda message, kind, *_: f"{kind.__name__}: {message}\n"
+
+
+def check_installed(backend):
+    """Raises a ValueError if the package of a Keras backend is not there."""
+    if importlib.util.find_spec(backend) is None:
+        raise ValueError(
+            "`backend` must be installed: in a checkout of mm_tf, "
+            f"pip install --editable '.[{backend}]'. Received: backend={backend!r}"
+        )
+
+
+def parse_flags(argv):
+    """Returns the words of a command line that are no flags, its flags parsed.
+
+    A wrong flag ends the command with one message.
+
+    Args:
+        argv: The command line, the program's name first.
+    """
+    try:
+        return flags.FLAGS(flagfiles_first(argv))
+    except (flags.Error, ValueError) as error:
+        fail(error)
+
+
+def flagfiles_first(arguments):
+    """Returns a command line with its flagfiles before its other flags.
+
+    absl lets the last one win; a flag on the command line should beat a flagfile
+    wherever it stands.
+
+    Args:
+        arguments: The command line, the program's name first.
+
+    Raises:
+        ValueError: A flagfile cannot be read as text, or none is named.
+
+    Example:
+
+    >>> from mm_tf.experiments.machine.command import flagfiles_first
+    >>> flagfiles_first(["run", "--epochs=10", "--flagfile=setup.cfg"])
+    ['run', '--flagfile=setup.cfg', '--epochs=10']
+    """
+    program, *rest = arguments
+    files, others = [], []
+    while rest:
+        argument = rest.pop(0)
+        name, equals, path = argument.partition("=")
+        if name not in ("--flagfile", "-flagfile"):
+            others.append(argument)
+            continue
+        if not equals:
+            path = rest.pop(0) if rest else ""
+        try:
+            path_of_file = pathlib.Path(path).expanduser()
+            _files.read_text(path_of_file, _files.MOST_BYTES_OF_FLAGS)
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise ValueError(
+                f"`flagfile` cannot be read ({reason}). Received: flagfile={path!r}"
+            ) from None
+        files.append(f"--flagfile={path}")
+    return [program, *files, *others]
+
+
+def fail(message, status=2):
+    """Ends a command with one message on standard error and an exit status."""
+    print(f"mm_tf: {message}", file=sys.stderr)
+    sys.exit(status)

@@ -1,0 +1,227 @@
+"""One run on several devices, of one machine or, on JAX, of several.
+
+Each device computes a part of every batch, and the gradients are added up. The run
+is that of one device but for rounding: crops and flips are drawn for the whole batch,
+batch normalization takes its statistics over it, weighted means are those of it.
+"""
+
+import contextlib
+import dataclasses
+import functools
+import hashlib
+import logging
+
+import keras
+import numpy as np
+
+from mm_tf.experiments.config.fields import STRATEGIES
+
+
+@dataclasses.dataclass(frozen=True)
+class Machines:
+    """Several machines, each with a process of the same run.
+
+    Attributes:
+        coordinator_address: `"HOST:PORT"` of the first one.
+        num_processes: How many.
+        process_id: Which one this is, from 0.
+    """
+
+    coordinator_address: str
+    num_processes: int
+    process_id: int
+
+
+@contextlib.contextmanager
+def distributed(strategy, devices=None, machines=None):
+    """Inside, models are built and trained on several devices.
+
+    Args:
+        strategy: `"mirrored"` (TensorFlow), `"data_parallel"` (JAX) or `"none"`.
+        devices: How many on each machine; None for all GPUs, or for all devices where
+            there is none. Without a GPU the CPU is taken as so many.
+        machines: The `Machines` of `"data_parallel"`, which wait here for each other;
+            None for this one.
+
+    Yields:
+        How many there are.
+
+    Raises:
+        ValueError: The strategy is none of Keras's backend, or there are not as many
+            devices.
+    """
+    backend = STRATEGIES[strategy]
+    if backend not in (None, keras.backend.backend()):
+        raise ValueError(
+            f"`strategy` {strategy} is for Keras's backend {backend}, and this is "
+            f"{keras.backend.backend()}. Received: strategy={strategy!r}"
+        )
+    with _SCOPES[strategy](devices, machines) as count:
+        yield count
+
+
+def agree(name, text):
+    """Raises a ValueError unless the processes of a run, on JAX, have the same text.
+
+    Args:
+        name: What it is of, for the message.
+        text: The text.
+    """
+    from jax.experimental import multihost_utils
+
+    digest = np.frombuffer(hashlib.sha256(text.encode()).digest(), "uint8")
+    everywhere = multihost_utils.process_allgather(digest)
+    if (everywhere != digest).any():
+        raise ValueError(
+            f"`{name}` must be a folder that all machines of the run see. "
+            f"Received: {name} with {text!r} here, and others elsewhere"
+        )
+
+
+@contextlib.contextmanager
+def synchronized(model):
+    """Inside, batch normalization takes its statistics over the replicas' parts.
+
+    For the training alone: a saved model that says so would not load on JAX.
+
+    Args:
+        model: The model.
+    """
+    if not _has_replicas():
+        yield
+        return
+    before = [(layer, layer.synchronized) for layer in _batch_normalizations(model)]
+    for layer, _ in before:
+        layer.synchronized = True
+    try:
+        yield
+    finally:
+        for layer, was in before:
+            layer.synchronized = was
+
+
+def _has_replicas():
+    if keras.backend.backend() != "tensorflow":
+        return False
+    import tensorflow as tf
+
+    # Without a strategy there is a faster way: one operation for all of it.
+    return tf.distribute.has_strategy()
+
+
+def _batch_normalizations(model):
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            yield layer
+        elif isinstance(layer, keras.Model):
+            yield from _batch_normalizations(layer)
+
+
+@contextlib.contextmanager
+def _mirrored(devices, machines):
+    import tensorflow as tf
+
+    found = tf.config.list_logical_devices
+    if devices and not tf.config.list_physical_devices("GPU"):
+        _split_cpu(devices)
+    names = [device.name for device in found("GPU") or found("CPU")]
+    # It tells each all-reduce of each graph.
+    logger = tf.get_logger()
+    before = logger.level
+    logger.setLevel(max(before, logging.WARNING))
+    try:
+        with _mirrored_strategy(tuple(_first(names, devices))).scope():
+            yield devices or len(names)
+    finally:
+        logger.setLevel(before)
+
+
+@functools.cache
+def _mirrored_strategy(names):
+    """One strategy for all runs of a process: TensorFlow mixes up those of two."""
+    import tensorflow as tf
+
+    return tf.distribute.MirroredStrategy(names)
+
+
+def _split_cpu(number):
+    import tensorflow as tf
+
+    cpu = tf.config.list_physical_devices("CPU")[0]
+    configuration = [tf.config.LogicalDeviceConfiguration() for _ in range(number)]
+    try:
+        tf.config.set_logical_device_configuration(cpu, configuration)
+    except RuntimeError:
+        # TensorFlow has begun: the CPU stays as it is, and `_first` counts.
+        return
+
+
+@contextlib.contextmanager
+def _data_parallel(devices, machines):
+    import jax
+
+    if devices:
+        # Too late where JAX has begun: `_first` counts.
+        with contextlib.suppress(RuntimeError):
+            jax.config.update("jax_num_cpu_devices", devices)
+    if machines is not None:
+        jax.distributed.initialize(**dataclasses.asdict(machines))
+    try:
+        names = [
+            f"{device.platform}:{device.id}"
+            for process in range(jax.process_count())
+            for device in _first(_devices_of(process), devices)
+        ]
+        # Each process has the whole batches.
+        with _WholeBatches(devices=names, auto_shard_dataset=False).scope():
+            yield len(names)
+    finally:
+        if machines is not None:
+            jax.distributed.shutdown()
+
+
+def _devices_of(process):
+    import jax
+
+    return [device for device in jax.devices() if device.process_index == process]
+
+
+def _first(names, number):
+    if number is None:
+        return names
+    if number > len(names):
+        raise ValueError(
+            f"`devices` must be at most the {len(names)} there are: "
+            f"{', '.join(map(str, names))} (a CPU is split before its first use "
+            f"alone). Received: devices={number}"
+        )
+    return names[:number]
+
+
+class _WholeBatches(keras.distribution.DataParallel):
+    """`DataParallel` for batches of any size, the last one of an epoch too.
+
+    `DataParallel` splits batches on the host, which JAX refuses where the number of
+    images is no multiple of the number of devices. Here each device is given the
+    whole batch (of uint8 pixels, a small one), and the layers' outputs are split,
+    where any size will do. The head's outputs are whole again on every device.
+    """
+
+    def get_data_layout(self, data_shape):
+        return self._layout(*(None for _ in data_shape))
+
+    def get_tensor_layout(self, path):
+        if path.endswith("head/output"):
+            return self._layout(None, None)
+        return self._layout(self.batch_dim_name) if path.endswith("/output") else None
+
+    def _layout(self, *axes):
+        return keras.distribution.TensorLayout(axes, self.device_mesh)
+
+
+@contextlib.contextmanager
+def _one(devices, machines):
+    yield 1
+
+
+_SCOPES = {"none": _one, "mirrored": _mirrored, "data_parallel": _data_parallel}

@@ -1,0 +1,1 @@
+"""One run: its images, its training, its folder and its result."""

@@ -1,0 +1,159 @@
+"""What is read of a finished run."""
+
+import pathlib
+
+import numpy as np
+from absl import flags
+
+from mm_tf import _files
+from mm_tf.experiments.config import flags as config_flags
+from mm_tf.experiments.runs.result import (
+    FLAGS,
+    INCOMPLETE,
+    MODEL,
+    PREDICTIONS,
+    RESULT,
+    RunResult,
+)
+
+
+def incomplete_of(run):
+    """Says where a run is that was stopped before its end.
+
+    Args:
+        run: The folder that the run will have.
+
+    Returns:
+        The path of what there is of it, or None.
+    """
+    path = pathlib.Path(f"{run}{INCOMPLETE}")
+    return path if (path / FLAGS).is_file() else None
+
+
+def read_result(run):
+    """Reads the result of a finished run.
+
+    Args:
+        run: The run's folder.
+
+    Returns:
+        A `RunResult`.
+
+    Raises:
+        ValueError: `run` is no folder of a finished run.
+    """
+    run = pathlib.Path(run)
+    if not (run / RESULT).is_file():
+        incomplete = incomplete_of(run)
+        stopped = f" It has not finished: {incomplete}." if incomplete else ""
+        raise ValueError(
+            f"`run` must be the folder of a finished run, with its {RESULT}.{stopped} "
+            f"Received: {run}"
+        )
+    return RunResult.read(run)
+
+
+def read_config(run):
+    """Reads the flags of a finished run.
+
+    Args:
+        run: The run's folder.
+
+    Returns:
+        A `RunConfig`.
+
+    Raises:
+        ValueError: They cannot be read, or are none of a run.
+    """
+    path = pathlib.Path(run) / FLAGS
+    try:
+        text = _files.read_text(path, _files.MOST_BYTES_OF_FLAGS)
+        return config_flags.from_lines([x for x in text.splitlines() if x.strip()])
+    except (OSError, ValueError, flags.Error) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ValueError(
+            f"`run` must hold a {FLAGS} that can be read ({reason}). Received: {run}"
+        ) from None
+
+
+def read_predictions(run, num_classes):
+    """Reads what a run took its test (or hold-out) images for.
+
+    Args:
+        run: The run's folder.
+        num_classes: The number of classes K.
+
+    Returns:
+        (labels, predictions), both int64 [N] in [0, K).
+
+    Raises:
+        OSError: It has kept none, or they cannot be opened.
+        ValueError: They are damaged, or none of so many classes.
+    """
+    arrays = _files.read_arrays(pathlib.Path(run) / PREDICTIONS)
+    if not {"labels", "predictions"} <= arrays.keys():
+        raise ValueError("it has no labels, or no predictions")
+    labels, predictions = arrays["labels"], arrays["predictions"]
+    for values in (labels, predictions):
+        if values.ndim != 1 or values.dtype.kind not in "iu" or not values.size:
+            raise ValueError("its arrays are no lists of classes")
+        if values.min() < 0 or values.max() >= num_classes:
+            raise ValueError(f"it has classes outside 0 to {num_classes - 1}")
+    if len(labels) != len(predictions):
+        raise ValueError("it has not as many predictions as labels")
+    return labels.astype("int64"), predictions.astype("int64")
+
+
+def evaluated_counts(run, result, labels=None):
+    """Returns how many images of each class the errors of a run are on.
+
+    Args:
+        run: The run's folder, whose predictions say it where the result does not yet.
+        result: Its `RunResult`.
+        labels: The labels of its predictions where they have been read already.
+
+    Returns:
+        A list [K]; None where neither says it.
+
+    Example:
+
+    >>> from types import SimpleNamespace
+    >>> from mm_tf.experiments.runs.finished import evaluated_counts
+    >>> evaluated_counts("no_run", SimpleNamespace(evaluated_counts=[500, 2]))
+    [500, 2]
+    """
+    if result.evaluated_counts is not None:
+        return result.evaluated_counts
+    size = len(result.class_names)
+    if labels is None:
+        try:
+            labels, _ = read_predictions(run, size)
+        except (OSError, ValueError):
+            return None
+    return np.bincount(labels, minlength=size).tolist()
+
+
+def load_model(run):
+    """Loads the model of a finished run.
+
+    Args:
+        run: The run's folder.
+
+    Returns:
+        A `keras.Model`, which is not compiled.
+
+    Raises:
+        ValueError: It cannot be read.
+    """
+    import keras
+
+    import mm_tf  # noqa: F401  Keras then knows its classes.
+
+    try:
+        return keras.saving.load_model(pathlib.Path(run) / MODEL, compile=False)
+    # Keras and HDF5 fail in many ways on a damaged file.
+    except Exception as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ValueError(
+            f"`run` must hold a {MODEL} that can be read ({reason}). Received: {run}"
+        ) from None

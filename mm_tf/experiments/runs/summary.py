@@ -1,0 +1,200 @@
+"""What a run prints before and after its training."""
+
+import math
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from mm_tf.data.inspect.picture import printable
+from mm_tf.experiments import paper
+from mm_tf.experiments.paper.methods import METHODS
+from mm_tf.experiments.runs import finished
+
+# Rows of the table of classes; with more classes it gets more columns.
+_CLASSES_A_COLUMN = 25
+
+# Of a batch: with fewer images, batch normalization has next to no statistics. On
+# long-tailed digits, a last step of 1 image of 32 doubled ERM's error.
+_SMALL_SHARE = 0.25
+
+# Between two columns of a table, and what is left and right of all.
+_SEPARATOR = 3
+_EDGES = 1
+
+
+def print_plan(config, console=None):
+    """Prints what is about to be trained.
+
+    Args:
+        config: A `RunConfig`.
+        console: A `rich.console.Console`; standard output by default.
+    """
+    console = console or Console(highlight=False)
+    method = METHODS[config.method]
+    counts = config.class_counts
+    values = ", ".join(f"{key}={value}" for key, value in _hyperparameters(config))
+    console.print(
+        f"{method.title} on {config.setting}, seed {config.seed}: "
+        f"{counts.sum():,} training images, {counts.max():,} to {counts.min():,} a "
+        f"class; {config.model}, {config.epochs} epochs"
+    )
+    if config.holdout:
+        held_out = config.drawn_class_counts - counts
+        console.print(
+            f"  errors are on a hold-out of {held_out.sum():,} more training images, "
+            f"{held_out.max():,} to {held_out.min():,} a class, not on the test images"
+        )
+    if values:
+        console.print(f"  {values}")
+    if config.weights is not None:
+        frozen = f", the first {config.frozen_epochs} epochs with the backbone frozen"
+        console.print(
+            f"  begins with the weights {config.weights}"
+            f"{frozen if config.frozen_epochs else ''}",
+            markup=False,
+        )
+    console.print(
+        f"  learning rate {config.learning_rate:g}: warm-up {config.warmup_epochs} "
+        f"epochs, {', '.join(_drops(config))}"
+    )
+    remainder = int(counts.sum()) % config.batch_size
+    if 0 < remainder < config.batch_size * _SMALL_SHARE:
+        console.print(
+            f"  the last step of an epoch has {remainder} of {config.batch_size} "
+            "images, too few for batch normalization: it can spoil the errors. Another "
+            f"batch size leaves more: --batch_size={_fuller(config)}"
+        )
+    for what, when in (
+        ("re-weighted", method.weighting),
+        ("re-sampled", method.sampling),
+    ):
+        if when == "none":
+            continue
+        start = config.first_reweighted_epoch if when == "deferred" else 0
+        if start < config.epochs:
+            console.print(f"  classes {what} from epoch {start}")
+        else:
+            console.print(
+                f"  classes never {what}: that begins at epoch {start} of "
+                f"{config.epochs}, counted from 0"
+            )
+
+
+def _fuller(config):
+    """The next batch size whose last step has more images, or is as full as others."""
+    total = int(config.class_counts.sum())
+    sizes = range(config.batch_size - 1, 1, -1)
+    return next(
+        (
+            size
+            for size in sizes
+            if total % size == 0 or total % size >= size * _SMALL_SHARE
+        ),
+        total,
+    )
+
+
+def print_notes(notes, console=None):
+    """Prints what a user should know of how the data set was read.
+
+    Args:
+        notes: Sentences.
+        console: A `rich.console.Console`; standard output by default.
+    """
+    console = console or Console(highlight=False)
+    for note in notes:
+        # Names of a user's files may hold anything.
+        console.print(f"  data: {printable(note)}", markup=False, soft_wrap=True)
+
+
+def _drops(config):
+    """Says from which epochs the learning rate is lower, as it will be."""
+    for epoch, factor in config.drops:
+        # A drop inside the warm-up acts when that has ended.
+        begins = max(epoch, config.warmup_epochs)
+        if begins < config.epochs:
+            yield f"x {factor:g} from epoch {begins}"
+        else:
+            yield f"never x {factor:g} (that would be from epoch {begins})"
+
+
+def print_result(result, folder, console=None):
+    """Prints a result, beside the published number if there is one, class by class.
+
+    Args:
+        result: A `RunResult`.
+        folder: Where it is kept.
+        console: A `rich.console.Console`; standard output by default.
+    """
+    console = console or Console(highlight=False)
+    console.print(_errors_table(result))
+    if result.published_top1_error is not None:
+        console.print(paper.published_words(result))
+    evaluated_counts = finished.evaluated_counts(folder, result)
+    console.print(_classes_table(result, evaluated_counts, console.width))
+    console.print(
+        f"{result.images_per_second:,.0f} training images a second on {result.device}, "
+        f"Keras on {result.backend}",
+        markup=False,
+    )
+    console.print(f"Kept in {folder}", markup=False, soft_wrap=True)
+
+
+def _hyperparameters(config):
+    for name, value in config.hyperparameters.items():
+        yield name, f"{value:g}" if isinstance(value, float) else value
+
+
+def _errors_table(result):
+    title = f"{METHODS[result.method].title}, {result.setting}, seed {result.seed}"
+    table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left")
+    table.add_column(f"Error on the {result.evaluated_words} images")
+    table.add_column("%", justify="right")
+    rows = [
+        (f"top-1, last epoch ({result.epochs - 1})", result.top1_error),
+        (
+            f"top-1, best epoch ({result.best_epoch}; chosen on "
+            f"{result.evaluated_words}, so it flatters)",
+            result.best_top1_error,
+        ),
+        ("mean over classes", result.balanced_error),
+        ("many-shot classes (> 100 images)", result.many_shot_error),
+        ("medium-shot classes (20 to 100)", result.medium_shot_error),
+        ("few-shot classes (< 20)", result.few_shot_error),
+    ]
+    if result.published_top1_error is not None:
+        rows.append(("published, top-1 (Table 1)", result.published_top1_error))
+    for name, error in rows:
+        table.add_row(name, _percent(error))
+    return table
+
+
+def _classes_table(result, evaluated_counts, width):
+    numbers = {"Training\nimages": result.class_counts}
+    if evaluated_counts is not None:
+        numbers[f"{result.evaluated_words.capitalize()}\nimages"] = evaluated_counts
+    numbers["Error %"] = [_percent(error, 1) for error in result.per_class_error]
+    # Names of a user's folders may hold anything, markup too.
+    names = [Text(printable(name)) for name in result.class_names]
+    of_numbers = sum(_SEPARATOR + max(map(len, head.splitlines())) for head in numbers)
+    of_names = _SEPARATOR + max(name.cell_len for name in names)
+    fitting = (width - _EDGES) // (of_names + of_numbers)
+    columns = max(1, min(fitting, math.ceil(len(names) / _CLASSES_A_COLUMN)))
+    rows = math.ceil(len(names) / columns)
+    table = Table(box=box.SIMPLE_HEAD)
+    for _ in range(columns):
+        table.add_column("Class")
+        for head in numbers:
+            table.add_column(head, justify="right")
+    for row in range(rows):
+        cells: list[Text | str] = []
+        for index in range(row, len(names), rows):
+            cells += [names[index], *(str(each[index]) for each in numbers.values())]
+        table.add_row(*cells)
+    return table
+
+
+def _percent(error, digits=2):
+    return "-" if error is None else f"{error:.{digits}f}"

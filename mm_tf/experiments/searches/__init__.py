@@ -1,0 +1,1 @@
+"""Searches for hyper-parameters with KerasTuner, each trial a run."""

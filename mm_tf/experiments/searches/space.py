@@ -1,0 +1,268 @@
+"""The space of a search: which flags of a run vary, and over which values."""
+
+import dataclasses
+import re
+from types import MappingProxyType
+
+from mm_tf.experiments.paper.methods import METHODS
+
+# What the paper calls its own, and what a search is about unless told otherwise.
+USUAL = ("beta", "delta", "scale")
+
+# Flags that every method takes.
+_OF_EVERY_METHOD = ("learning_rate", "l2", "epochs", "batch_size")
+
+# Digits of a number drawn from a range: 0.0312487 says no more than 0.0312.
+_DIGITS = 3
+
+_RANGE = re.compile(r"(?P<low>.+)\.\.(?P<high>.+)")
+
+
+@dataclasses.dataclass(frozen=True)
+class _Row:
+    """What is known of a flag that can be searched.
+
+    Attributes:
+        low, high: The ends of its range, in the flag's own units.
+        step: The distance of two values of the range, or None for any value.
+        is_log: Whether the range is even in the logarithm.
+        grid: The values of a grid.
+    """
+
+    low: float
+    high: float
+    step: float | None
+    is_log: bool
+    grid: tuple[float, ...]
+
+
+# The paper's Tables 2 and 3 have beta from 1.0 to 1.9 and delta from 0.6 to 2.4, in
+# steps of 0.1; s is 10 in the paper, 19 in its code's README and 30 in the code. The
+# usual three make a grid of 12 cells.
+_ROWS = MappingProxyType(
+    {
+        "beta": _Row(1.0, 2.0, 0.1, False, (1.0, 1.5)),
+        "delta": _Row(0.3, 2.4, 0.1, False, (0.6, 1.2, 1.8)),
+        "scale": _Row(5.0, 30.0, None, True, (10.0, 20.0)),
+        "max_class_margin": _Row(0.1, 1.0, 0.1, False, (0.3, 0.5, 0.7)),
+        "ldam_scale": _Row(5.0, 60.0, None, True, (10.0, 30.0)),
+        "focal_gamma": _Row(0.5, 5.0, 0.5, False, (0.5, 1.0, 2.0)),
+        "learning_rate": _Row(0.01, 0.5, None, True, (0.05, 0.1, 0.2)),
+        "l2": _Row(1e-5, 1e-2, None, True, (1e-4, 2e-4, 1e-3)),
+    }
+)
+
+# Of what the run has: a fixed range would be too long for one setting and too
+# short for another.
+_TIMES = MappingProxyType({"epochs": (0.5, 1, 2), "batch_size": (0.5, 1, 2)})
+
+
+@dataclasses.dataclass(frozen=True)
+class Dimension:
+    """A flag that varies.
+
+    Attributes:
+        name: The flag.
+        values: Its values, or empty where it is a range.
+        low, high: The ends of the range, both among it.
+        step: The distance of two values of the range, or None for any value.
+        is_log: Whether the range is even in the logarithm.
+    """
+
+    name: str
+    values: tuple[float, ...] = ()
+    low: float = 0.0
+    high: float = 0.0
+    step: float | None = None
+    is_log: bool = False
+
+    def __str__(self):
+        if self.values:
+            return f"{self.name}={'/'.join(f'{value:g}' for value in self.values)}"
+        return f"{self.name}={self.low:g}..{self.high:g}"
+
+    @property
+    def is_whole(self):
+        """Whether its values are whole numbers."""
+        return self.name in _TIMES
+
+    @property
+    def extremes(self):
+        """The smallest and the largest value."""
+        values = self.values or (self.low, self.high)
+        return min(values), max(values)
+
+    def value(self, number):
+        """Returns what a number that a tuner drew stands for, as the flag takes it."""
+        if self.is_whole:
+            return int(number)
+        if self.values:
+            return float(number)
+        rounded = float(f"{number:.{_DIGITS}g}")
+        return min(max(rounded, self.low), self.high)
+
+
+def parse(texts, config, grid=False):
+    """Returns the dimensions that texts name.
+
+    Args:
+        texts: Names of flags, each alone (`beta`: its usual range, or its few values in
+            a grid), with a range (`beta=1..2`) or with values (`beta=1.2/1.5`).
+            Empty for `USUAL`, as far as the method takes them.
+        config: The `RunConfig` of all that does not vary.
+        grid: Whether all values are tried, so that ranges will not do.
+
+    Returns:
+        A tuple of `Dimension`s.
+
+    Raises:
+        ValueError: A text names no flag that can be searched, one that the method
+            does not take, one twice, no numbers, or values that a run cannot have.
+
+    Example:
+
+    >>> from mm_tf.experiments import space
+    >>> from mm_tf.experiments.config import RunConfig
+    >>> config = RunConfig(method="mm_drw", epochs=20)
+    >>> [str(each) for each in space.parse(["beta", "delta=0.6/1.2"], config)]
+    ['beta=1..2', 'delta=0.6/1.2']
+    >>> [str(each) for each in space.parse(["epochs"], config)]
+    ['epochs=10/20/40']
+    """
+    taken = (*METHODS[config.method].uses, *_OF_EVERY_METHOD)
+    searchable = [name for name in (*_ROWS, *_TIMES) if name in taken]
+    if not texts:
+        texts = [name for name in USUAL if name in taken]
+        if not texts:
+            raise ValueError(
+                f"`search` must name what to search of {', '.join(searchable)}, as the "
+                f"method {config.method} takes none of {', '.join(USUAL)}. "
+                "Received: search=''"
+            )
+    found: dict[str, Dimension] = {}
+    for text in texts:
+        name, _, spec = (part.strip() for part in text.partition("="))
+        if name not in searchable:
+            known = name in _ROWS or name in _TIMES
+            reason = f"the method {config.method} does not take {name}"
+            if not known:
+                reason = f"there is no {name!r} to search"
+            raise ValueError(
+                f"`search` must be of {', '.join(searchable)}: {reason}. "
+                f"Received: search={text!r}"
+            )
+        if name in found:
+            raise ValueError(f"`search` names {name} twice. Received: search={text!r}")
+        dimension = _parse(name, spec, config, grid, text)
+        _check(dimension, config, text)
+        found[name] = dimension
+    return tuple(found.values())
+
+
+def _parse(name, spec, config, grid, text):
+    if not spec:
+        return _usual(name, config, grid)
+    match = _RANGE.fullmatch(spec)
+    parts = [match["low"], match["high"]] if match else spec.split("/")
+    try:
+        numbers = [float(part) for part in parts]
+    except ValueError:
+        numbers = []
+    if not numbers or (match and not numbers[0] < numbers[1]):
+        raise ValueError(
+            f"`search` must be a range, as {name}=1..2, or values, as {name}=1/1.5/2. "
+            f"Received: search={text!r}"
+        )
+    if name in _TIMES and any(number != int(number) for number in numbers):
+        raise ValueError(
+            f"`search` must have whole numbers for {name}. Received: search={text!r}"
+        )
+    if not match:
+        return Dimension(name, values=tuple(dict.fromkeys(numbers)))
+    if grid:
+        raise ValueError(
+            f"`search` must have values for a grid, as {name}=1/1.5/2. "
+            f"Received: search={text!r}"
+        )
+    low, high = numbers
+    if name in _TIMES:
+        return Dimension(name, low=low, high=high)
+    row = _ROWS[name]
+    step = row.step if row.step and row.step < high - low else None
+    return Dimension(name, (), low, high, step, row.is_log and low > 0)
+
+
+def _usual(name, config, grid):
+    if name in _TIMES:
+        given = getattr(config, name)
+        values = (max(1, round(times * given)) for times in _TIMES[name])
+        return Dimension(name, values=tuple(dict.fromkeys(map(float, values))))
+    row = _ROWS[name]
+    if grid:
+        return Dimension(name, values=row.grid)
+    return Dimension(name, (), row.low, row.high, row.step, row.is_log)
+
+
+def _check(dimension, config, text):
+    for number in dimension.values or dimension.extremes:
+        try:
+            value = dimension.value(number)
+            dataclasses.replace(config, **{dimension.name: value})
+        except (OverflowError, ValueError) as error:
+            raise ValueError(
+                f"`search`: {dimension} cannot be. {error}. Received: search={text!r}"
+            ) from None
+
+
+def hyperparameters(dimensions):
+    """Returns the dimensions as a `keras_tuner.HyperParameters`.
+
+    Args:
+        dimensions: `Dimension`s.
+    """
+    import keras_tuner
+
+    hp = keras_tuner.HyperParameters()
+    for dimension in dimensions:
+        declare(hp, dimension)
+    return hp
+
+
+def declare(hp, dimension):
+    """Asks a `keras_tuner.HyperParameters` for a dimension; returns its value."""
+    name = dimension.name
+    if dimension.values:
+        of_kind = int if dimension.is_whole else float
+        number = hp.Choice(name, list(map(of_kind, dimension.values)))
+    elif dimension.is_whole:
+        number = hp.Int(name, int(dimension.low), int(dimension.high))
+    else:
+        number = hp.Float(
+            name,
+            dimension.low,
+            dimension.high,
+            step=dimension.step,
+            sampling="log" if dimension.is_log else "linear",
+        )
+    return dimension.value(number)
+
+
+def values_of(dimensions, numbers):
+    """Returns what a tuner drew as values of flags.
+
+    Args:
+        dimensions: `Dimension`s.
+        numbers: {name: number}, others among them.
+
+    Returns:
+        {name: value}.
+    """
+    return {each.name: each.value(numbers[each.name]) for each in dimensions}
+
+
+def cells(dimensions):
+    """Returns how many cells a grid of dimensions has."""
+    total = 1
+    for dimension in dimensions:
+        total *= len(dimension.values)
+    return total

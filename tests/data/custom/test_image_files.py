@@ -1,0 +1,365 @@
+"""Tests of `mm_tf.data.custom.decoding` and `mm_tf.data.custom.image_files`."""
+
+import os
+import pickle
+import threading
+import tracemalloc
+import warnings
+
+import numpy as np
+import pytest
+from made_up_images import BROKEN, pixels, png, save, save_broken
+from PIL import Image
+
+from mm_tf.data import ImageFileError, ImageFiles
+from mm_tf.data.custom.decoding import decode
+from mm_tf.data.custom.image_files import take
+
+
+@pytest.fixture(scope="module")
+def paths(tmp_path_factory):
+    """Files of several formats and sizes."""
+    folder = tmp_path_factory.mktemp("images")
+    endings = ("png", "jpg", "webp", "bmp", "gif")
+    return [
+        save(folder / f"{i}.{endings[i % 5]}", seed=i, width=20 + 3 * i, height=30 - i)
+        for i in range(17)
+    ]
+
+
+@pytest.mark.parametrize("ending", ["png", "bmp", "webp"])
+def test_lossless_files_come_back_as_they_were(tmp_path, ending):
+    options = {"lossless": True} if ending == "webp" else {}
+    path = save(tmp_path / f"name.{ending}", seed=3, **options)
+    assert (decode(path) == pixels(3)).all()
+    # Of its own size: without resampling.
+    assert (decode(path, (10, 12)) == pixels(3)).all()
+
+
+@pytest.mark.parametrize("ending", ["jpg", "gif"])
+def test_lossy_files_come_back_nearly(tmp_path, ending):
+    path = tmp_path / f"name.{ending}"
+    Image.new("RGB", (40, 30), (200, 100, 50)).save(path)
+    assert decode(path, (32, 32)).shape == (32, 32, 3)
+    error = decode(path).astype(int) - (200, 100, 50)
+    assert np.abs(error).max() <= 3
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 300), (300, 1), (300, 200), (32, 32)])
+def test_any_size_fits(tmp_path, size):
+    path = save(tmp_path / "name.png", width=size[0], height=size[1])
+    assert decode(path, (32, 32)).shape == (32, 32, 3)
+    assert decode(path, (5, 9), channels=1).shape == (5, 9, 1)
+
+
+@pytest.mark.parametrize("wide", [True, False])
+def test_the_centre_of_the_longer_side_is_kept(tmp_path, wide):
+    # Red, green and blue squares side by side: the green one stays.
+    image = np.zeros((30, 90, 3), np.uint8)
+    for color in range(3):
+        image[:, 30 * color : 30 * (color + 1), color] = 255
+    image = image if wide else image.transpose(1, 0, 2)
+    Image.fromarray(image).save(tmp_path / "name.png")
+    middle = decode(tmp_path / "name.png", (10, 10))
+    # Resizing looks a little beyond the edges.
+    assert (middle[2:-2, 2:-2] == (0, 255, 0)).all()
+
+
+@pytest.mark.parametrize(
+    "mode, expected",
+    [
+        ("RGB", (200, 100, 50)),
+        ("L", (124, 124, 124)),
+        ("1", (255, 255, 255)),
+        ("P", (200, 100, 50)),
+        ("LA", (124, 124, 124)),
+        ("RGBA", (200, 100, 50)),
+        ("I;16", (124, 124, 124)),
+    ],
+)
+def test_modes_of_png(tmp_path, mode, expected):
+    image = Image.new("RGB", (8, 8), (200, 100, 50))
+    if mode == "I;16":
+        grey = np.asarray(image.convert("L")).astype(np.uint16)
+        image = Image.fromarray(grey * 257)
+    elif mode == "P":
+        image = image.quantize(4)
+    elif mode == "1":
+        image = Image.new("1", (8, 8), 1)
+    else:
+        image = image.convert(mode)
+    image.save(tmp_path / "name.png")
+    assert (decode(tmp_path / "name.png") == expected).all()
+
+
+def test_sixteen_bits_of_color_keep_their_upper_eight(tmp_path):
+    row = b"\x00" + np.array([0xC8FF, 0x6400, 0x32AA], ">u2").tobytes()
+    (tmp_path / "deep.png").write_bytes(png(1, 1, data=row, bit_depth=16))
+    assert decode(tmp_path / "deep.png").tolist() == [[[0xC8, 0x64, 0x32]]]
+
+
+@pytest.mark.parametrize("mode", ["CMYK", "L"])
+def test_modes_of_jpeg(tmp_path, mode):
+    image = Image.new("RGB", (16, 16), (200, 100, 50)).convert(mode)
+    image.save(tmp_path / "name.jpg")
+    expected = image.convert("RGB").getpixel((0, 0))
+    assert np.abs(decode(tmp_path / "name.jpg").astype(int) - expected).max() <= 3
+
+
+@pytest.mark.parametrize("how", ["RGBA", "LA", "palette", "color"])
+def test_what_is_transparent_is_white(tmp_path, how):
+    path = tmp_path / "name.png"
+    if how == "palette":
+        Image.new("P", (4, 4), 0).save(path, transparency=0)
+    elif how == "color":
+        Image.new("RGB", (4, 4), (9, 8, 7)).save(path, transparency=(9, 8, 7))
+    else:
+        Image.new(how, (4, 4)).save(path)
+    assert (decode(path) == 255).all()
+    assert (decode(path, channels=1) == 255).all()
+
+
+@pytest.mark.parametrize("ending", ["jpg", "png", "webp"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_orientation_is_applied(tmp_path, ending, orientation):
+    turn = {
+        2: Image.Transpose.FLIP_LEFT_RIGHT,
+        3: Image.Transpose.ROTATE_180,
+        4: Image.Transpose.FLIP_TOP_BOTTOM,
+        5: Image.Transpose.TRANSPOSE,
+        6: Image.Transpose.ROTATE_90,
+        7: Image.Transpose.TRANSVERSE,
+        8: Image.Transpose.ROTATE_270,
+    }
+    upright = Image.new("RGB", (64, 32), "black")
+    upright.paste("white", (0, 0, 16, 16))
+    stored = upright
+    if orientation in turn:
+        stored = upright.transpose(turn[orientation])
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    stored.save(tmp_path / f"name.{ending}", exif=exif)
+    decoded = decode(tmp_path / f"name.{ending}").astype(int)
+    assert decoded.shape == (32, 64, 3)
+    assert np.abs(decoded - np.asarray(upright).astype(int)).mean() < 4
+
+
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
+@pytest.mark.parametrize("exif", [b"Exif\0\0rubbish", b"Exif\0\0MM\0*\0\0\xff\xff"])
+def test_broken_exif_does_not_lose_the_image(tmp_path, exif):
+    Image.new("RGB", (16, 8), "red").save(tmp_path / "name.jpg", exif=exif)
+    assert decode(tmp_path / "name.jpg").shape == (8, 16, 3)
+
+
+@pytest.mark.parametrize("ending", ["gif", "webp", "png"])
+def test_the_first_frame_of_an_animation(tmp_path, ending):
+    frames = [Image.new("RGB", (8, 8), color) for color in ("red", "blue", "lime")]
+    options = {"lossless": True} if ending == "webp" else {}
+    path = tmp_path / f"name.{ending}"
+    frames[0].save(path, save_all=True, append_images=frames[1:], **options)
+    assert (decode(path) == (255, 0, 0)).all()
+
+
+def test_large_jpegs_are_decoded_at_a_part_of_their_size(tmp_path):
+    smooth = Image.linear_gradient("L").resize((1200, 900)).convert("RGB")
+    smooth.save(tmp_path / "name.jpg", quality=95)
+    smooth.save(tmp_path / "name.png")
+    fast = decode(tmp_path / "name.jpg", (32, 32)).astype(int)
+    whole = decode(tmp_path / "name.png", (32, 32)).astype(int)
+    assert np.abs(fast - whole).max() <= 3
+
+
+def test_what_the_name_says_does_not_count(tmp_path):
+    path = save(tmp_path / "name.png", seed=5)
+    path.rename(tmp_path / "name.jpg")
+    assert (decode(tmp_path / "name.jpg") == pixels(5)).all()
+
+
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+def test_broken_files_are_errors_that_name_them(tmp_path):
+    for path in save_broken(tmp_path):
+        with pytest.raises(ImageFileError) as caught:
+            decode(path, (8, 8))
+        assert str(caught.value).endswith(f"Received: {path}")
+        assert "\n" not in str(caught.value)
+        assert caught.value.path == str(path)
+        assert BROKEN.get(path.name, (b"", ""))[1] in caught.value.reason
+        assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
+
+
+def test_what_is_no_file_is_an_error(tmp_path):
+    os.mkfifo(tmp_path / "pipe.png")
+    for name, reason in [
+        ("missing.png", "No such file"),
+        ("pipe.png", "not a regular file"),
+        (".", "not a regular file"),
+    ]:
+        with pytest.raises(ImageFileError, match=reason):
+            decode(tmp_path / name)
+
+
+def test_files_are_read_like_an_array(paths):
+    images = ImageFiles(paths, 16)
+    everything = np.stack([decode(path, (16, 16)) for path in paths])
+    assert (images.shape, images.dtype, images.ndim) == ((17, 16, 16, 3), np.uint8, 4)
+    assert (len(images), images.nbytes) == (17, everything.nbytes)
+    assert images.paths == tuple(map(str, paths))
+    mask = np.arange(17) % 2 == 0
+    for index in (3, -1, np.int64(5), slice(2, 9), [4, 4, 0], mask, np.array([], int)):
+        assert (images[index] == everything[index]).all()
+        assert images[index].shape == everything[index].shape
+        assert images[index].dtype == np.uint8
+    assert (np.asarray(images) == everything).all()
+    assert (np.stack(list(images)) == everything).all()
+
+
+@pytest.mark.parametrize("index", [(0, 0), [[0, 1]], 17, -18, [17], None, "a"])
+def test_other_ways_of_reading_are_index_errors(paths, index):
+    with pytest.raises(IndexError):
+        ImageFiles(paths, 16)[index]
+
+
+@pytest.mark.parametrize("memory_limit", [0, 2**20])
+@pytest.mark.parametrize("num_threads", [1, 2, 7])
+def test_threads_and_memory_change_nothing(paths, num_threads, memory_limit):
+    images = ImageFiles(paths, 16, 3, memory_limit, num_threads)
+    drawn = np.random.default_rng(0).integers(0, 17, 40)
+    expected = ImageFiles(paths, 16)[:][drawn]
+    for _ in range(2):
+        assert (images[drawn] == expected).all()
+
+
+def test_one_set_of_images_can_be_read_by_several_threads(paths):
+    images = ImageFiles(paths, 16, num_threads=2)
+    expected = np.stack([decode(path, (16, 16)) for path in paths])
+    results = {}
+
+    def read(number):
+        order = np.random.default_rng(number).permutation(17)
+        results[number] = (images[order] == expected[order]).all()
+
+    threads = [threading.Thread(target=read, args=(n,)) for n in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert results == dict.fromkeys(range(8), True)
+
+
+def test_kept_images_are_decoded_once(paths, tmp_path):
+    copies = [save(tmp_path / f"{i}.png", seed=i) for i in range(3)]
+    kept, decoded = ImageFiles(copies, 8), ImageFiles(copies, 8, memory_limit=500)
+    before = kept[:]
+    assert (decoded[:] == before).all()
+    for path in copies:
+        path.unlink()
+    assert (kept[:] == before).all()
+    with pytest.raises(ImageFileError, match="0.png$"):
+        decoded[:]
+
+
+def test_more_than_the_limit_does_not_become_one_array(paths):
+    images = ImageFiles(paths, 16, memory_limit=17 * 16 * 16 * 3 - 1)
+    with pytest.raises(ValueError, match="memory_limit=13,055.*17 images of 13,056"):
+        np.asarray(images)
+
+
+@pytest.mark.parametrize("memory_limit", [0, 5 * 768, 2**20])
+def test_a_subset_is_the_same_images(paths, memory_limit):
+    images = ImageFiles(paths, 16, memory_limit=memory_limit)
+    part = images.subset([9, 2, 2, 16])
+    assert part.paths == tuple(str(paths[i]) for i in (9, 2, 2, 16))
+    assert (part[:] == images[[9, 2, 2, 16]]).all()
+    assert (part.subset(slice(1, 3))[:] == images[[2, 2]]).all()
+    assert (take(images, [1])[:] == take(images[:], [1])).all()
+
+
+def test_a_pickle_reads_the_same(paths):
+    images = ImageFiles(paths, 16).subset(slice(3, 9))
+    assert (pickle.loads(pickle.dumps(images))[:] == images[:]).all()
+
+
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
+@pytest.mark.parametrize("memory_limit", [0, 2**20])
+def test_check_finds_the_broken_files(paths, tmp_path, memory_limit):
+    broken = save_broken(tmp_path)
+    exif = tmp_path / "exif.jpg"
+    Image.new("RGB", (16, 8), "red").save(exif, exif=b"Exif\0\0MM\0*\0\0\xff\xff")
+    images = ImageFiles([*paths, *broken, exif], 16, memory_limit=memory_limit)
+    done = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        errors = images.check(progress=done.append)
+    assert list(errors) == list(range(17, 17 + len(broken)))
+    assert [error.path for error in errors.values()] == list(map(str, broken))
+    assert sum(done) == len(images)
+    good = images.subset([i for i in range(len(images)) if i not in errors])
+    assert len(good[:]) == 18
+    with pytest.raises(ImageFileError):
+        images[[16, 17]]
+
+
+def test_subsets_share_one_memory_limit(paths, monkeypatch):
+    bytes_per_image = 16 * 16 * 3
+    decoded = []
+    monkeypatch.setattr(
+        "mm_tf.data.custom.image_files.decode",
+        lambda *given: decoded.append(given[0]) or decode(*given),
+    )
+
+    def times_decoded(images):
+        """How often the second reading decodes."""
+        images[:]
+        decoded.clear()
+        images[:]
+        return len(decoded)
+
+    # Each fits alone, both together do not.
+    whole = ImageFiles(paths, 16, memory_limit=12 * bytes_per_image)
+    train, test = whole.subset(slice(0, 10)), whole.subset(slice(10, 17))
+    assert [times_decoded(part) for part in (train, test)] == [0, 7]
+    small = whole.subset(slice(10, 12))
+    assert times_decoded(small) == 0
+    # What is given up is there for others, a pickle's own limit in its process too.
+    del train
+    again = pickle.loads(pickle.dumps(whole.subset(slice(7, 17))))
+    assert times_decoded(again) == 0
+    assert [times_decoded(part) for part in (test, whole.subset(slice(7, 17)))] == [
+        7,
+        0,
+    ]
+
+
+def test_memory_stays_bounded(tmp_path):
+    # 200 images of 192 KB, of which a batch of 10 is 2 MB.
+    path = save(tmp_path / "name.png", width=8, height=8)
+    images = ImageFiles([path] * 200, 256, memory_limit=0, num_threads=2)
+    images[0:2]  # What Pillow allocates once.
+    tracemalloc.start()
+    for first in range(0, 200, 10):
+        assert len(images[range(first, first + 10)]) == 10
+    images.check()
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 3 * 10 * 256 * 256 * 3
+
+
+@pytest.mark.parametrize(
+    "changed, message",
+    [
+        ({"paths": "a.png"}, "`paths`.*Received: paths='a.png'$"),
+        ({"paths": 3}, "`paths`.*Received: paths=3$"),
+        ({"paths": ["a.png", None]}, "`paths`.*Received: paths=None$"),
+        ({"image_size": 0}, "`image_size`.*>= 1.*Received: image_size=0$"),
+        ({"image_size": (8, 2.5)}, "`image_size`.*Received: image_size=2.5$"),
+        ({"image_size": (8, 8, 3)}, r"`image_size`.*Received: .*\(8, 8, 3\)$"),
+        ({"channels": 4}, "`channels`.*Received: channels=4$"),
+        ({"channels": True}, "`channels`.*Received: channels=True$"),
+        ({"memory_limit": -1}, "`memory_limit`.*Received: memory_limit=-1$"),
+        ({"memory_limit": 1e9}, "`memory_limit`.*Received: memory_limit=10+.0$"),
+        ({"num_threads": 0}, "`num_threads`.*Received: num_threads=0$"),
+    ],
+)
+def test_bad_arguments_are_named(paths, changed, message):
+    with pytest.raises(ValueError, match=message):
+        ImageFiles(**{"paths": paths, "image_size": 16, **changed})

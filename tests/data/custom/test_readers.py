@@ -1,0 +1,861 @@
+"""Tests of the readers of one's own images, and of what they are made of."""
+
+import csv
+import dataclasses
+import functools
+import os
+import shlex
+import shutil
+import socket
+import sys
+import unicodedata
+import warnings
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from made_up_images import pixels, save, save_broken, save_classes, store_in_tfds
+from PIL import Image
+
+from mm_tf.data import (
+    DatasetUnavailableError,
+    DataWarning,
+    ImageFileError,
+    ImageFiles,
+    ReadOptions,
+    imbalanced,
+    load,
+    read_csv,
+    read_folder,
+    read_npz,
+    read_tfds,
+)
+from mm_tf.data.custom.folders import list_folder
+from mm_tf.data.custom.shapes import image_shape
+from mm_tf.data.inspect import show
+from mm_tf.data.loading import check_name
+from mm_tf.data.splitting import stratified_split
+
+pytestmark = pytest.mark.filterwarnings("error::mm_tf.data.DataWarning")
+tells = pytest.mark.filterwarnings("default::mm_tf.data.DataWarning")
+
+
+def names_of(images):
+    """The last two parts of each path: class and file."""
+    return ["/".join(path.split(os.sep)[-2:]) for path in images.paths]
+
+
+def contents(data):
+    """All that a data set holds, to compare."""
+    return (
+        dataclasses.astuple(data.info),
+        data.class_names,
+        data.train_images[:].tobytes(),
+        data.train_labels.tolist(),
+        data.test_images[:].tobytes(),
+        data.test_labels.tolist(),
+        data.notes,
+    )
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """Three classes of 10, 5 and 2 images of one size."""
+    return save_classes(tmp_path / "photos", {"cat": 10, "dog": 5, "fox": 2})
+
+
+def write_csv(path, rows, header=("path", "label")):
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([header, *rows])
+    return path
+
+
+# Folders
+
+
+def test_a_folder_of_classes(photos):
+    data = read_folder(photos, ReadOptions(image_size=(10, 12)))
+    assert data.class_names == ("cat", "dog", "fox")
+    assert data.class_counts.tolist() == [8, 4, 1]
+    assert np.bincount(data.test_labels).tolist() == [2, 1, 1]
+    assert isinstance(data.train_images, ImageFiles) and data.notes == ()
+    assert data.info.name == "folder" and data.info.image_shape == (10, 12, 3)
+    assert data.info.images_per_class == 1 and data.info.horizontal_flip
+    assert data.info.crop_padding == 1
+    assert data.info.description == (
+        "17 files of photos; 4 test images, 20% of each class."
+    )
+    for images, labels in (
+        (data.train_images, data.train_labels),
+        (data.test_images, data.test_labels),
+    ):
+        names = names_of(images)
+        assert names == sorted(names)
+        assert [data.class_names[j] for j in labels] == [n[:3] for n in names]
+    both = [*data.train_images.paths, *data.test_images.paths]
+    assert len(set(both)) == 17
+    assert (data.train_images[0] == np.asarray(Image.open(both[0]))).all()
+
+
+def test_the_mean_and_deviation_are_those_of_the_training_images(photos):
+    data = read_folder(photos, ReadOptions(image_size=8))
+    values = data.train_images[:] / 255
+    assert data.info.mean == pytest.approx(values.mean((0, 1, 2)), abs=1e-4)
+    assert data.info.std == pytest.approx(values.std((0, 1, 2)), abs=1e-4)
+
+
+def test_images_of_one_colour_have_a_deviation(tmp_path):
+    for name, level in (("a", 10), ("b", 11)):
+        for number in range(3):
+            path = tmp_path / name / f"{number}.png"
+            path.parent.mkdir(exist_ok=True)
+            Image.new("L", (8, 8 + number), level).save(path)
+    info = read_folder(tmp_path, ReadOptions(channels=1)).info
+    assert info.mean == (0.0412,) and info.std == (0.0039,)
+    assert info.image_shape == (32, 32, 1)
+
+
+def test_a_data_set_reads_the_same_again_and_elsewhere(photos, tmp_path):
+    first = contents(read_folder(photos))
+    assert contents(read_folder(f"{photos}/", ReadOptions(num_threads=1))) == first
+    few = ReadOptions(num_threads=5, memory_limit=0, verify=False)
+    assert contents(read_folder(photos, few)) == first
+    # Written in another order, and another place.
+    moved = tmp_path / "else" / "photos"
+    for path in sorted(photos.rglob("*.png"), reverse=True):
+        target = moved / path.relative_to(photos)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, target)
+    assert contents(read_folder(moved)) == first
+
+
+def test_the_split_depends_on_its_seed_and_fraction_alone(photos):
+    default = read_folder(photos)
+    other = read_folder(photos, ReadOptions(split_seed=1))
+    assert names_of(default.test_images) != names_of(other.test_images)
+    half = read_folder(photos, ReadOptions(test_fraction=0.5, image_size=8))
+    assert np.bincount(half.test_labels).tolist() == [5, 2, 1]
+
+
+@pytest.mark.parametrize(
+    "train, test",
+    [("train", "test"), ("train", "val"), ("Train", "Validation"), ("training", "VAL")],
+)
+def test_folders_for_training_and_test_images(tmp_path, train, test):
+    save_classes(tmp_path / train, {"a": 3, "b": 2})
+    save_classes(tmp_path / test, {"a": 1, "b": 2}, first_seed=9)
+    data = read_folder(tmp_path)
+    assert data.class_counts.tolist() == [3, 2]
+    assert data.test_labels.tolist() == [0, 1, 1]
+    assert all(f"{os.sep}{train}{os.sep}" in path for path in data.train_images.paths)
+    assert data.info.description.endswith("; 3 test images.")
+
+
+@tells
+def test_val_is_not_used_where_there_is_test(tmp_path):
+    for split in ("train", "val", "test"):
+        save_classes(tmp_path / split, {"a": 2, "b": 2})
+    save(tmp_path / "thumbnails" / "1.png")
+    with pytest.warns(DataWarning, match="^Not used: thumbnails/, val/.$"):
+        data = read_folder(tmp_path)
+    assert data.notes == ("Not used: thumbnails/, val/.",)
+    assert all("test" in path for path in data.test_images.paths)
+
+
+@tells
+def test_test_images_without_classes_are_not_used(tmp_path):
+    save_classes(tmp_path / "train", {"a": 5, "b": 5})
+    save(tmp_path / "test" / "1.png")
+    with pytest.warns(DataWarning, match="^Not used: test/.$"):
+        data = read_folder(tmp_path)
+    assert data.class_counts.tolist() == [4, 4]
+
+
+def test_a_class_may_be_called_train(tmp_path):
+    save_classes(tmp_path, {"bus": 2, "train": 2, "car": 2})
+    save(tmp_path / "train" / "steam" / "1.png", seed=99)
+    assert read_folder(tmp_path).class_names == ("bus", "car", "train")
+
+
+def test_names_of_all_kinds(tmp_path):
+    decomposed = unicodedata.normalize("NFD", "éléphant")
+    for number, name in enumerate(["Zebra", "ant eater", decomposed, "狐", "10", "9"]):
+        for image in ("ä ö.PNG", "b [red]%20.JpEg"):
+            save(tmp_path / name / "more" / image, seed=2 * number + len(image))
+    data = read_folder(tmp_path)
+    names = ("10", "9", "Zebra", "ant eater", "éléphant", "狐")
+    assert data.class_names == names
+    assert data.class_counts.tolist() == [1] * 6
+
+
+def test_names_that_are_no_unicode(tmp_path):
+    if sys.platform != "linux":
+        pytest.skip("other systems do not allow such names")
+    for number, name in enumerate([b"a\xff", b"b"]):
+        for image in range(2):
+            save(tmp_path / os.fsdecode(name) / f"{image}.png", 2 * number + image)
+    assert len(read_folder(tmp_path).train_images[:]) == 2
+
+
+def test_what_systems_leave_is_passed_over_silently(photos):
+    for name in (
+        ".DS_Store",
+        "cat/.DS_Store",
+        "cat/._000.png",
+        "cat/Thumbs.db",
+        "cat/desktop.ini",
+        "__MACOSX/cat/._000.png",
+        ".git/cat/000.png",
+        "cat/.cache/000.png",
+    ):
+        (photos / name).parent.mkdir(parents=True, exist_ok=True)
+        (photos / name).write_bytes(b"nothing")
+    assert read_folder(photos).class_counts.tolist() == [8, 4, 1]
+
+
+@tells
+def test_other_files_are_told(photos):
+    for name in ("cat/a.tif", "dog/b.tif", "dog/c", "readme.txt"):
+        (photos / name).write_text("nothing")
+    save(photos / "loose.png")
+    with pytest.warns(DataWarning):
+        data = read_folder(photos)
+    assert data.notes == (
+        "1 x passed over: it lies in no class's folder.",
+        "Passed over for their suffixes: .tif 2, none 1.",
+    )
+    assert data.class_counts.tolist() == [8, 4, 1]
+
+
+def test_links_in_a_circle_have_an_end(photos):
+    (photos / "cat" / "self").symlink_to(photos / "cat")
+    (photos / "cat" / "all").symlink_to(photos)
+    (photos / "dog" / "up").symlink_to("..")
+    (photos / "fox" / "more").mkdir()
+    (photos / "fox" / "more" / "again").symlink_to(photos / "fox" / "more")
+    save(photos / "fox" / "more" / "1.png", seed=50)
+    data = read_folder(photos)
+    assert data.class_counts.tolist() == [8, 4, 2]
+
+
+@tells
+def test_links_to_nothing_are_told(photos):
+    (photos / "cat" / "gone.png").symlink_to("nowhere.png")
+    (photos / "cat" / "loop.png").symlink_to("loop.png")
+    with pytest.warns(DataWarning, match="cannot be decoded: 2 of 19 files: cat/gone"):
+        assert read_folder(photos).class_counts.tolist() == [8, 4, 1]
+
+
+def test_a_link_to_a_folder_elsewhere_is_followed(photos, tmp_path):
+    elsewhere = save_classes(tmp_path / "elsewhere", {"owl": 5}, first_seed=70)
+    (photos / "owl").symlink_to(elsewhere / "owl")
+    assert read_folder(photos).class_counts.tolist() == [8, 4, 1, 4]
+
+
+@tells
+def test_broken_files_are_left_out_and_told(photos, tmp_path, monkeypatch):
+    save_broken(photos / "dog")
+    with pytest.warns(DataWarning) as caught:
+        data = read_folder(photos)
+    (note,) = data.notes
+    assert [str(warning.message) for warning in caught] == [note]
+    assert note.startswith(
+        "Left out, because they cannot be decoded: 12 of 29 files: dog/bomb.png ("
+    )
+    assert data.class_counts.tolist() == [8, 4, 1]
+    # The command that the note names lists all of them.
+    monkeypatch.chdir(tmp_path)
+    show.main(shlex.split(note.split("python -m mm_tf.data.inspect ")[1]))
+    with open(tmp_path / "look" / "problems.csv", newline="") as file:
+        listed = [row["file"] for row in csv.DictReader(file)]
+    assert len(listed) == 12 and all(name.startswith("dog/") for name in listed)
+    with pytest.raises(ValueError, match=r"`strict`.*of 29 files: dog/bomb.png \("):
+        read_folder(photos, ReadOptions(strict=True))
+
+
+def test_without_verifying_a_broken_file_is_an_error_when_met(photos):
+    (photos / "cat" / "zero.png").write_bytes(b"")
+    with pytest.raises(ImageFileError, match="the file is empty.*zero.png$"):
+        data = read_folder(photos, ReadOptions(verify=False))
+        data.train_images[:], data.test_images[:]
+
+
+@tells
+def test_the_only_image_of_a_class_is_for_training(tmp_path):
+    save_classes(tmp_path, {"a": 5, "rare": 1, "same": 1})
+    shutil.copy(tmp_path / "same" / "000.png", tmp_path / "same" / "copy.png")
+    with pytest.warns(
+        DataWarning, match="No test image of rare, same: .* one image or"
+    ):
+        data = read_folder(tmp_path)
+    assert data.class_counts.tolist() == [4, 1, 2]
+    assert data.test_labels.tolist() == [0]
+
+
+def test_copies_are_never_on_both_sides(tmp_path):
+    save_classes(tmp_path, {"a": 20, "b": 20})
+    for number in range(0, 20, 2):
+        original = tmp_path / "a" / f"{number:03}.png"
+        shutil.copy(original, tmp_path / "a" / f"copy{number}.png")
+    for number in range(10):
+        original = tmp_path / "b" / f"{number:03}.png"
+        shutil.copy(original, tmp_path / "a" / f"from_b{number}.png")
+    for seed in range(5):
+        data = read_folder(tmp_path, ReadOptions(split_seed=seed, test_fraction=0.5))
+        sides = [
+            {open(path, "rb").read() for path in images.paths}
+            for images in (data.train_images, data.test_images)
+        ]
+        assert not sides[0] & sides[1]
+        assert len(data.train_labels) + len(data.test_labels) == 60
+        assert (np.bincount(data.test_labels) > 0).all()
+
+
+def empty_class(folder):
+    (folder / "owl").mkdir()
+
+
+def one_class(folder):
+    for name in ("dog", "fox"):
+        shutil.rmtree(folder / name)
+
+
+def no_class(folder):
+    one_class(folder)
+    shutil.rmtree(folder / "cat")
+
+
+def only_other_files(folder):
+    (folder / "owl").mkdir()
+    (folder / "owl" / "a.tif").write_text("")
+
+
+def unknown_class(folder):
+    os.renames(folder, folder.with_name("there"))
+    os.renames(folder.with_name("there"), folder / "train")
+    save_classes(folder / "test", {"cat": 1, "owl": 1})
+
+
+def misspelt_class(folder):
+    no_class(folder)
+    save_classes(folder / "train", {"cat": 1, "dog": 1})
+    save_classes(folder / "test", {"cat": 1, "dogs": 1})
+
+
+def test_alone(folder):
+    os.renames(folder, folder.with_name("there"))
+    os.renames(folder.with_name("there"), folder / "test")
+
+
+test_alone.__test__ = False
+
+
+def two_for_training(folder):
+    for name in ("train", "Training"):
+        save_classes(folder / name, {"a": 1, "b": 1})
+
+
+def nothing_tested(folder):
+    no_class(folder)
+    save_classes(folder / "train", {"a": 1, "b": 1})
+    (folder / "test" / "a").mkdir(parents=True)
+
+
+def only_rare(folder):
+    no_class(folder)
+    save_classes(folder, {"a": 1, "b": 1})
+
+
+def file(folder):
+    shutil.rmtree(folder)
+    folder.write_text("")
+
+
+@pytest.mark.parametrize(
+    "spoil, message",
+    [
+        (shutil.rmtree, "`data_dir` must be an existing folder.*photos'$"),
+        (file, "`data_dir` must be an existing folder.*photos'$"),
+        (empty_class, "Every class must have an image.*with none in 'owl'$"),
+        (only_other_files, "Every class must have an image.*with none in 'owl'$"),
+        (one_class, "at least two classes.*photos' with 'cat'$"),
+        (no_class, "at least two classes.*photos' with no folder$"),
+        (unknown_class, "among those of the training images. R.*alone of 'owl'$"),
+        (misspelt_class, "images. Did you mean dog\\? Received.*alone of 'dogs'$"),
+        (test_alone, "must have the folder train.*photos' with test$"),
+        (two_for_training, "one folder for train.*'Training' and 'train'$"),
+        (nothing_tested, "There must be test images.*with none$"),
+        (only_rare, "two different images.*'folder' with none$"),
+    ],
+)
+def test_folders_that_are_no_data_set(photos, spoil, message):
+    spoil(photos)
+    with pytest.raises(ValueError, match=message):
+        read_folder(photos)
+
+
+def test_a_class_of_broken_images_is_an_error(photos):
+    save_broken(photos / "owl")
+    with pytest.raises(ValueError, match="that can be decoded.*with none of owl$"):
+        read_folder(photos)
+
+
+def test_listing_opens_no_file(photos):
+    for path in photos.rglob("*.png"):
+        path.write_bytes(b"")
+    assert len(list_folder(photos).entries) == 17
+
+
+# CSV files
+
+
+def test_a_csv_file(photos, tmp_path):
+    rows = [
+        (f"photos/{path.parent.name}/{path.name}", path.parent.name)
+        for path in sorted(photos.rglob("*.png"), key=lambda path: (path.name, path))
+    ]
+    rows[0] = (str(photos / "cat" / "000.png"), "cat")
+    path = write_csv(tmp_path / "all.csv", rows)
+    data = read_csv(path)
+    assert data.class_names == ("cat", "dog", "fox") and data.info.name == "csv"
+    assert data.class_counts.tolist() == [8, 4, 1]
+    # In the order of the rows, on both sides.
+    order = [name.removeprefix("photos/") for name, _ in rows[1:]]
+    for images in (data.train_images, data.test_images):
+        names = [name for name in names_of(images) if name != "cat/000.png"]
+        assert names == [name for name in order if name in names]
+    assert contents(read_csv(tmp_path)) == contents(data)
+
+
+@tells
+def test_splits_of_a_csv_file(tmp_path):
+    splits = ["train", "Train", "test", "val", "training", "testing"]
+    for number in range(6):
+        save(tmp_path / f"{number}.png", seed=number)
+    rows = [(f"{i}.png", i % 2, split, "?") for i, split in enumerate(splits)]
+    header = (" Label", "PATH", "split ", "more")
+    path = write_csv(
+        tmp_path / "all.csv", [(b, a, c, d) for a, b, c, d in rows], header
+    )
+    with pytest.warns(DataWarning, match="^The 1 images of the split val are not used"):
+        data = read_csv(path)
+    assert data.train_labels.tolist() == [0, 1, 0]
+    assert data.test_labels.tolist() == [0, 1]
+
+
+def test_val_is_the_test_set_of_a_csv_file_without_test(tmp_path):
+    for number in range(4):
+        save(tmp_path / f"{number}.png", seed=number)
+    rows = [(f"{i}.png", "ab"[i % 2], ["train", "val"][i // 2]) for i in range(4)]
+    data = read_csv(write_csv(tmp_path / "x.csv", rows, ("path", "label", "split")))
+    assert data.test_labels.tolist() == [0, 1]
+
+
+def test_classes_that_are_numbers_are_in_their_order(tmp_path):
+    rows = []
+    for number in range(24):
+        save(tmp_path / f"{number}.png", seed=number)
+        rows.append((f"{number}.png", number // 2))
+    data = read_csv(write_csv(tmp_path / "x.csv", rows))
+    assert data.class_names == tuple(map(str, range(12)))
+
+
+@tells
+def test_images_that_are_missing_are_told(tmp_path):
+    rows = [(f"{number}.png", "ab"[number % 2]) for number in range(9)]
+    for number in range(8):
+        save(tmp_path / f"{number}.png", seed=number)
+    path = write_csv(tmp_path / "x.csv", [*rows, ("a\0b.png", "b")])
+    with pytest.warns(DataWarning, match="2 of 10 files: 8.png .No such file.*null"):
+        assert read_csv(path).class_counts.tolist() == [3, 3]
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("", r"first row, path and label.*with \[\]$"),
+        ("a.png,cat\n", r"first row, path and label.*with \['a.png', 'cat'\]$"),
+        ("path,label\n", "two classes.*with none$"),
+        ("path,label\na.png,cat\n", "two classes.*with 'cat'$"),
+        (
+            "path,label\na.png,cat\nb.png\n",
+            r"a path and a label.*line 3 of.*\['b.png'\]$",
+        ),
+        ("path,label\n,cat\n", r"a path and a label.*line 2 of .*\['', 'cat'\]$"),
+        ("path,label,split\na,b,tset\n", "train, test or val.*line 2 .*'tset'"),
+        ("path,label,split\na,b,test\nc,d,test\n", "the split train.*with test$"),
+        ("path,label,split\na,b,test\nc,d,\n", "of all images or of none.*without$"),
+        ('path,label\n"a', "CSV file in UTF-8 .*x.csv$"),
+        (b"path,label\n\xff\xfe,b\n", "CSV file in UTF-8 .*x.csv$"),
+    ],
+)
+def test_csv_files_that_are_no_data_set(tmp_path, text, message):
+    content = text if isinstance(text, bytes) else text.encode()
+    (tmp_path / "x.csv").write_bytes(content)
+    with pytest.raises(ValueError, match=message):
+        read_csv(tmp_path / "x.csv")
+
+
+@pytest.mark.parametrize("read, suffix", [(read_csv, ".csv"), (read_npz, ".npz")])
+def test_files_that_are_not_there(tmp_path, read, suffix):
+    with pytest.raises(ValueError, match=f"a {suffix} file, or a folder.*with 0$"):
+        read(tmp_path)
+    for name in "ab":
+        (tmp_path / f"{name}{suffix}").write_text("")
+    with pytest.raises(ValueError, match=f"a {suffix} file, or a folder.*with 2$"):
+        read(tmp_path)
+    with pytest.raises(ValueError, match=f"a {suffix} file, .*none{suffix}'$"):
+        read(tmp_path / f"none{suffix}")
+
+
+# Archives
+
+
+def archive(path, **arrays):
+    np.savez(path, **arrays)
+    return path
+
+
+def noise(number, *shape):
+    rng = np.random.default_rng(number)
+    return rng.integers(0, 256, (number, *shape), dtype=np.uint8)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("x_train", "y_train", "x_test", "y_test"),
+        ("train_images", "train_labels", "test_images", "test_labels"),
+        ("train_images", "train_labels", "val_images", "val_labels"),
+    ],
+)
+def test_an_archive_with_a_split(tmp_path, names):
+    train, test = noise(6, 8, 8, 3), noise(4, 8, 8, 3)
+    values = (train, np.arange(6)[:, None] % 3, test, np.arange(4, dtype=np.int8) % 3)
+    path = archive(tmp_path / "x.npz", **dict(zip(names, values, strict=True)))
+    data = read_npz(path)
+    assert (data.train_images == train).all() and (data.test_images == test).all()
+    assert data.train_labels.tolist() == [0, 1, 2, 0, 1, 2]
+    assert data.test_labels.tolist() == [0, 1, 2, 0]
+    assert data.class_names == ("0", "1", "2") and data.info.name == "npz"
+    assert contents(read_npz(tmp_path)) == contents(data)
+
+
+def test_an_archive_without_a_split(tmp_path):
+    images = noise(20, 8, 6)
+    images[10] = images[0]
+    labels = np.array(["b", "a"] * 10)
+    data = read_npz(archive(tmp_path / "x.npz", images=images, labels=labels))
+    assert data.info.image_shape == (8, 6, 1) and data.class_names == ("a", "b")
+    assert np.bincount(data.test_labels).tolist() == [2, 2]
+    sides = [{i.tobytes() for i in x} for x in (data.train_images, data.test_images)]
+    assert len(sides[0]) + len(sides[1]) == 19 and not sides[0] & sides[1]
+
+
+def test_labels_and_names_of_an_archive(tmp_path):
+    images = noise(6, 4, 4)
+    labels = [10, 9, -1, 10, 9, -1]
+    data = read_npz(archive(tmp_path / "x.npz", images=images, labels=labels))
+    assert data.class_names == ("-1", "9", "10")
+    named = archive(
+        tmp_path / "x.npz",
+        x_train=images,
+        y_train=[0, 1, 2, 0, 1, 2],
+        x_test=images[:3],
+        y_test=[2, 0, 1],
+        class_names=["z", "y", "x"],
+    )
+    data = read_npz(named)
+    assert data.class_names == ("z", "y", "x") and data.test_labels.tolist() == [
+        2,
+        0,
+        1,
+    ]
+
+
+@pytest.mark.parametrize(
+    "changed, message",
+    [
+        ({"images": np.zeros((6, 4, 4))}, r"uint8 .*float64 of shape \(6, 4, 4, 1\)$"),
+        ({"images": np.zeros((6, 4), np.uint8)}, r"uint8 .*of shape \(6, 4\)$"),
+        ({"images": np.zeros((6, 4, 4, 4), np.uint8)}, r"1 or 3.*\(6, 4, 4, 4\)$"),
+        ({"images": np.zeros((0, 4, 4), np.uint8)}, r"There must be images.*\(0, 4"),
+        ({"images": np.zeros((7, 4, 4), np.uint8)}, r"of 7 images.*shape \(6,\)$"),
+        ({"labels": np.arange(6) / 2}, "integers or strings.*float64 of shape"),
+        ({"labels": np.array([{}] * 6)}, "plain arrays .*allow_pickle.*x.npz$"),
+        ({"labels": np.zeros(6, int)}, "at least two classes.*'0',"),
+        ({"class_names": ["a"]}, r"from 0 to 0.*with \[0 1\]$"),
+        ({"images": None}, "must hold the arrays x_train.*with labels$"),
+    ],
+)
+def test_archives_that_are_no_data_set(tmp_path, changed, message):
+    arrays = {"images": noise(6, 4, 4), "labels": np.arange(6) % 2, **changed}
+    arrays = {name: value for name, value in arrays.items() if value is not None}
+    with pytest.raises(ValueError, match=message):
+        read_npz(archive(tmp_path / "x.npz", **arrays))
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04rubbish", b"rubbish", None])
+def test_files_that_are_no_archive(tmp_path, content):
+    np.save(tmp_path / "x.npy", np.zeros(3))
+    content = (tmp_path / "x.npy").read_bytes() if content is None else content
+    (tmp_path / "x.npz").write_bytes(content)
+    with pytest.raises(ValueError, match="`data_dir` must be an .npz archive.*x.npz$"):
+        read_npz(tmp_path / "x.npz")
+
+
+def test_a_cut_archive_is_an_error(tmp_path):
+    path = archive(tmp_path / "x.npz", images=noise(99, 9, 9), labels=np.arange(99) % 2)
+    path.write_bytes(path.read_bytes()[:5000])
+    with pytest.raises(ValueError, match="`data_dir` must be an .npz archive.*x.npz$"):
+        read_npz(path)
+
+
+def test_an_archive_keeps_its_size(tmp_path):
+    path = archive(tmp_path / "x.npz", images=noise(6, 4, 4), labels=np.arange(6) % 2)
+    read_npz(path, ReadOptions(image_size=4, channels=1))
+    with pytest.raises(ValueError, match=r"`image_size`.*\(4, 4\).*=\(8, 8\)$"):
+        read_npz(path, ReadOptions(image_size=8))
+    with pytest.raises(ValueError, match="`channels` must be None or 1.*channels=3$"):
+        read_npz(path, ReadOptions(channels=3))
+
+
+# TensorFlow Datasets
+
+
+@pytest.fixture(scope="module")
+def tfds_dir(tmp_path_factory):
+    """Two prepared data sets: of several sizes without a test set, and of one size."""
+    tfds = pytest.importorskip("tensorflow_datasets")
+    folder = tmp_path_factory.mktemp("tfds")
+    store = functools.partial(store_in_tfds, folder)
+    kinds = tfds.features.ClassLabel(names=["no", "yes"])
+    sizes = [pixels(i, 10 + i, 20 - i) for i in range(10)]
+    store(
+        "sizes",
+        {"train": (sizes, [0, 1] * 5)},
+        picture=tfds.features.Image(shape=(None, None, 3), encoding_format="png"),
+        kind=kinds,
+    )
+    same = [pixels(i, 6, 5) for i in range(9)]
+    store(
+        "secret",
+        {
+            "train": (same[:4], [1, 0, 1, 0]),
+            "test": (same[4:6], [-1, -1]),
+            "validation": (same[6:], [0, 0, 1]),
+        },
+        picture=tfds.features.Image(shape=(5, 6, 3), encoding_format="png"),
+        kind=kinds,
+    )
+    store(
+        "plain",
+        {"train": (same, [0] * 9)},
+        picture=tfds.features.Image(shape=(5, 6, 3)),
+        kind=tfds.features.Scalar(np.int64),
+    )
+    return folder
+
+
+def test_tfds_of_several_sizes(tfds_dir):
+    data = load("tfds:sizes", tfds_dir)
+    assert data.train_images.shape == (8, 32, 32, 3) and data.info.name == "tfds:sizes"
+    assert np.bincount(data.test_labels).tolist() == [1, 1]
+    assert data.class_names == ("no", "yes")
+    small = read_tfds("sizes", tfds_dir, ReadOptions(image_size=8, channels=1))
+    assert small.train_images.shape == (8, 8, 8, 1)
+    again = read_tfds("sizes:1.0.0", tfds_dir, ReadOptions(num_threads=1))
+    assert (again.train_images == data.train_images).all()
+
+
+def test_tfds_with_a_secret_test_set(tfds_dir):
+    data = load("tfds:secret", tfds_dir)
+    assert data.info.image_shape == (5, 6, 3)
+    assert data.test_labels.tolist() == [0, 0, 1]
+    assert {i.tobytes() for i in data.train_images} == {
+        pixels(i, 6, 5).tobytes() for i in range(4)
+    }
+
+
+def test_shapes_are_known_before_anything_is_read(tfds_dir, photos, tmp_path):
+    noise = np.random.default_rng(0).integers(0, 256, (9, 6, 5, 3), dtype=np.uint8)
+    np.savez(tmp_path / "a.npz", x_train=noise, y_train=[0, 1, 2] * 3, other=[1])
+    for arguments in (
+        ("folder", photos, None),
+        ("folder", photos, ReadOptions(image_size=(8, 9), channels=1)),
+        ("npz", tmp_path / "a.npz", None),
+        ("tfds:sizes", tfds_dir, None),
+        ("tfds:sizes", tfds_dir, ReadOptions(image_size=8, channels=1)),
+        ("tfds:secret", tfds_dir, None),
+        ("digits", None, None),
+    ):
+        assert image_shape(*arguments) == load(*arguments).info.image_shape
+    np.savez(tmp_path / "b.npz", images=noise.astype(float), labels=[0, 1, 2] * 3)
+    (tmp_path / "c.npz").write_bytes((tmp_path / "a.npz").read_bytes()[:-99])
+    for name in ("b.npz", "c.npz", "none.npz"):
+        messages = []
+        for read in (load, image_shape):
+            with pytest.raises(ValueError, match="Received: ") as error:
+                read("npz", tmp_path / name)
+            messages.append(str(error.value))
+        assert messages[0] == messages[1]
+
+
+def test_tfds_that_cannot_be_used(tfds_dir, tmp_path, monkeypatch):
+    def refuse(*arguments, **keywords):
+        raise socket.gaierror("no network in this test")
+
+    with pytest.raises(
+        ValueError, match="one image with one class.*with kind, picture$"
+    ):
+        read_tfds("plain", tfds_dir)
+    with pytest.raises(ValueError, match="`memory_limit`.* 630 for the 7.*limit=629$"):
+        read_tfds("secret", tfds_dir, ReadOptions(memory_limit=629))
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    with pytest.raises(DatasetUnavailableError, match="no_such_name.*cannot be read"):
+        load("tfds:no_such_name", tmp_path)
+    with pytest.raises(ValueError, match="`data_dir` must be an existing folder"):
+        load("tfds:secret", tmp_path / "none")
+
+
+@pytest.mark.usefixtures("cifar_dir")
+@pytest.mark.long
+def test_tfds_is_cifar():
+    expected, data = load("cifar10"), load("tfds:cifar10")
+    assert (data.train_images == expected.train_images).all()
+    assert (data.test_labels == expected.test_labels).all()
+
+
+# The one door
+
+
+def test_load_reads_all_of_them(photos, tmp_path):
+    rows = [(str(path), path.parent.name) for path in sorted(photos.rglob("*.png"))]
+    path = write_csv(tmp_path / "x.csv", rows)
+    options = ReadOptions(image_size=(10, 12))
+    folder = load("folder", photos, options)
+    assert contents(load("folder", str(photos), options)) == contents(folder)
+    table = load("csv", path, options)
+    assert (table.train_images[:] == folder.train_images[:]).all()
+    np.savez(
+        tmp_path / "x.npz",
+        **{
+            f"{axis}_{side}": getattr(folder, f"{split}_{what}")[:]
+            for axis, what in (("x", "images"), ("y", "labels"))
+            for side, split in (("train", "train"), ("test", "test"))
+        },
+    )
+    arrays = load("npz", tmp_path / "x.npz")
+    assert (arrays.train_images == folder.train_images[:]).all()
+    assert (arrays.test_labels == folder.test_labels).all()
+
+
+@pytest.mark.parametrize("name", ["mnist", "tfds:", "tfds", "Folder", None, 3])
+def test_names_that_are_none(name):
+    with pytest.raises(ValueError, match=f"'folder'.*'tfds:NAME'.*name={name!r}$"):
+        check_name(name)
+    with pytest.raises(ValueError, match=f"'digits'.*Received: name={name!r}$"):
+        load(name)
+
+
+@pytest.mark.parametrize("name", ["folder", "csv", "npz"])
+def test_own_images_need_a_place(name):
+    with pytest.raises(ValueError, match=f"where.*{name}.*Received: data_dir=None$"):
+        load(name)
+
+
+@pytest.mark.parametrize("read", [read_folder, read_csv, read_npz, list_folder])
+@pytest.mark.parametrize("place", [None, 3, "", b"photos", ["photos"]])
+def test_what_is_no_path_is_told(read, place):
+    with pytest.raises(ValueError, match="`data_dir` must be a path. Received: "):
+        read(place)
+
+
+@pytest.mark.parametrize("read", [read_folder, read_csv, read_npz, read_tfds])
+def test_what_are_no_options_is_told(read, tmp_path):
+    with pytest.raises(ValueError, match="`options` must be.*Received: options=32$"):
+        read("nowhere", options=32)
+
+
+def test_known_data_sets_have_no_options():
+    with pytest.raises(ValueError, match="`options` must be None for digits.*Received"):
+        load("digits", options=ReadOptions())
+
+
+@pytest.mark.parametrize(
+    "changed, message",
+    [
+        ({"image_size": 0}, "`image_size`.*Received: image_size=0$"),
+        ({"channels": 2}, "`channels`.*Received: channels=2$"),
+        ({"test_fraction": 0}, "`test_fraction`.*> 0.*Received: test_fraction=0$"),
+        ({"test_fraction": 1}, "`test_fraction`.*below 1.*test_fraction=1$"),
+        ({"test_fraction": "a"}, "`test_fraction`.*Received: test_fraction='a'$"),
+        ({"split_seed": -1}, "`split_seed`.*Received: split_seed=-1$"),
+        ({"strict": 1}, "`strict` must be True or False. Received: strict=1$"),
+        ({"verify": "no"}, "`verify` .*Received: verify='no'$"),
+        ({"horizontal_flip": None}, "`horizontal_flip`.*Received: .*None$"),
+        ({"memory_limit": -1}, "`memory_limit`.*Received: memory_limit=-1$"),
+        ({"num_threads": 0}, "`num_threads`.*Received: num_threads=0$"),
+    ],
+)
+def test_bad_options_are_named(changed, message):
+    with pytest.raises(ValueError, match=message):
+        ReadOptions(**changed)
+
+
+def test_imbalanced_subsets_stay_in_their_files(photos):
+    data = read_folder(photos, ReadOptions(image_size=8))
+    subset = imbalanced(data, [4, 2, 1], seed=0)
+    assert isinstance(subset.train_images, ImageFiles)
+    assert subset.class_counts.tolist() == [4, 2, 1]
+    assert set(subset.train_images.paths) < set(data.train_images.paths)
+
+
+# Splits
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(0, 4), st.integers(0, 30)), min_size=1, max_size=80),
+    st.floats(0.05, 0.95),
+    st.integers(0, 3),
+)
+def test_splits_hold_what_they_promise(examples, fraction, seed):
+    labels = [label for label, _ in examples]
+    contents = [content for _, content in examples]
+    is_test = stratified_split(labels, fraction, seed, contents)
+    assert (stratified_split(labels, fraction, seed, contents) == is_test).all()
+    sides = [
+        {
+            content
+            for content, test in zip(contents, is_test, strict=True)
+            if test == side
+        }
+        for side in (True, False)
+    ]
+    assert not sides[0] & sides[1]
+    for label in set(labels):
+        members = np.array(labels) == label
+        tests = (members & is_test).sum()
+        assert tests < members.sum()
+        own = {c for y, c in examples if y == label}
+        own -= {c for y, c in examples if y != label}
+        single = len(own) == 1 and len(own) == len(
+            {c for y, c in examples if y == label}
+        )
+        assert (tests > 0) == (bool(own) and not single)
+
+
+def test_splits_have_the_share_that_is_asked_for():
+    labels = np.repeat([0, 1, 2], [1000, 100, 3])
+    is_test = stratified_split(labels, 0.25)
+    assert np.bincount(labels[is_test]).tolist() == [250, 25, 1]
+    other = stratified_split(labels, 0.25, seed=1)
+    assert (is_test != other).any()
+
+
+def test_no_warning_where_nothing_is_to_be_told(photos):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        read_folder(photos)

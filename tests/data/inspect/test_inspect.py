@@ -1,0 +1,377 @@
+"""Tests of `mm_tf.data.inspect.scan`, `mm_tf.data.inspect.picture` and the command."""
+
+import csv
+import io
+import os
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from made_up_images import pixels, save, save_broken, save_classes, store_in_tfds
+from PIL import Image
+from rich.console import Console
+
+from mm_tf.data import ReadOptions, read_folder
+from mm_tf.data.custom.folders import check_outside
+from mm_tf.data.inspect import main, print_inspection, write_inspection
+from mm_tf.data.inspect.scan import inspect_data
+
+FILES = ["counts.csv", "counts.png", "problems.csv"]
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """Training images of three classes and test images of two of them."""
+    folder = tmp_path / "photos"
+    save_classes(folder / "train", {"cat": 30, "dog": 5, "fox": 2})
+    save_classes(folder / "test", {"cat": 4, "dog": 4}, first_seed=500)
+    return folder
+
+
+@pytest.fixture
+def spoilt(photos):
+    """The same, with all that can be wrong with it."""
+    train, test = photos / "train", photos / "test"
+    save_broken(train / "dog")
+    (train / "cat" / "notes.txt").write_text("")
+    save(train / "loose.png")
+    shutil.copy(train / "cat" / "000.png", train / "cat" / "copy.png")
+    shutil.copy(train / "cat" / "001.png", test / "cat" / "leaked.png")
+    shutil.copy(train / "cat" / "002.png", train / "dog" / "two.png")
+    shutil.copy(train / "cat" / "003.png", test / "dog" / "both.png")
+    image = Image.open(train / "cat" / "004.png")
+    image.save(test / "cat" / "other_format.bmp")
+    return photos
+
+
+def problems(found):
+    kinds: dict[str, list[str]] = {}
+    for problem in found.problems:
+        kinds.setdefault(problem.kind, []).append(problem.file)
+    return kinds
+
+
+def printed(found, width=100):
+    console = Console(file=io.StringIO(), width=width, highlight=False)
+    print_inspection(found, console)
+    return console.file.getvalue()
+
+
+def rows(path):
+    with open(path, newline="", encoding="utf-8", errors="surrogateescape") as file:
+        return list(csv.reader(file))
+
+
+def test_a_good_folder(photos):
+    found = inspect_data("folder", photos)
+    assert found.class_names == ("cat", "dog", "fox")
+    assert found.train_counts.tolist() == [30, 5, 2]
+    assert found.test_counts.tolist() == [4, 4, 0]
+    assert found.imbalance_ratio == 15.0
+    assert found.shot_groups == ("medium", "few", "few")
+    assert found.sizes.shape == (45, 2) and (found.sizes == (12, 10)).all()
+    assert (found.formats, found.modes) == ({"PNG": 45}, {"RGB": 45})
+    assert (found.problems, found.notes) == ((), ())
+
+
+def test_what_is_wrong_is_found(spoilt):
+    found = inspect_data("folder", spoilt)
+    kinds = problems(found)
+    assert len(kinds.pop("unreadable")) == 12
+    assert {kind: sorted(files) for kind, files in kinds.items()} == {
+        "no class": ["train/loose.png"],
+        "unknown suffix": ["train/cat/notes.txt"],
+        "leakage": [
+            "test/cat/leaked.png",
+            "test/cat/other_format.bmp",
+            "test/dog/both.png",
+        ],
+        "two labels": ["test/dog/both.png", "train/dog/two.png"],
+        "duplicate": ["train/cat/copy.png"],
+    }
+    details = {(p.kind, p.file): p.detail for p in found.problems}
+    assert details["leakage", "test/cat/leaked.png"] == (
+        "a test image, same bytes as train/cat/001.png, a training image"
+    )
+    assert (
+        "same pixels as train/cat/004.png"
+        in (details["leakage", "test/cat/other_format.bmp"])
+    )
+    assert details["two labels", "train/dog/two.png"] == (
+        "same bytes as train/cat/002.png: dog and cat"
+    )
+    assert details["unreadable", "train/dog/empty.png"] == "the file is empty"
+    assert found.train_counts.tolist() == [31, 6, 2]
+    assert found.test_counts.tolist() == [6, 5, 0]
+
+
+@pytest.mark.parametrize("num_threads", [1, 5])
+def test_threads_change_nothing(spoilt, num_threads):
+    found = inspect_data("folder", spoilt, ReadOptions(num_threads=num_threads))
+    assert found.problems == inspect_data("folder", spoilt).problems
+
+
+def test_the_split_is_the_one_of_training(tmp_path):
+    folder = save_classes(tmp_path / "photos", {"a": 20, "b": 7, "c": 1})
+    save_broken(folder / "b")
+    options = ReadOptions(split_seed=3, test_fraction=0.3)
+    found = inspect_data("folder", folder, options)
+    with pytest.warns(UserWarning):
+        data = read_folder(folder, options)
+    assert found.train_counts.tolist() == data.class_counts.tolist()
+    assert (
+        found.test_counts.tolist()
+        == np.bincount(data.test_labels, minlength=3).tolist()
+    )
+    assert found.notes == (
+        "There is no test set: 30% of each class are taken for it, as for training.",
+    )
+
+
+def test_a_class_without_a_whole_image(tmp_path):
+    folder = save_classes(tmp_path / "photos", {"a": 4, "b": 4})
+    save_broken(folder / "owl")
+    found = inspect_data("folder", folder)
+    assert found.train_counts.tolist() == [3, 3, 0]
+    assert found.imbalance_ratio == float("inf") and found.shot_groups[2] == ""
+    assert "Imbalance ratio: infinite (3 and 0 training images)" in printed(found)
+
+
+def test_no_whole_image_at_all(tmp_path):
+    for name in "ab":
+        save_broken(tmp_path / "photos" / name)
+    found = inspect_data("folder", tmp_path / "photos")
+    assert found.train_counts.tolist() == [0, 0] and len(found.problems) == 24
+    assert "Formats: none" in printed(found)
+    write_inspection(found, tmp_path / "look")
+
+
+def test_sizes_formats_and_modes(tmp_path):
+    save(tmp_path / "x" / "a" / "1.jpg", 1, width=30, height=20)
+    save(tmp_path / "x" / "a" / "2.gif", 2, width=5, height=7)
+    save(tmp_path / "x" / "b" / "3.png", 3, width=300, height=200, mode="L")
+    save(tmp_path / "x" / "b" / "4.webp", 4, width=1, height=1)
+    found = inspect_data("folder", tmp_path / "x")
+    assert sorted(found.sizes.tolist()) == [[1, 1], [5, 7], [30, 20], [300, 200]]
+    assert found.formats == {"JPEG": 1, "GIF": 1, "PNG": 1, "WEBP": 1}
+    assert found.modes["L"] == 1
+    assert "smallest 1 x 1," in printed(found) and "largest 300 x 200" in printed(found)
+
+
+def test_csv_and_archives(photos, tmp_path):
+    path = tmp_path / "all.csv"
+    names = sorted((photos / "train").rglob("*.png"))
+    lines = [f"{name},{name.parent.name}" for name in names]
+    path.write_text("\n".join(["path,label", *lines, lines[0], "none.png,cat"]))
+    found = inspect_data("csv", path)
+    assert problems(found) == {"unreadable": ["none.png"], "duplicate": [str(names[0])]}
+    images = np.arange(10 * 16, dtype=np.uint8).reshape(10, 4, 4)
+    images[9], images[3] = images[0], images[2]
+    np.savez(
+        tmp_path / "x.npz",
+        x_train=images[:6],
+        y_train=[0, 1] * 3,
+        x_test=images[6:],
+        y_test=[0, 1] * 2,
+    )
+    found = inspect_data("npz", tmp_path / "x.npz")
+    assert found.train_counts.tolist() == [3, 3] and found.formats == {"array": 10}
+    assert [(p.kind, p.file, p.detail) for p in found.problems] == [
+        (
+            "leakage",
+            "test[3]",
+            "a test image, same pixels as train[0], a training image",
+        ),
+        ("two labels", "test[3]", "same pixels as train[0]: 1 and 0"),
+        ("two labels", "train[3]", "same pixels as train[2]: 1 and 0"),
+    ]
+
+
+def test_tfds_and_the_flags_of_its_reading(tmp_path, capsys):
+    tfds = pytest.importorskip("tensorflow_datasets")
+    images = [pixels(i, 10 + i, 14) for i in range(10)]
+    store_in_tfds(
+        tmp_path,
+        "made_up",
+        {"train": ([*images, images[0]], [0, 1] * 5 + [0])},
+        picture=tfds.features.Image(shape=(None, None, 3), encoding_format="png"),
+        kind=tfds.features.ClassLabel(names=["no", "yes"]),
+    )
+    given = ["--dataset=tfds:made_up", f"--data_dir={tmp_path}", "--channels=1"]
+    main([*given, "--image_size=8x9", f"--memory_limit={11 * 72}"])
+    said = " ".join(capsys.readouterr().out.split())
+    assert "smallest 9 x 8, median 9 x 8, largest 9 x 8" in said and "L 11" in said
+    assert "looked at as for training, 9 x 8 pixels, whatever size they are" in said
+    assert "duplicate: 1" in said
+    for flag, message in (
+        (f"--memory_limit={11 * 72 - 1}", f"`memory_limit` must be at least {11 * 72}"),
+        ("--image_size=8,9", "`image_size` must be a number of pixels, or height x"),
+        ("--channels=2", "`channels` must be 3"),
+    ):
+        with pytest.raises(SystemExit) as left:
+            main([*given, "--image_size=8x9", flag])
+        assert left.value.code == 2 and message in capsys.readouterr().err
+
+
+def test_the_tables(spoilt):
+    text = printed(inspect_data("folder", spoilt))
+    for part in (
+        "cat               31   79.49      6   54.55   medium",
+        "3 classes         39             11",
+        "Imbalance ratio: 15.5 (31 and 2 training images)",
+        "0 many-shot (101 or more images), 1 medium-shot (20 to 100 images), "
+        "2 few-shot",
+        "Sizes, width x height: smallest 12 x 10, median 12 x 10, largest 12 x 10",
+        "Formats: PNG 49, BMP 1",
+        "unreadable: 12",
+        "... 7 more",
+        "train/dog/bomb.png",
+        "leakage: 3",
+    ):
+        assert part in text
+
+
+def test_many_classes_are_not_all_shown(tmp_path):
+    counts = {f"class{number:03}": 1 + number % 3 for number in range(70)}
+    found = inspect_data("folder", save_classes(tmp_path / "x", counts))
+    text = printed(found)
+    assert "... 30 more" in text and text.count("class0") == 40
+    write_inspection(found, tmp_path / "look")
+    assert len(rows(tmp_path / "look" / "counts.csv")) == 71
+
+
+def test_names_that_would_be_markup_or_no_text(tmp_path):
+    names = ["[red]a[bold]", "$x_1$", "狐", "\x1b[31mred\n", os.fsdecode(b"\xff")]
+    folder = save_classes(tmp_path / "x", dict.fromkeys(names, 2))
+    (folder / names[3] / "b\x1b.txt").write_text("")
+    found = inspect_data("folder", folder)
+    text = printed(found)
+    assert "[red]a[bold]" in text and "狐" in text and "\x1b" not in text
+    write_inspection(found, tmp_path / "look")
+    assert {row[0] for row in rows(tmp_path / "look" / "counts.csv")[1:]} == set(names)
+
+
+def test_the_files(spoilt, tmp_path):
+    found = inspect_data("folder", spoilt)
+    written = write_inspection(found, tmp_path / "a" / "look")
+    assert sorted(path.name for path in written) == FILES
+    assert sorted(os.listdir(tmp_path / "a" / "look")) == FILES
+    counts, wrong, picture = written
+    assert rows(counts)[:2] == [
+        ["class", "train", "train_percent", "test", "test_percent", "shot_group"],
+        ["cat", "31", "79.49", "6", "54.55", "medium"],
+    ]
+    assert len(rows(wrong)) == 1 + len(found.problems)
+    assert rows(wrong)[0] == ["kind", "file", "detail"]
+    with Image.open(picture) as image:
+        assert image.format == "PNG" and image.width > 1000
+
+
+def test_nothing_is_replaced_without_being_told_to(photos, tmp_path):
+    found = inspect_data("folder", photos)
+    (tmp_path / "counts.csv").write_text("mine")
+    with pytest.raises(ValueError, match="without counts.csv: .*--overwrite.*Received"):
+        write_inspection(found, tmp_path)
+    assert (tmp_path / "counts.csv").read_text() == "mine"
+    assert not (tmp_path / "counts.png").exists()
+    (tmp_path / "other.txt").write_text("mine")
+    write_inspection(found, tmp_path, overwrite=True)
+    assert (tmp_path / "counts.csv").read_text() != "mine"
+    assert (tmp_path / "other.txt").read_text() == "mine"
+    with pytest.raises(ValueError, match="`output` must be a folder. .*other.txt'$"):
+        write_inspection(found, tmp_path / "other.txt")
+
+
+def test_a_picture_that_fails_leaves_nothing(photos, tmp_path, monkeypatch):
+    def fail(found, path):
+        path.write_bytes(b"half a picture")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("mm_tf.data.inspect.picture.draw", fail)
+    with pytest.raises(ValueError, match="`output`.*No space left.*Received"):
+        write_inspection(inspect_data("folder", photos), tmp_path / "look")
+    assert os.listdir(tmp_path / "look") == []
+
+
+def test_the_command(spoilt, tmp_path, capsys):
+    place = f"--data_dir={spoilt}"
+    main([place, f"--output={tmp_path / 'look'}"])
+    out, err = capsys.readouterr()
+    assert "Imbalance ratio: 15.5" in out and err == ""
+    assert out.count("Written: ") == 3
+    for arguments, status in [
+        ([place, "--strict"], 1),
+        ([place, f"--output={tmp_path / 'look'}"], 2),
+        ([place, "--test_fraction=2"], 2),
+        (["--dataset=folder"], 2),
+        (["--dataset=mnist"], 2),
+        (["--dataset=npz", place], 2),
+        ([place, "--strct"], 2),
+    ]:
+        with pytest.raises(SystemExit) as caught:
+            main(arguments)
+        assert caught.value.code == status
+    errors = capsys.readouterr().err
+    assert "mm_tf: `output` must be a folder without counts.csv" in errors
+    assert "Received: data_dir=None" in errors
+    main([place, f"--output={tmp_path / 'look'}", "--overwrite"])
+
+
+def test_an_output_that_would_become_a_class_is_refused(tmp_path, capsys):
+    flat = save_classes(tmp_path / "flat", {"cat": 3, "dog": 3})
+    for look in (flat / "look", flat / "cat" / "look"):
+        with pytest.raises(SystemExit) as caught:
+            main([f"--data_dir={flat}", f"--output={look}"])
+        assert caught.value.code == 2
+        assert "`output` must not lie inside `data_dir`" in capsys.readouterr().err
+    assert sorted(os.listdir(flat)) == ["cat", "dog"]
+    # A hidden folder, a neighbour, and one beside train and test are no class.
+    check_outside("output", flat / ".look", flat)
+    check_outside("output", tmp_path / "flat_look", flat)
+    (flat / "cat").rename(flat / "train")
+    (flat / "train" / "cat").mkdir()
+    with pytest.raises(ValueError, match="`output` must not lie inside.*Received"):
+        check_outside("output", flat / "look", flat)
+    (flat / "test" / "cat").mkdir(parents=True)
+    check_outside("output", flat / "look", flat)
+    with pytest.raises(ValueError, match="`output` must not lie inside.*Received"):
+        check_outside("output", flat / "test" / "look", flat)
+
+
+def test_strict_is_content_with_a_good_data_set(photos, capsys):
+    main([f"--data_dir={photos}", "--strict"])
+    assert "No problems found." in capsys.readouterr().out
+
+
+def test_the_module_runs_without_what_it_does_not_need(photos, tmp_path):
+    script = (
+        "import sys\n"
+        "from mm_tf.data.inspect import main\n"
+        f"main(['--data_dir={photos}'])\n"
+        "heavy = {'tensorflow', 'keras', 'matplotlib', 'sklearn', 'pandas'}\n"
+        "print(sorted(heavy & set(sys.modules)))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.endswith("[]\n") and done.stderr == ""
+    done = subprocess.run(
+        [sys.executable, "-m", "mm_tf.data.inspect", f"--data_dir={tmp_path}/none"],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2 and done.stdout == ""
+    assert done.stderr.startswith("mm_tf: `data_dir` must be an existing folder")
+    assert done.stderr.count("\n") == 1
+
+
+def test_progress_is_told(photos):
+    seen = []
+    inspect_data(
+        "folder", photos, progress=lambda done, total: seen.append((done, total))
+    )
+    assert seen == [(45, 45)]
+    inspect_data("digits", progress=lambda done, total: seen.append((done, total)))
+    assert seen[-1] == (1797, 1797)

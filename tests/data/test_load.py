@@ -1,0 +1,266 @@
+"""Tests of `mm_tf.data.loading`."""
+
+import dataclasses
+import hashlib
+import os
+import socket
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from mm_tf.data import (
+    DATASETS,
+    DatasetInfo,
+    DatasetUnavailableError,
+    ImageData,
+    imbalanced,
+    load,
+    loading,
+    prepared,
+)
+
+
+@pytest.fixture(scope="module")
+def digits():
+    pytest.importorskip("sklearn")
+    return load("digits")
+
+
+@pytest.fixture
+def no_network(monkeypatch):
+    def refuse(*arguments, **keywords):
+        raise socket.gaierror("no network in this test")
+
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+
+
+def labelled(data):
+    """The training images with their labels, as a set."""
+    images = (image.tobytes() for image in data.train_images)
+    return set(zip(images, data.train_labels.tolist(), strict=True))
+
+
+def digest(*arrays):
+    return hashlib.sha256(b"".join(a.tobytes() for a in arrays)).hexdigest()[:16]
+
+
+def test_rows_are_known_by_their_names():
+    assert {name: info.name for name, info in DATASETS.items()} == {
+        "cifar10": "cifar10",
+        "cifar100": "cifar100",
+        "digits": "digits",
+    }
+    known = [(i.num_classes, i.images_per_class) for i in DATASETS.values()]
+    assert known == [(10, 5000), (100, 500), (10, 124)]
+    with pytest.raises(TypeError):
+        DATASETS["other"] = DATASETS["digits"]
+
+
+def test_digits_are_as_their_row_says(digits):
+    info = digits.info
+    assert digits.train_images.shape == (1297, *info.image_shape)
+    assert digits.test_images.shape == (500, *info.image_shape)
+    assert np.bincount(digits.test_labels).tolist() == [50] * 10
+    assert np.bincount(digits.train_labels).min() == info.images_per_class
+    assert digits.class_names == tuple("0123456789")
+    assert (digits.train_images.min(), digits.train_images.max()) == (0, 255)
+    pixels = digits.train_images / 255
+    assert pixels.mean() == pytest.approx(info.mean[0], abs=5e-5)
+    assert pixels.std() == pytest.approx(info.std[0], abs=5e-5)
+
+
+def test_digits_never_change(digits):
+    assert digest(digits.train_images, digits.train_labels) == "d55a38cb977fdf1b"
+    assert digest(digits.test_images, digits.test_labels) == "7a600cda01ff305e"
+
+
+def test_digits_splits_are_all_images_and_share_none(digits):
+    from sklearn.datasets import load_digits
+
+    def pixels(images):
+        return sorted(image.tobytes() for image in images)
+
+    everything = np.round(load_digits().images * 255 / 16).astype(np.uint8)
+    both = np.concatenate([digits.train_images, digits.test_images])
+    assert pixels(both) == pixels(everything)
+
+
+def test_splits_are_in_one_order_however_they_are_stored(monkeypatch, digits):
+    read = loading._read_digits
+
+    def shuffled(info, data_dir):
+        (train, test), names = read(info, data_dir)
+        mixed = np.random.default_rng(0).permutation(len(train[1]))
+        return ((train[0][mixed], train[1][mixed]), test), names
+
+    monkeypatch.setattr(loading, "_read_digits", shuffled)
+    again = load("digits")
+    assert (again.train_images == digits.train_images).all()
+    assert (again.train_labels == digits.train_labels).all()
+
+
+def test_imbalanced_draws_training_images_alone(digits):
+    counts = np.arange(10, 0, -1)
+    subset = imbalanced(digits, counts, seed=0)
+    assert np.bincount(subset.train_labels).tolist() == counts.tolist()
+    assert len(subset.train_images) == counts.sum()
+    assert subset.test_images is digits.test_images
+    assert labelled(subset) <= labelled(digits)
+
+
+def test_imbalanced_wants_a_count_for_every_class(digits):
+    with pytest.raises(ValueError, match="`counts`.*10 classes"):
+        imbalanced(digits, [5] * 9, seed=0)
+
+
+@pytest.mark.parametrize(
+    "changed, message",
+    [
+        ({"train_images": np.zeros((3, 2, 2, 1))}, "`train_images`.*uint8.*float64"),
+        ({"test_images": np.zeros((4, 2, 2, 1), np.uint8)}, r"`test_images`.*\(3, 2,"),
+        ({"train_labels": np.array([0, 1, 2])}, "`train_labels`.*from 0 to 1"),
+        ({"test_labels": np.zeros(3, np.int32)}, "`test_labels`.*int32"),
+        ({"class_names": ("a",)}, r"`class_names`.*2 names.*\('a',\)$"),
+    ],
+)
+def test_image_data_checks_its_arrays(changed, message):
+    info = DatasetInfo("mine", 2, (2, 2, 1), 2, (0.5,), (0.5,), 0, False, "My own.")
+    images, labels = np.zeros((3, 2, 2, 1), np.uint8), np.array([0, 1, 1])
+    data = ImageData(info, images, labels, images, labels, ("a", "b"))
+    with pytest.raises(ValueError, match=message):
+        dataclasses.replace(data, **changed)
+
+
+def test_unknown_name_is_named():
+    with pytest.raises(ValueError, match="'digits'.*Received: name='mnist'$"):
+        load("mnist")
+
+
+@pytest.mark.parametrize("kind", ["missing", "file"])
+def test_data_dir_that_is_no_folder_is_named(tmp_path, kind):
+    path = tmp_path / "there"
+    if kind == "file":
+        path.write_text("")
+    with pytest.raises(ValueError, match=f"`data_dir`.*Received: data_dir='{path}'$"):
+        load("cifar10", data_dir=path)
+
+
+def test_digits_need_no_data_dir(digits, tmp_path):
+    data = load("digits", data_dir=tmp_path / "missing")
+    assert (data.train_images == digits.train_images).all()
+
+
+def test_data_dir_may_start_at_home(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "there").mkdir()
+    assert prepared.expand("~/there") == str(tmp_path / "there")
+    assert prepared.expand("gs://bucket/there") == "gs://bucket/there"
+
+
+@pytest.mark.parametrize("name", ["cifar10", "cifar100"])
+def test_missing_data_set_is_one_clear_message(no_network, tmp_path, capfd, name):
+    pytest.importorskip("tensorflow_datasets")
+    with pytest.raises(DatasetUnavailableError) as caught:
+        load(name, data_dir=tmp_path)
+    message = str(caught.value)
+    assert "\n" not in message
+    for part in (
+        f"data set {name} is not prepared and cannot be downloaded",
+        f"Looked at: {tmp_path}",
+        "Reason: ConnectionError: https://www.cs.toronto.edu cannot be reached.",
+        "--data_dir",
+        "TFDS_DATA_DIR",
+        f"tfds.load('{name}')",
+        "digits",
+    ):
+        assert part in message
+    assert caught.value.__cause__ is None and caught.value.__suppress_context__
+    assert capfd.readouterr() == ("", "")
+    assert not list(tmp_path.iterdir())
+
+
+def test_tfds_data_dir_is_looked_at_without_noise(tmp_path):
+    pytest.importorskip("tensorflow_datasets")
+    # tfds reads the variable when it is imported, hence a new process.
+    script = (
+        "import socket\n"
+        "def refuse(*a, **k): raise socket.gaierror()\n"
+        "socket.getaddrinfo = refuse\n"
+        "from mm_tf.data import load\n"
+        "load('cifar10')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env={**os.environ, "TFDS_DATA_DIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.stderr.startswith("Traceback")
+    assert f"Looked at: {tmp_path}" in done.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize("info_text", ["{", "{}"])
+def test_broken_folder_is_one_clear_message(no_network, tmp_path, info_text):
+    pytest.importorskip("tensorflow_datasets")
+    folder = tmp_path / "cifar10" / "3.0.2"
+    folder.mkdir(parents=True)
+    (folder / "dataset_info.json").write_text(info_text)
+    with pytest.raises(DatasetUnavailableError, match=f"cifar10 .*{tmp_path}"):
+        load("cifar10", data_dir=tmp_path)
+
+
+def test_cut_off_files_are_one_clear_message(tmp_path, cifar_dir):
+    (prepared,) = cifar_dir.glob("cifar10/3.*")
+    folder = tmp_path / "cifar10" / prepared.name
+    folder.mkdir(parents=True)
+    for path in prepared.iterdir():
+        with path.open("rb") as file:
+            (folder / path.name).write_bytes(file.read(100_000))
+    with pytest.raises(DatasetUnavailableError, match="cannot be read") as caught:
+        load("cifar10", data_dir=tmp_path)
+    assert "DataLossError: truncated record" in str(caught.value)
+
+
+def test_incomplete_training_set_is_refused():
+    info = DATASETS["digits"]
+    complete = np.repeat(np.arange(10), 124)
+    loading._check_complete(info, complete)
+    with pytest.raises(ValueError, match="1239 training images instead of 1240"):
+        loading._check_complete(info, complete[1:])
+
+
+@pytest.mark.parametrize(
+    "package, name, module",
+    [
+        ("scikit-learn", "digits", "sklearn.datasets"),
+        ("tensorflow-datasets", "cifar10", "tensorflow_datasets"),
+    ],
+)
+def test_missing_package_is_named(monkeypatch, package, name, module):
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(DatasetUnavailableError, match=f"`pip install {package}`"):
+        load(name)
+
+
+@pytest.mark.usefixtures("cifar_dir")
+def test_cifar10():
+    data = load("cifar10")
+    assert data.train_images.shape == (50_000, 32, 32, 3)
+    assert data.test_images.shape == (10_000, 32, 32, 3)
+    assert np.bincount(data.test_labels).tolist() == [1000] * 10
+    assert data.class_names[:3] == ("airplane", "automobile", "bird")
+    pixels = data.train_images[::10] / 255
+    assert pixels.mean((0, 1, 2)) == pytest.approx(data.info.mean, abs=5e-3)
+    assert digest(data.train_images, data.train_labels) == "949c0b4d951efccf"
+    assert digest(data.test_images, data.test_labels) == "1c3d67ed25249724"
+
+
+@pytest.mark.usefixtures("cifar_dir")
+@pytest.mark.long  # test_cifar10 tests the same code.
+def test_cifar100():
+    data = load("cifar100")
+    assert np.bincount(data.train_labels).tolist() == [500] * 100
+    assert np.bincount(data.test_labels).tolist() == [100] * 100
+    assert (data.class_names[0], data.class_names[-1]) == ("apple", "worm")

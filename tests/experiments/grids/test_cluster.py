@@ -1,0 +1,292 @@
+"""A grid on a Ray cluster: machines that die, and what every machine must see."""
+
+import dataclasses
+import importlib.util
+import os
+import pathlib
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from mm_tf.experiments.config import RunConfig
+from mm_tf.experiments.grids import cluster, grid
+from mm_tf.experiments.runs.result import RunFolder
+
+METHODS = ("erm", "mm_drw", "ldam_drw", "cb_rs")
+TINY = dict(model="resnet8", epochs=8, warmup_epochs=1, batch_size=16)
+
+needs_ray = pytest.mark.skipif(
+    importlib.util.find_spec("ray") is None, reason="ray is not installed"
+)
+
+
+def cells(root, **arguments):
+    return grid.grid(METHODS, ["digits_lt20"], [0, 1, 2], root, **{**TINY, **arguments})
+
+
+@pytest.fixture
+def two_machines():
+    """Two nodes of one core each, beside a head that runs nothing."""
+    from ray.cluster_utils import Cluster
+
+    memory = 80 * 2**20  # Of the object store, which holds no images here.
+    whole = Cluster(
+        initialize_head=True,
+        head_node_args={"num_cpus": 0, "object_store_memory": memory},
+    )
+    nodes = [whole.add_node(num_cpus=1, object_store_memory=memory) for _ in range(2)]
+    whole.wait_for_nodes()
+    yield whole, nodes
+    whole.shutdown()
+
+
+def comparable(result):
+    """A result without what depends on when and where it was trained."""
+    values = dataclasses.asdict(result)
+    for name in ("images_per_second", "training_seconds"):
+        del values[name]
+    return values
+
+
+@needs_ray
+@pytest.mark.long
+def test_a_machine_that_dies_costs_nothing(two_machines, tmp_path):
+    whole, (first, _) = two_machines
+    configs = cells(tmp_path / "cluster")
+    killed = []
+
+    def kill_one():
+        while True:
+            going_on = [c for c in configs if RunFolder(c).has_checkpoint]
+            if len(going_on) == 2:
+                break
+            time.sleep(0.05)
+        whole.remove_node(first, allow_graceful=False)
+        killed.extend(going_on)
+
+    killer = threading.Thread(target=kill_one, daemon=True)
+    killer.start()
+    machines = cluster.Cluster(tmp_path / "cluster", whole.address)
+    results, failures = grid.run_grid(configs, worker=machines)
+    killer.join(10)
+    assert len(killed) == 2
+    assert not failures
+    assert len(results) == len(configs) == 12
+    there = {(each.method, each.seed): each for each in results}
+    one_by_one = cells(tmp_path / "one")
+    expected, _ = grid.run_grid(one_by_one)
+    for config, result in zip(one_by_one, expected, strict=True):
+        assert comparable(there[config.method, config.seed]) == comparable(result)
+    for here, other in zip(configs, one_by_one, strict=True):
+        of_both = [
+            np.load(each.run_folder / "predictions.npz")["predictions"]
+            for each in (here, other)
+        ]
+        np.testing.assert_array_equal(*of_both)
+        assert not RunFolder(here).incomplete.exists()
+    assert not list((tmp_path / "cluster").glob(".cluster-*"))
+
+
+@needs_ray
+@pytest.mark.long
+def test_ctrl_c_leaves_checkpoints_from_which_the_same_line_goes_on(tmp_path):
+    command = [
+        *(sys.executable, "-m", "mm_tf.experiments.table", "--executor=ray"),
+        *("--methods=erm", "--settings=digits_lt20", "--seeds=0,1"),
+        *("--model=resnet8", "--epochs=60", "--warmup_epochs=1"),
+        f"--output_dir={tmp_path}",
+    ]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    process = subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    folders = [RunFolder(config) for config in cells(tmp_path, epochs=60)[::4][:2]]
+    patience = time.monotonic() + 120
+    while not any(folder.has_checkpoint for folder in folders):
+        assert time.monotonic() < patience
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate(timeout=120)
+    assert process.returncode == 130, error
+    assert b"To go on:" in error and b"--executor=ray" in error
+    assert not any(folder.is_in_use for folder in folders)
+    done = subprocess.run(command, env=environment, capture_output=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert all((folder.path / "result.json").exists() for folder in folders)
+    assert not list(tmp_path.glob(".cluster-*"))
+
+
+@needs_ray
+@pytest.mark.long
+def test_a_folder_that_a_machine_does_not_see(two_machines, tmp_path, monkeypatch):
+    whole, _ = two_machines
+    monkeypatch.setattr(cluster._files, "write_text", lambda path, text: None)
+    machines = cluster.Cluster(tmp_path, whole.address)
+    with pytest.raises(ValueError, match="every machine.*sees.*Received: output_dir="):
+        grid.run_grid(cells(tmp_path), worker=machines)
+    assert not list(tmp_path.iterdir())
+
+
+@needs_ray
+@pytest.mark.long
+def test_more_than_a_machine_has(two_machines, tmp_path):
+    whole, _ = two_machines
+    for arguments in ({"cpus": 2}, {"gpus": 1}):
+        with (
+            pytest.raises(ValueError, match="`cpus_per_run` must be at most what one"),
+            cluster.Cluster(tmp_path, whole.address, **arguments),
+        ):
+            pass
+
+
+@needs_ray
+def test_an_address_that_does_not_answer(tmp_path):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    machines = cluster.Cluster(tmp_path, address)
+    began = time.monotonic()
+    with pytest.raises(ValueError, match="`ray_address` cannot be reached.*Received"):
+        grid.run_grid(cells(tmp_path), worker=machines)
+    assert time.monotonic() - began < 10
+    assert not list(tmp_path.iterdir())
+
+
+@needs_ray
+def test_runs_that_share_a_gpu_share_its_memory(tmp_path):
+    alone = cluster.Cluster(tmp_path, gpus=1, backend="jax")._environment()
+    assert alone["KERAS_BACKEND"] == "jax"
+    assert "XLA_PYTHON_CLIENT_MEM_FRACTION" not in alone
+    shared = cluster.Cluster(tmp_path, gpus=0.25)._environment()
+    assert shared["TF_FORCE_GPU_ALLOW_GROWTH"] == "true"
+    assert 4 * float(shared["XLA_PYTHON_CLIENT_MEM_FRACTION"]) <= 1
+
+
+@needs_ray
+def test_how_far_a_run_is_stands_in_its_folder(tmp_path):
+    class To:
+        told = []
+
+        def begin(self, config, name):
+            self.told.append("begins")
+
+        def show(self, config, line):
+            self.told.append(line)
+
+    (config, waiting, *_) = cells(tmp_path, epochs=3)
+    machines, seen, to = cluster.Cluster(tmp_path), {}, To()
+    folder = RunFolder(config).incomplete
+    folder.mkdir(parents=True)
+    machines._tell([config, waiting], seen, to)
+    for rows in ("", "0,0.5\n", "0,0.5\n1,0.4\n", "0,0.5\n1,0.4\n"):
+        (folder / "history.csv").write_text("epoch,loss\n" + rows)
+        machines._tell([config, waiting], seen, to)
+    assert to.told == ["begins", "Epoch 1/3", "Epoch 2/3", "Epoch 3/3"]
+
+
+class TestOneProcess:
+    """What a machine of the cluster is asked, without one."""
+
+    def test_a_run(self, tmp_path, monkeypatch):
+        (config, *_) = cells(tmp_path)
+        done = []
+        monkeypatch.setattr(grid, "do", lambda *task: done.append(task))
+        _, sees, failure = cluster._run(str(tmp_path), dataclasses.asdict(config))
+        assert sees and failure is None
+        assert done == [("run", dataclasses.asdict(config))]
+
+    def test_it_waits_for_a_folder_that_a_dying_process_holds(
+        self, tmp_path, monkeypatch
+    ):
+        (config, *_) = cells(tmp_path)
+        waited = []
+        held = RunFolder(config).locked()
+        held.__enter__()
+
+        def sleep(seconds):
+            waited.append(seconds)
+            held.__exit__(None, None, None)
+
+        monkeypatch.setattr(cluster.time, "sleep", sleep)
+        monkeypatch.setattr(grid, "do", lambda *task: None)
+        cluster._run(str(tmp_path), dataclasses.asdict(config))
+        assert len(waited) == 1
+
+    def test_a_machine_without_the_folder_trains_nothing(self, tmp_path):
+        _, sees, _ = cluster._run(str(tmp_path / "mark"), {})
+        assert not sees
+        _, sees, _ = cluster._look(str(tmp_path / "mark"), {"name": "digits"})
+        assert not sees
+
+    def test_data_that_are_not_there(self, tmp_path):
+        missing = {"name": "cifar10", "data_dir": str(tmp_path / "none")}
+        _, sees, (name, reason) = cluster._look(str(tmp_path), missing)
+        assert sees and name == "RunFailedError"
+        assert str(tmp_path / "none") in reason
+
+    def test_weights_by_a_relative_path(self, tmp_path):
+        config = RunConfig(
+            dataset="cifar10", model="MobileNetV3Small", weights="my.weights.h5"
+        )
+        machines = cluster.Cluster.__new__(cluster.Cluster)
+        with pytest.raises(ValueError, match="`weights` must be an absolute path"):
+            next(machines.outcomes([config], None))
+
+    def test_paths_mean_the_same_everywhere(self, monkeypatch, tmp_path):
+        monkeypatch.chdir(tmp_path)
+        (config, *_) = cells("runs", data_dir="data")
+        there = cluster._everywhere(config)
+        assert there.run_folder == tmp_path / config.run_folder
+        assert there.data_dir == str(tmp_path / "data")
+        assert pathlib.Path(there.pretrained_dir).is_absolute()
+        assert there.identity() == config.identity()
+
+
+WRONG = {
+    "an address alone": (["--ray_address=auto"], "`ray_address` is for --executor=ray"),
+    "GPUs alone": (["--gpus_per_run=1"], "`gpus_per_run` is for --executor=ray"),
+    "cores alone": (["--cpus_per_run=2"], "`cpus_per_run` is for --executor=ray"),
+    "no cores": (["--executor=ray", "--cpus_per_run=0"], "`cpus_per_run` must be"),
+    "fewer GPUs than none": (
+        ["--executor=ray", "--gpus_per_run=-1"],
+        "`gpus_per_run` must be",
+    ),
+    "a GPU and a half": (
+        ["--executor=ray", "--gpus_per_run=1.5"],
+        "`gpus_per_run` must be a whole number",
+    ),
+    "an address without a port": (
+        ["--executor=ray", "--ray_address=localhost"],
+        "`ray_address` must be HOST:PORT",
+    ),
+    "unknown": (["--executor=dask"], "--executor=dask"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_wrong_flags(name, tmp_path):
+    arguments, message = WRONG[name]
+    done = subprocess.run(
+        [sys.executable, "-m", "mm_tf.experiments.table", *arguments],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_ray_is_asked_for_where_it_is_missing(monkeypatch, tmp_path):
+    monkeypatch.setattr(cluster.importlib.util, "find_spec", lambda name: None)
+    message = "pip install --editable.*ray.*Received: executor='ray'"
+    with pytest.raises(ValueError, match=message):
+        cluster.Cluster(tmp_path)

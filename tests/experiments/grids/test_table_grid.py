@@ -1,0 +1,430 @@
+"""The command that fills the table: its flags, what it trains, what it leaves."""
+
+import dataclasses
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import time
+
+import made_up
+import pytest
+from absl import flags
+from flag_parsing import parse
+
+from mm_tf.data import DatasetUnavailableError
+from mm_tf.experiments import paper, table
+from mm_tf.experiments.config import RunConfig
+from mm_tf.experiments.grids import grid
+from mm_tf.experiments.paper.methods import METHODS
+from mm_tf.experiments.runs.result import RESULT, RunFolder, RunResult
+
+PROJECT = pathlib.Path(__file__).parents[3]
+TINY = (
+    "--settings=digits_lt20",
+    "--methods=erm,mm_drw",
+    "--seeds=0,1",
+    "--model=resnet8",
+    "--epochs=1",
+)
+
+
+def call(*arguments):
+    """Calls the command in this process, with flags of its own."""
+    values = flags.FlagValues()
+    table.define_flags(values)
+    rest = values(["table", *arguments])
+    table.main(rest, values)
+
+
+class FakeWorker:
+    """Trains nothing: the error of a run is its seed."""
+
+    failing = ()
+    outcomes = grid.Worker.outcomes
+
+    def __init__(self):
+        self.trained = []
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+    def load(self, name, data_dir, options=None):
+        pass
+
+    def run(self, config, show=None):
+        show("Epoch 1/1")
+        if (config.method, config.seed) in self.failing:
+            raise grid.RunFailedError("out of memory")
+        folder = RunFolder(config)
+        found = dataclasses.replace(made_up.RESULT, **_of(config))
+        with folder.locked():
+            folder.prepare()
+            folder.finish(found)
+        self.trained.append((config.method, config.seed))
+        return found
+
+
+def _of(config):
+    comparison = paper.compare(config)
+    return {
+        "method": config.method,
+        "setting": config.setting,
+        "seed": config.seed,
+        "epochs": config.epochs,
+        "backend": "tensorflow",
+        "flags": {**config.identity(), "backend": "tensorflow"},
+        "top1_error": float(config.seed),
+        "best_top1_error": float(config.seed),
+        "protocol_differences": list(comparison.differences),
+    }
+
+
+@pytest.fixture
+def worker(monkeypatch):
+    fake = FakeWorker()
+    monkeypatch.setattr(grid, "Worker", lambda: fake)
+    return fake
+
+
+WRONG = {
+    "machines of one run": (
+        [
+            *("--strategy=data_parallel", "--num_processes=2", "--process_id=0"),
+            "--coordinator_address=host:1",
+        ],
+        "`num_processes` is of one run",
+    ),
+    "unknown method": (["--methods=erm,mm_drv"], "Did you mean mm_drw?"),
+    "no methods": (["--methods="], "`methods` must be a list"),
+    "a method twice": (["--methods=erm,erm"], "`methods` must be a list without"),
+    "unknown data set": (["--settings=imagenet_lt10"], "`settings` must be a data set"),
+    "unknown imbalance": (["--settings=cifar10_long10"], "settings='cifar10_long10'"),
+    "no ratio": (["--settings=cifar10_lt"], "settings='cifar10_lt'"),
+    "ratio below 1": (["--settings=digits_lt0.5"], "`imbalance_ratio` must be"),
+    "ratio that empties a class": (["--settings=digits_lt500"], "digits_lt500 cannot"),
+    "another name": (["--settings=digits_lt20.0"], "must be written digits_lt20"),
+    "seed that is a word": (["--seeds=one"], "`seeds` must be numbers"),
+    "negative seed": (["--seeds=-1"], "`seeds` must be numbers"),
+    "range backwards": (["--seeds=2-0"], "`seeds` must be numbers"),
+    "endless range": (["--seeds=0-1000000000"], "`seeds` must be numbers"),
+    "a seed twice": (["--seeds=0-2,1"], "`seeds` must be a list without repeats"),
+    "a flag of the grid": (["--method=erm"], "--methods says it"),
+    "a flagfile of a setting": (
+        [f"--flagfile={PROJECT}/experiments/cifar10_lt100.flags"],
+        "`dataset` is not to be given here: --settings says it",
+    ),
+    "one method compared": (["--compare=erm"], "`compare` must be two"),
+    "compared with itself": (["--compare=erm,erm"], "`compare` must be two"),
+    "compared with one not there": (
+        ["--methods=erm,mm", "--compare=erm,focal"],
+        "`compare` must be of the methods of the table (erm, mm)",
+    ),
+    "a value of a run": (["--epochs=0"], "`epochs` must be"),
+    "blank folder": (["--output_dir= "], "`output_dir` must be a path"),
+    "nothing to report": (["--report_only"], "`output_dir` holds no result"),
+    "a word that is no flag": (["erm"], "Only flags are expected"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_wrong_flags(name, tmp_path, monkeypatch, capsys, worker):
+    monkeypatch.chdir(tmp_path)
+    arguments, message = WRONG[name]
+    with pytest.raises(SystemExit) as stopped:
+        call(*arguments)
+    assert stopped.value.code == 2
+    told = capsys.readouterr().err
+    assert message in told
+    assert told.count("\n") == 1
+    assert not worker.trained and not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("flag", ["output_dir", "report"])
+def test_folder_that_cannot_be_made(flag, tmp_path, capsys, worker):
+    (tmp_path / "file").write_text("mine")
+    arguments = {"output_dir": tmp_path / "runs", flag: tmp_path / "file" / "x" / "y"}
+    with pytest.raises(SystemExit) as stopped:
+        call(*TINY, *(f"--{name}={value}" for name, value in arguments.items()))
+    assert stopped.value.code == 2
+    assert f"`{flag}` cannot be written" in capsys.readouterr().err
+    assert not worker.trained
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ("--settings=digit_lt20", "`settings` must be a data set"),
+        ("--sedes=3", "Did you mean: seeds"),
+    ],
+)
+def test_wrong_flags_from_the_shell(argument, message, tmp_path):
+    # TensorFlow would fail at once: it must not be imported.
+    (tmp_path / "tensorflow.py").write_text("raise RuntimeError('imported')")
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path]),
+    }
+    began = time.perf_counter()
+    done = subprocess.run(
+        [sys.executable, "-m", "mm_tf.experiments.table", argument],
+        capture_output=True,
+        text=True,
+        env=environment,
+    )
+    assert time.perf_counter() - began < 2
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr and "imported" not in done.stderr
+
+
+def test_settings_and_seeds():
+    names = [*paper.SETTINGS, "digits_step2.5", "digits_balanced"]
+    for name, arguments in grid.parse_settings(names).items():
+        assert RunConfig(**arguments).setting == name
+    assert grid.parse_seeds(["0-2", "7", "4-4"]) == (0, 1, 2, 7, 4)
+
+
+def test_cells_of_the_paper_are_the_runs_of_its_flagfiles():
+    seeds = [0, 1]
+    configs = grid.grid(list(METHODS), paper.SETTINGS, seeds)
+    assert len(configs) == len(METHODS) * 8 * 2
+    assert [config.seed for config in configs] == sorted(c.seed for c in configs)
+    for config in configs:
+        flagfile = PROJECT / "experiments" / f"{config.setting}.flags"
+        again = parse(
+            f"--flagfile={flagfile}",
+            f"--method={config.method}",
+            f"--seed={config.seed}",
+        )
+        assert again.identity() == config.identity()
+        assert again.run_folder == config.run_folder
+        assert not paper.compare(config).differences
+
+
+def test_beta_and_delta_are_the_papers_unless_given():
+    def pair(setting, **arguments):
+        (config,) = grid.grid(["mm_drw"], [setting], [0], **arguments)
+        return config.beta, config.delta
+
+    assert pair("cifar10_step10") == (1.0, 2.1)
+    assert pair("cifar10_step10", beta=1.7) == (1.7, 2.1)
+    assert pair("digits_lt20") == (RunConfig.beta, RunConfig.delta)
+
+
+def test_a_failed_run_is_told_and_does_not_stop_the_rest(tmp_path, capsys, worker):
+    worker.failing = [("erm", 0)]
+    with pytest.raises(SystemExit) as stopped:
+        call(*TINY, f"--output_dir={tmp_path}", "--compare=mm_drw,erm")
+    assert stopped.value.code == 1
+    out, err = capsys.readouterr()
+    assert worker.trained == [("mm_drw", 0), ("erm", 1), ("mm_drw", 1)]
+    assert "[1/4] ERM, digits_lt20, seed 0: failed: out of memory" in out
+    assert "1 of 4 runs failed" in err and "seed 0: out of memory" in err
+    text = (tmp_path / "table.md").read_text()
+    assert "1.00 [1] (n = 1)" in text and "0.50 ± 0.71 [1]" in text
+    assert (tmp_path / "table.tex").exists() and (tmp_path / "table.csv").exists()
+    # Again: only what failed is trained.
+    worker.failing, worker.trained = (), []
+    call(*TINY, f"--output_dir={tmp_path}")
+    assert worker.trained == [("erm", 0)]
+    assert "4 runs: 3 there, 1 to train" in capsys.readouterr().out
+
+
+def test_a_folder_with_another_run_is_told_and_kept(tmp_path, capsys, worker):
+    call(*TINY, "--seeds=0", f"--output_dir={tmp_path}")
+    worker.trained = []
+    other = (*TINY, "--batch_size=64", f"--output_dir={tmp_path}")
+    with pytest.raises(SystemExit) as stopped:
+        call(*other)
+    assert stopped.value.code == 1
+    assert worker.trained == [("erm", 1), ("mm_drw", 1)]
+    out, err = capsys.readouterr()
+    assert out.count("--batch_size=128 there") == 2
+    assert "2 of 4 runs failed" in err
+    # With --overwrite those alone are trained again.
+    worker.trained = []
+    call(*other, "--overwrite")
+    assert worker.trained == [("erm", 0), ("mm_drw", 0)]
+
+
+def test_a_table_is_not_replaced_by_one_of_nothing(tmp_path, capsys, worker):
+    call(*TINY, f"--output_dir={tmp_path}")
+    before = (tmp_path / "table.md").read_text()
+    with pytest.raises(SystemExit) as stopped:
+        call(*TINY, "--batch_size=64", f"--output_dir={tmp_path}")
+    assert stopped.value.code == 1
+    assert "no table written" in capsys.readouterr().out
+    assert (tmp_path / "table.md").read_text() == before
+
+
+def test_report_only_trains_nothing(tmp_path, capsys, worker):
+    call(*TINY, f"--output_dir={tmp_path}")
+    worker.trained = []
+    report = tmp_path / "texts" / "v1.0"
+    call(
+        "--settings=digits_lt20",
+        "--report_only",
+        "--best_epoch",
+        f"--output_dir={tmp_path}",
+        f"--report={report}",
+    )
+    assert not worker.trained
+    names = sorted(path.name for path in report.parent.iterdir())
+    assert names == ["v1.0.csv", "v1.0.md", "v1.0.tex"]
+    assert "chosen on test: flatters" in capsys.readouterr().out
+
+
+def test_pairs_of_runs_with_other_flags_are_marked(tmp_path, capsys, worker):
+    compare = [*TINY, f"--output_dir={tmp_path}", "--compare=mm_drw,erm"]
+    note = "Not of the methods alone, as the runs differ: batch_size 64 and 128."
+    call(*TINY, "--methods=mm_drw", "--batch_size=64", f"--output_dir={tmp_path}")
+    call(*TINY, "--methods=erm", f"--output_dir={tmp_path}")
+    assert note not in capsys.readouterr().out
+    call(*compare, "--report_only")
+    assert note in " ".join(capsys.readouterr().out.split())
+    assert note in (tmp_path / "table.md").read_text()
+    call(*compare, "--overwrite")
+    assert "Not of the methods alone" not in capsys.readouterr().out
+
+
+def test_runs_of_before_flags_were_kept_have_those_they_are_found_by(
+    tmp_path, capsys, worker
+):
+    arguments = [*TINY, f"--output_dir={tmp_path}", "--compare=mm_drw,erm"]
+    call(*arguments)
+    for path in tmp_path.rglob(RESULT):
+        kept = json.loads(path.read_text())
+        del kept["flags"]
+        path.write_text(json.dumps(kept))
+    capsys.readouterr()
+    call(*arguments)
+    assert "Not of the methods alone" not in capsys.readouterr().out
+    call(*arguments, "--report_only")
+    told = " ".join(capsys.readouterr().out.split())
+    assert "flags that older results did not keep" in told
+
+
+def test_missing_data_are_told_before_the_first_run(tmp_path, capsys, worker):
+    def load(name, data_dir, options=None):
+        raise DatasetUnavailableError(f"no {name} in {data_dir}")
+
+    worker.load = load
+    with pytest.raises(SystemExit) as stopped:
+        call(*TINY, "--data_dir=there", f"--output_dir={tmp_path}")
+    assert stopped.value.code == 2
+    assert capsys.readouterr().err == "mm_tf: no digits in there\n"
+    assert not worker.trained
+
+
+@pytest.mark.parametrize(("runs_of_a_process", "processes"), [(10, 2), (1, 3)])
+def test_a_process_that_dies_or_fails_is_one_failed_run(
+    runs_of_a_process, processes, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(grid, "RUNS_OF_A_PROCESS", runs_of_a_process)
+    script = tmp_path / "worker.py"
+    script.write_text(
+        "import json, os, sys\n"
+        "for line in sys.stdin:\n"
+        "    task, arguments = json.loads(line)\n"
+        "    if arguments['seed'] == 0: os.kill(os.getpid(), 9)\n"
+        "    answer = json.dumps(['RunFailedError', 'bad'])\n"
+        "    print('Epoch 1/1', chr(10) + chr(30) + answer, flush=True)\n"
+    )
+    started = []
+    popen = subprocess.Popen
+
+    def start(command, **arguments):
+        started.append(command)
+        return popen([sys.executable, str(script)], **arguments)
+
+    monkeypatch.setattr(subprocess, "Popen", start)
+    lines = []
+    with grid.Worker() as worker:
+        for seed, reason in enumerate(["signal 9", "^bad$", "^bad$"]):
+            with pytest.raises(grid.RunFailedError, match=reason):
+                worker.run(RunConfig(seed=seed), lines.append)
+    assert len(started) == processes
+    assert lines == ["Epoch 1/1"] * 2
+
+
+def test_reasons_are_one_line(capsys):
+    tasks = [["load", {"name": "mnist", "data_dir": None}], ["run", {"epoch": 1}]]
+    grid.serve(map(json.dumps, tasks))
+    answers = [
+        json.loads(line[1:])
+        for line in capsys.readouterr().out.split("\n")
+        if line.startswith("\x1e")
+    ]
+    (kind, reason), (other_kind, other_reason) = answers
+    assert kind == "RunFailedError" and reason.startswith("`name` must be one of")
+    assert other_kind == "RunCrashedError" and other_reason.startswith("TypeError: ")
+
+
+@pytest.mark.long
+def test_a_process_whose_parent_is_gone_stops_with_a_checkpoint(tmp_path):
+    config = RunConfig(
+        model="resnet8",
+        imbalance_ratio=20.0,
+        epochs=1000,
+        batch_size=8,
+        output_dir=str(tmp_path / "run"),
+    )
+    command = [sys.executable, "-m", "mm_tf.experiments.grids.grid"]
+    process = subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, sys.path))},
+    )
+    process.stdin.write(f"{json.dumps(['run', dataclasses.asdict(config)])}\n".encode())
+    process.stdin.flush()
+    folder = RunFolder(config)
+    while not folder.has_checkpoint:
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.stdin.close()  # As when the parent is killed.
+    assert process.wait(timeout=60) == 0
+    assert folder.has_checkpoint and not folder.is_in_use
+
+
+@pytest.mark.long
+def test_a_real_grid_is_stopped_and_goes_on(tmp_path, capsys, monkeypatch):
+    """Two methods, two seeds, really trained; Ctrl-C in the second run."""
+
+    class Stopped(grid.Worker):
+        def run(self, config, show):
+            if config.method == "mm_drw":
+                raise KeyboardInterrupt
+            return super().run(config, show)
+
+    arguments = [*TINY, f"--output_dir={tmp_path}", "--compare=mm_drw,erm"]
+    monkeypatch.setattr(sys, "argv", ["table", *arguments])
+    with monkeypatch.context() as patch, pytest.raises(SystemExit) as stopped:
+        patch.setattr(grid, "Worker", Stopped)
+        call(*arguments)
+    assert stopped.value.code == 130
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert line.endswith(" ".join(["-m mm_tf.experiments.table", *arguments]))
+    (first,) = tmp_path.rglob(RESULT)
+    before = first.stat()
+
+    call(*arguments)
+    out = capsys.readouterr().out
+    assert "4 runs: 1 there, 3 to train" in out
+    assert "[4/4] MM-DRW, digits_lt20, seed 1: " in out and "left" in out
+    assert (first.stat().st_mtime_ns, first.stat().st_ino) == (
+        before.st_mtime_ns,
+        before.st_ino,
+    )
+    errors = [
+        RunResult.read(tmp_path / "digits_lt20" / "erm" / f"seed{seed}").top1_error
+        for seed in (0, 1)
+    ]
+    text = (tmp_path / "table.md").read_text()
+    assert f"{sum(errors) / 2:.2f} ± {abs(errors[0] - errors[1]) / 2**0.5:.2f}" in text
+    assert "MM-DRW - ERM | 2 " in text

@@ -1,0 +1,98 @@
+"""Signals: the first waits for the step under way, the second does not."""
+
+import os
+import signal
+import threading
+
+import pytest
+
+from mm_tf.experiments.machine import stopping
+from mm_tf.experiments.machine.stopping import Stop, StoppedError
+from mm_tf.experiments.machine.stopping import _python as python
+
+SIGNALS = [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+
+
+@pytest.fixture(autouse=True)
+def no_signal_is_ignored():
+    """As at a terminal: under `nohup` or in the background some are ignored."""
+    before = {number: signal.getsignal(number) for number, _ in SIGNALS}
+    for number in before:
+        signal.signal(number, signal.default_int_handler)
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.parametrize(("number", "status"), SIGNALS)
+def test_outside_of_training_it_stops_at_once(number, status):
+    with pytest.raises(StoppedError) as stopped, Stop():
+        os.kill(os.getpid(), number)
+    assert stopped.value.exit_status == status
+
+
+@pytest.mark.parametrize(("number", "status"), SIGNALS)
+def test_in_training_it_is_kept_until_someone_looks(number, status, capsys):
+    with Stop() as stop, stop.waiting():
+        assert stop() is None
+        os.kill(os.getpid(), number)
+        assert stop().exit_status == status
+    assert "stops after this step" in capsys.readouterr().err
+
+
+def test_a_second_one_stops_at_once_but_not_a_double(monkeypatch):
+    now = iter([10.0, 10.5, 12.0])
+    monkeypatch.setattr(stopping.time, "monotonic", lambda: next(now))
+    with pytest.raises(StoppedError), Stop() as stop, stop.waiting():
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+        assert stop() is not None
+        os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_another_signal_is_no_double():
+    with pytest.raises(StoppedError) as stopped, Stop() as stop, stop.waiting():
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGTERM)
+    assert stopped.value.number == signal.SIGTERM
+
+
+def test_afterwards_signals_are_as_before():
+    before = [signal.getsignal(number) for number, _ in SIGNALS]
+    with Stop():
+        assert [signal.getsignal(number) for number, _ in SIGNALS] != before
+    assert [signal.getsignal(number) for number, _ in SIGNALS] == before
+
+
+def test_a_signal_that_is_ignored_stays_ignored():
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with Stop() as stop:
+            os.kill(os.getpid(), signal.SIGINT)
+            assert stop() is None
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_another_thread_leaves_signals_alone():
+    before = signal.getsignal(signal.SIGINT)
+    seen = []
+
+    def enter():
+        with Stop() as stop:
+            seen.append((signal.getsignal(signal.SIGINT), stop()))
+
+    thread = threading.Thread(target=enter)
+    thread.start()
+    thread.join()
+    assert seen == [(before, None)]
+
+
+def test_leaving_prints_the_line_to_go_on_with(monkeypatch, capsys):
+    argv = ["/some/run.py", "--output_dir=a b", "--epochs=3"]
+    monkeypatch.setattr(stopping.sys, "argv", argv)
+    with pytest.raises(SystemExit) as left:
+        stopping.leave(StoppedError(signal.SIGTERM), "mm_tf.experiments.run", "Kept.")
+    assert left.value.code == 143
+    line = f"{python()} -m mm_tf.experiments.run '--output_dir=a b' --epochs=3"
+    assert line in capsys.readouterr().err.splitlines()

@@ -1,0 +1,241 @@
+"""A run on several devices is the run of one, but for rounding."""
+
+import itertools
+import json
+import os
+import pathlib
+import socket
+import subprocess
+import sys
+import time
+
+import keras
+import numpy as np
+import pytest
+from made_up_backbone import save_backbone
+
+from mm_tf.experiments.config import RunConfig
+from mm_tf.experiments.config.fields import STRATEGIES
+from mm_tf.experiments.config.flags import to_flagfile
+from mm_tf.experiments.machine import parts
+from mm_tf.experiments.machine.strategies import distributed
+
+BACKEND = keras.backend.backend()
+STRATEGY = {needed: name for name, needed in STRATEGIES.items()}.get(BACKEND)
+# Of runs in double precision; on JAX some operation is still in single precision.
+ROUNDING = 5e-6 if BACKEND == "jax" else 1e-9
+SCRIPT = pathlib.Path(__file__).with_name("distributed_runs.py")
+
+
+def compare(folder, *methods):
+    if STRATEGY is None:
+        pytest.skip(f"there is no strategy for the backend {BACKEND}")
+    done = subprocess.run(
+        [sys.executable, SCRIPT, STRATEGY, folder, *methods],
+        capture_output=True,
+        text=True,
+        env={
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join(sys.path),
+            # Keras asks JAX for it when it is imported.
+            "JAX_ENABLE_X64": "true",
+        },
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory):
+    return compare(tmp_path_factory.mktemp("runs"), "erm")
+
+
+def test_a_run_on_two_devices_ends_as_on_one(found):
+    assert found["runs"]["erm"]["weights"] < ROUNDING
+    assert found["runs"]["erm"]["predictions"] == 0
+
+
+@pytest.mark.long
+def test_runs_of_other_kinds(tmp_path):
+    methods = ("mm_ldam_drw", "ldam_drw_ssp", "cb_rs", "ldam_hg_drs")
+    runs = compare(tmp_path, *methods)["runs"]
+    assert set(runs) == set(methods)
+    for difference in runs.values():
+        assert difference["weights"] < ROUNDING
+        assert difference["predictions"] == 0
+
+
+@pytest.mark.long
+def test_a_backbone_that_is_first_frozen(tmp_path):
+    save_backbone(tmp_path)
+    found = compare(tmp_path, "backbone")["runs"]["backbone"]
+    assert found["weights"] < ROUNDING
+    assert found["predictions"] == 0
+
+
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="replicas are TensorFlow's")
+@pytest.mark.parametrize("name", ["class weights", "mean", "sum", "weighted mean"])
+def test_the_loss_of_replicas_is_that_of_the_whole_batch(found, name):
+    assert found["devices"] == 2
+    assert found["replicas"][name] == pytest.approx(found["whole"][name], abs=1e-12)
+
+
+def test_a_strategy_of_another_backend_is_refused():
+    name = "data_parallel" if BACKEND == "tensorflow" else "mirrored"
+    with (
+        pytest.raises(ValueError, match=f"`strategy` {name} is for.*Received: strat"),
+        distributed(name),
+    ):
+        pass
+
+
+@pytest.mark.skipif(STRATEGY is None, reason=f"{BACKEND} has no strategy")
+def test_more_devices_than_there_are():
+    with (
+        pytest.raises(ValueError, match="`devices` must be at most.*Received: dev"),
+        # Keras has begun in this process: its CPU cannot be split any more.
+        keras_has_begun(),
+        distributed(STRATEGY, 1000),
+    ):
+        pass
+
+
+def keras_has_begun():
+    keras.ops.zeros(1)
+    return keras.name_scope("begun")
+
+
+MACHINES = {"coordinator_address": "host:1", "num_processes": 2, "process_id": 1}
+
+WRONG = {
+    "devices alone": ({"devices": 2}, "`devices` is for a --strategy"),
+    "no devices": ({"strategy": "mirrored", "devices": 0}, "`devices` must be"),
+    "more devices than images": (
+        {"strategy": "mirrored", "devices": 200},
+        "`devices` must be at most `batch_size`",
+    ),
+    "a batch that two devices cannot share": (
+        {"strategy": "mirrored", "devices": 2, "batch_size": 47, "imbalance_ratio": 20},
+        "`batch_size` must leave each of the 2 devices.*a multiple of 2, as",
+    ),
+    "a last image that two devices cannot share": (
+        {"strategy": "mirrored", "devices": 2, "batch_size": 32, "imbalance_ratio": 20},
+        "`batch_size` must leave each of the 2 devices an image",
+    ),
+    "an address without a port": (
+        {"strategy": "data_parallel", **MACHINES, "coordinator_address": "localhost"},
+        "`coordinator_address` must be HOST:PORT",
+    ),
+    "mirrored on JAX": (
+        {"strategy": "mirrored", "backend": "jax"},
+        "`strategy` mirrored is for the backend tensorflow",
+    ),
+    "mirrored and compiled": ({"strategy": "mirrored", "jit": True}, "`jit` must not"),
+    "a machine without an address": (
+        {"strategy": "data_parallel", "num_processes": 2, "process_id": 0},
+        "`coordinator_address` must be given",
+    ),
+    "a third of two machines": (
+        {"strategy": "data_parallel", **MACHINES, "process_id": 2},
+        "`process_id` must be below",
+    ),
+    "mirrored machines": (
+        {"strategy": "mirrored", **MACHINES},
+        "`num_processes` is for the strategy data_parallel",
+    ),
+    "pre-training on machines": (
+        {"strategy": "data_parallel", **MACHINES, "method": "ldam_drw_ssp"},
+        "`num_processes` must not be given with a method that pre-trains",
+    ),
+    "unknown": ({"strategy": "horovod"}, "`strategy` must be one of"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_wrong_flags(name):
+    arguments, message = WRONG[name]
+    with pytest.raises(ValueError, match=f"{message}.*Received: "):
+        RunConfig(**arguments)
+
+
+def test_a_run_without_a_strategy_is_what_it_was_before_there_were_any():
+    flags = to_flagfile(RunConfig())
+    assert "strategy" not in flags and "devices" not in flags
+    assert "--strategy=mirrored\n" in to_flagfile(RunConfig(strategy="mirrored"))
+
+
+@pytest.mark.parametrize(("strategy", "backend"), list(STRATEGIES.items()))
+def test_a_strategy_says_its_backend(strategy, backend):
+    assert RunConfig(strategy=strategy).backend == backend
+
+
+class TestParts:
+    @pytest.mark.parametrize("devices", [1, 2, 3, 8])
+    def test_no_device_is_without_an_image(self, devices):
+        def parts_of(size):
+            part = -(-size // devices)
+            return [max(0, min(part, size - part * index)) for index in range(devices)]
+
+        for total, batch_size in itertools.product(range(1, 60), range(1, 40)):
+            first, last = min(total, batch_size), total % batch_size
+            fits = len(set(parts_of(first))) == 1 and (not last or min(parts_of(last)))
+            assert parts.fit(total, batch_size, devices) == bool(fits)
+
+    def test_the_largest_batch_size_that_fits(self):
+        assert parts.largest(417, 48, 2) == 48
+        assert parts.largest(417, 32, 2) == 30
+        assert parts.largest(417, 500, 1) == 500
+
+    def test_what_tensorflow_gives_each_device(self):
+        # 52 for 3: 18, 18, 16; 9 for 8: five parts, and three devices without one.
+        assert parts.fit(104, 52, 2) and not parts.fit(104, 52, 3)
+        assert parts.fit(72 + 17, 72, 8) is False
+        assert parts.fit(72 + 16, 72, 8) is True
+
+    def test_fewer_images_than_devices(self):
+        assert parts.largest(3, 50, 4) is None
+
+
+@pytest.mark.long
+@pytest.mark.skipif(BACKEND != "jax", reason="several machines are for JAX")
+def test_two_machines(tmp_path):
+    """Two processes, killed on the way; each has the images and a CPU."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{found.getsockname()[1]}"
+
+    def begin(name):
+        command = [
+            *(sys.executable, "-m", "mm_tf.experiments.run", "--model=resnet8"),
+            *("--imbalance_ratio=20", "--epochs=4", "--batch_size=48"),
+            *("--warmup_epochs=1", f"--output_dir={tmp_path / name}"),
+            *("--strategy=data_parallel", "--num_processes=2"),
+            f"--coordinator_address={address}",
+        ]
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+        return [
+            subprocess.Popen(
+                [*command, f"--process_id={number}"],
+                env=environment,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
+            for number in range(2)
+        ]
+
+    def weights(name):
+        model = keras.saving.load_model(tmp_path / name / "model.keras")
+        return [np.asarray(weight) for weight in model.get_weights()]
+
+    killed = begin("killed")
+    while not list(tmp_path.glob("killed.incomplete/checkpoints/epoch00002*")):
+        assert killed[0].poll() is None
+        time.sleep(0.1)
+    killed[0].kill()
+    # The other one ends by itself.
+    assert [each.wait(120) != 0 for each in killed] == [True, True]
+    for name in ("killed", "whole"):
+        assert [each.wait(600) for each in begin(name)] == [0, 0]
+    for there, here in zip(weights("killed"), weights("whole"), strict=True):
+        np.testing.assert_array_equal(there, here)
+    assert {path.name for path in tmp_path.iterdir()} == {"killed", "whole"}

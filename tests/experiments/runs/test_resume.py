@@ -1,0 +1,419 @@
+"""Runs that are killed, and repeated: their weights at the end are the same."""
+
+import dataclasses
+import io
+import json
+import os
+import pathlib
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+
+import h5py
+import keras
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from made_up import RUN_FILES
+
+from mm_tf.experiments.machine import determinism
+from mm_tf.experiments.paper.methods import METHODS
+from mm_tf.experiments.run import RunConfig, RunFailedError, run
+from mm_tf.experiments.runs import run as run_module
+from mm_tf.experiments.runs import training
+from mm_tf.experiments.runs.result import RunFolder
+
+TINY = dict(
+    model="resnet8",
+    imbalance_ratio=20.0,
+    batch_size=64,
+    warmup_epochs=0,
+    reweight_epoch=1,
+)
+
+
+def seen(folder):
+    """All that a user sees of a run, but for times."""
+    folder = pathlib.Path(folder)
+    result = json.loads((folder / "result.json").read_text())
+    del result["images_per_second"], result["training_seconds"]
+    lines = (folder / "history.csv").read_text().splitlines()
+    speed = lines[0].split(",").index("images_per_second")
+    history = [line.split(",") for line in lines]
+    for row in history:
+        del row[speed]
+    return {
+        "weights": weights(folder),
+        "result": result,
+        "history": history,
+        "errors": (folder / "per_class_error.csv").read_text(),
+        "predictions": _unzipped(folder / "predictions.npz"),
+        "names": sorted(path.name for path in folder.iterdir()),
+    }
+
+
+def weights(folder):
+    with zipfile.ZipFile(folder / "model.keras") as archive:
+        file = h5py.File(io.BytesIO(archive.read("model.weights.h5")))
+    found = {}
+
+    def keep(name, part):
+        if isinstance(part, h5py.Dataset):
+            found[name] = part[()].tobytes()
+
+    file.visititems(keep)
+    return found
+
+
+def _unzipped(path):
+    with zipfile.ZipFile(path) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+class Enough(Exception):
+    pass
+
+
+def stopped_after(monkeypatch, steps, config):
+    """Runs a config until a step, counted from the start of the process."""
+    train, calls = training.train, iter(range(10**9))
+
+    def stop():
+        return Enough() if next(calls) + 1 == steps else None
+
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            training,
+            "train",
+            lambda config, data, folder, *_: train(config, data, folder, stop),
+        )
+        with pytest.raises(Enough):
+            run(config)
+    assert RunFolder(config).has_checkpoint or config.method == "ldam_drw_ssp"
+    assert not config.run_folder.exists()
+
+
+def same_twice_and_when_stopped(tmp_path, monkeypatch, steps, **arguments):
+    folders = [tmp_path / name for name in ("once", "again", "stopped")]
+    configs = [
+        RunConfig(
+            **{**TINY, "epochs": 2, **arguments},
+            output_dir=str(folder),
+            pretrained_dir=f"{folder}-pretrained",
+        )
+        for folder in folders
+    ]
+    run(configs[0])
+    run(configs[1])
+    stopped_after(monkeypatch, steps, configs[2])
+    run(configs[2])
+    once, again, stopped = map(seen, folders)
+    assert again == once
+    assert stopped == once
+    is_deterministic = arguments.get("deterministic", True)
+    assert once["result"]["deterministic"] is is_deterministic
+
+
+# One of each family: no class weights, weights from the first epoch, deferred, draws
+# from an epoch on, and pre-training, which is stopped itself (at its 3rd step).
+FAMILIES = {"mm": 3, "cb_rw": 5, "hg_drs": 9, "mm_ldam_drw": 11, "ldam_drw_ssp": 3}
+SHORT = ("mm_ldam_drw", pytest.param("ldam_drw_ssp", marks=pytest.mark.long))
+
+
+@pytest.mark.parametrize("method", SHORT)
+def test_same_weights_twice_and_when_stopped(tmp_path, monkeypatch, method):
+    same_twice_and_when_stopped(tmp_path, monkeypatch, FAMILIES[method], method=method)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("jit", [False, True])
+@pytest.mark.parametrize("method", METHODS)
+def test_same_weights_of_every_method_jit_on_and_off(
+    tmp_path, monkeypatch, method, jit
+):
+    if jit and keras.backend.backend() == "torch":
+        pytest.skip("torch.compile needs a C++ compiler, which users may not have")
+    arguments = dict(method=method, jit=jit)
+    if jit and keras.backend.backend() == "tensorflow":
+        # Keras does not compile where TensorFlow is told to be repeatable; on a CPU
+        # it is so all the same.
+        arguments["deterministic"] = False
+    same_twice_and_when_stopped(
+        tmp_path, monkeypatch, FAMILIES.get(method, 9), **arguments
+    )
+
+
+def test_jit_that_keras_would_switch_off_is_told(tmp_path):
+    if keras.backend.backend() != "tensorflow":
+        pytest.skip("only Keras on TensorFlow does not compile what is repeatable")
+    config = RunConfig(**TINY, epochs=1, jit=True, output_dir=str(tmp_path / "run"))
+    with pytest.raises(ValueError, match="`jit` must not be True.*Received: jit=True"):
+        run(config)
+    assert list(tmp_path.iterdir()) == []
+
+
+COMMAND = (
+    *("--model=resnet8", "--imbalance_ratio=20", "--batch_size=32", "--epochs=12"),
+    *("--warmup_epochs=1", "--method=mm_ldam_drw", "--checkpoint_minutes=0.001"),
+)
+
+
+def _heed_signals():
+    # Under `nohup`, or in the background, the tests' process ignores it.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def call(folder, kill_after=None, number=signal.SIGKILL):
+    """Calls the command, and sends it a signal some time after its first checkpoint."""
+    command = [sys.executable, "-m", "mm_tf.experiments.run", *COMMAND]
+    kept = pathlib.Path(f"{folder}.incomplete", "checkpoints")
+
+    def newest():
+        return max(kept.glob("epoch*.npz"), default=None)
+
+    before = newest()
+    with open(f"{folder}.log", "a+") as log:
+        begins = log.tell()
+        process = subprocess.Popen(
+            [*command, f"--output_dir={folder}"],
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, sys.path))},
+            preexec_fn=_heed_signals,
+        )
+        if kill_after is not None:
+            while process.poll() is None and newest() == before:
+                time.sleep(0.002)
+            time.sleep(kill_after)
+            process.send_signal(number)
+        status = process.wait()
+        log.seek(begins)
+        return status, log.read()
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("undisturbed") / "run"
+    status, printed = call(folder)
+    assert status == 0, printed
+    return seen(folder)
+
+
+def kill_at_random(folder, kills, seed):
+    """Kills a run at so many random moments; returns the places it went on from."""
+    chance = random.Random(seed)
+    places = []
+    for _ in range(kills):
+        # Mostly soon, so that all kills find the run still on.
+        status, printed = call(folder, chance.random() ** 3)
+        places += [line for line in printed.splitlines() if "Goes on from" in line]
+        assert status == -signal.SIGKILL, printed
+        assert not folder.exists()
+    return places
+
+
+@pytest.mark.long
+def test_killed_and_stopped_it_ends_with_the_same_weights(tmp_path, undisturbed):
+    folder = tmp_path / "run"
+    places = kill_at_random(folder, kills=3, seed=1)
+    assert len(places) == 2
+    for number, status in ((signal.SIGINT, 130), (signal.SIGTERM, 143)):
+        got, printed = call(folder, 0.0, number)
+        assert got == status, printed
+        assert "Traceback" not in printed
+        assert "mm_tf: stopped. A checkpoint is kept. To go on:\n" in printed
+        line = printed.strip().splitlines()[-1]
+        assert "python" in line.split()[0]
+        assert f" -m mm_tf.experiments.run {' '.join(COMMAND)}" in line
+    status, printed = call(folder)
+    assert status == 0, printed
+    assert "Goes on from epoch" in printed
+    assert seen(folder) == undisturbed
+
+
+@pytest.mark.long
+def test_killed_at_20_random_moments_it_ends_with_the_same_weights(
+    tmp_path, undisturbed
+):
+    same = 0
+    for seed in range(4):
+        folder = tmp_path / f"run{seed}"
+        places = kill_at_random(folder, kills=5, seed=seed)
+        assert len(places) == 4
+        status, printed = call(folder)
+        assert status == 0, printed
+        same += 5 * (seen(folder) == undisturbed)
+    assert same == 20
+
+
+@pytest.fixture
+def started(tmp_path, monkeypatch):
+    """A run that was stopped in its second epoch, in the midst of writing."""
+    config = RunConfig(**TINY, epochs=2, method="erm", output_dir=str(tmp_path / "run"))
+    stopped_after(monkeypatch, 9, config)
+    (RunFolder(config).incomplete / ".7.incomplete.history.csv").write_text("epo")
+    return config
+
+
+def test_other_flags_are_refused_and_overwrite_discards(started):
+    other = dataclasses.replace(started, learning_rate=0.05)
+    with pytest.raises(
+        ValueError,
+        match="unfinished run of other flags .--learning_rate=0.1 there; "
+        "--learning_rate=0.05 here.*--overwrite",
+    ):
+        run(other)
+    assert RunFolder(started).has_checkpoint
+    overwriting = dataclasses.replace(other, overwrite=True)
+    assert run(overwriting).epochs == 2
+    assert not RunFolder(started).incomplete.exists()
+
+
+def test_overwrite_goes_on_with_an_unfinished_run_of_the_same_flags(started, capsys):
+    run(dataclasses.replace(started, overwrite=True))
+    assert "Goes on from epoch 1, step 2" in capsys.readouterr().out
+
+
+def test_two_runs_into_one_folder(started):
+    with RunFolder(started).locked():
+        with pytest.raises(ValueError, match="`output_dir` is in use: another run"):
+            run(started)
+        assert RunFolder(started).has_checkpoint
+    assert run(started).epochs == 2
+
+
+def test_a_run_stopped_between_its_result_and_its_name_is_finished(
+    started, monkeypatch
+):
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", _refuse_folders(os.replace))
+        with pytest.raises(Enough):
+            run(started)
+    assert not started.run_folder.exists()
+    monkeypatch.setattr(run_module, "_train", None)  # Not needed any more.
+    assert run(started).epochs == 2
+    assert {path.name for path in started.run_folder.iterdir()} == RUN_FILES
+
+
+def _refuse_folders(replace):
+    def refuse(source, target):
+        if pathlib.Path(source).is_dir():
+            raise Enough
+        replace(source, target)
+
+    return refuse
+
+
+def test_a_replaced_run_is_not_lost_when_stopped_in_between(tmp_path, monkeypatch):
+    config = RunConfig(**TINY, epochs=1, method="erm", output_dir=str(tmp_path / "run"))
+    run(config)
+    other = dataclasses.replace(config, method="focal", overwrite=True)
+    replace = os.replace
+
+    def stop_behind_the_first(source, target):
+        replace(source, target)
+        if pathlib.Path(target).name == "run.replaced":
+            raise Enough
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", stop_behind_the_first)
+        with pytest.raises(Enough):
+            run(other)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "run.incomplete",
+        "run.replaced",
+    ]
+    assert run(other).method == "focal"
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+def test_a_run_that_diverges_in_its_first_epoch_leaves_nothing(tmp_path):
+    config = RunConfig(
+        **{**TINY, "model": "resnet8"},
+        epochs=3,
+        method="erm",
+        learning_rate=1e30,
+        output_dir=str(tmp_path / "run"),
+    )
+    with pytest.raises(
+        RunFailedError, match="Training diverged in epoch 0 .*at learning rate 1e.30"
+    ):
+        run(config)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A folder on a disk of its own, and a function that changes the disk."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+
+    def mount(*options):
+        return subprocess.run(["mount", *options], capture_output=True).returncode
+
+    if not shutil.which("mount") or mount(
+        "-t", "tmpfs", "-o", "size=1500k", "tmpfs", folder
+    ):
+        pytest.skip("a disk of its own needs `mount`, and the right to use it")
+    yield folder, lambda options: mount("-o", f"remount,{options}", folder)
+    subprocess.run(["umount", folder])
+
+
+@pytest.mark.long
+def test_a_full_disk_and_a_read_only_one_cost_nothing(small_disk, tmp_path):
+    folder, change = small_disk
+    arguments = dict(**TINY, epochs=4, method="mm")
+    config = RunConfig(**arguments, output_dir=str(folder / "run"))
+    with pytest.raises(
+        RunFailedError,
+        match="checkpoint cannot be written .No space left on device.*is kept in",
+    ):
+        run(config)
+    assert not change("ro")
+    with pytest.raises(ValueError, match="cannot be written .Read-only file system"):
+        run(config)
+    assert not change("rw,size=2000k")
+    (folder / "other").write_bytes(bytes(400_000))
+    # Room for the checkpoints, but not for the model beside them.
+    with pytest.raises(RunFailedError, match="written .No space left.*is kept in"):
+        run(config)
+    (folder / "other").unlink()
+    assert not change("size=9m")
+    run(config)
+    run(RunConfig(**arguments, output_dir=str(tmp_path / "run")))
+    assert seen(folder / "run") == seen(tmp_path / "run")
+
+
+@pytest.mark.parametrize("before", [None, "", "--xla_some_option=1"])
+def test_the_setting_for_xla_is_as_before(monkeypatch, before):
+    monkeypatch.delenv("XLA_FLAGS", raising=False)
+    if before is not None:
+        monkeypatch.setenv("XLA_FLAGS", before)
+    with determinism._jax():
+        assert os.environ["XLA_FLAGS"].endswith("--xla_gpu_deterministic_ops=true")
+    assert os.environ.get("XLA_FLAGS") == before
+
+
+def test_keras_is_as_before_a_run(tmp_path):
+    run(RunConfig(**TINY, epochs=1, output_dir=str(tmp_path / "run")))
+    # TensorFlow would refuse it, were it still to compute repeatably.
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        tf.random.normal([1])
+
+
+@settings(max_examples=30, deadline=None, derandomize=True)
+@given(st.data())
+def test_identity_is_all_but_places(data):
+    places = {"data_dir", "output_dir", "pretrained_dir"}
+    place = data.draw(st.sampled_from(sorted(places | {"checkpoint_minutes"})))
+    value = data.draw(st.floats(0.1, 9) if "minutes" in place else st.just("some"))
+    config = RunConfig()
+    assert dataclasses.replace(config, **{place: value}).identity() == config.identity()
+    other = dataclasses.replace(config, seed=data.draw(st.integers(1, 99)))
+    assert other.identity() != config.identity()

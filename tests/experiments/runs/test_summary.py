@@ -1,0 +1,146 @@
+"""What a run prints, from results that are made up."""
+
+import dataclasses
+import io
+
+import numpy as np
+import pytest
+from made_up import RESULT
+from rich.console import Console
+
+from mm_tf.experiments.config import RunConfig
+from mm_tf.experiments.runs import summary
+
+
+def printed(function, *arguments, width=80):
+    file = io.StringIO()
+    function(*arguments, console=Console(file=file, width=width))
+    return " ".join(file.getvalue().split())
+
+
+def test_a_setting_outside_the_paper():
+    text = printed(summary.print_result, RESULT, "here")
+    assert "published" not in text and "paper" not in text
+    assert "many-shot classes (> 100 images) -" in text
+    assert "few-shot classes (< 20) 30.00" in text
+    assert "Training Class images Error %" in text
+    assert "zero 100 10.0" in text
+    assert "one 30 -" in text
+    assert "Kept in here" in text
+
+
+@pytest.mark.parametrize(
+    ("evaluated_on", "words"), [("test", "Test"), ("holdout", "Hold-out")]
+)
+def test_on_how_many_images_an_error_is(evaluated_on, words):
+    result = dataclasses.replace(
+        RESULT, evaluated_on=evaluated_on, evaluated_counts=[500, 0, 2]
+    )
+    text = printed(summary.print_result, result, "here")
+    assert f"Training {words} Class images images Error %" in text
+    assert "zero 100 500 10.0" in text
+    assert "one 30 0 -" in text
+    assert "two 10 2 30.0" in text
+
+
+def test_an_older_results_predictions_say_it(tmp_path):
+    labels = np.repeat([0, 2], [3, 1])
+    np.savez(tmp_path / "predictions.npz", labels=labels, predictions=labels)
+    text = printed(summary.print_result, RESULT, tmp_path)
+    assert "zero 100 3 10.0 one 30 0 - two 10 1 30.0" in text
+
+
+def test_names_of_classes_are_no_markup():
+    names = ["[old]", "[/x]", "[bold]", "a\x1b[31m"]
+    result = dataclasses.replace(
+        RESULT,
+        class_names=names,
+        class_counts=[100, 30, 10, 5],
+        per_class_error=[10.0, None, 30.0, 40.0],
+    )
+    text = printed(summary.print_result, result, "at [/home]")
+    assert "[old] 100 10.0 [/x] 30 - [bold] 10 30.0 a\ufffd[31m 5 40.0" in text
+    assert "Kept in at [/home]" in text
+
+
+def test_the_papers_protocol():
+    result = dataclasses.replace(RESULT, published_top1_error=21.98)
+    text = printed(summary.print_result, result, "here")
+    assert "published, top-1 (Table 1) 21.98" in text
+    assert "The paper's protocol. The paper's draw of the images" in text
+
+
+def test_another_protocol():
+    result = dataclasses.replace(
+        RESULT,
+        published_top1_error=21.98,
+        protocol_differences=["epochs 10 (paper: 200)"],
+    )
+    text = printed(summary.print_result, result, "here")
+    assert "not to be compared with its number: epochs 10 (paper: 200)." in text
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "hint"),
+    # 417 images.
+    [(32, "1 of 32 images"), (416, "1 of 416 images"), (31, None), (139, None)],
+)
+def test_a_last_step_of_too_few_images_is_told(batch_size, hint):
+    config = RunConfig(imbalance_ratio=20, batch_size=batch_size)
+    text = printed(summary.print_plan, config)
+    assert ("the last step" in text) == (hint is not None)
+    if hint is not None:
+        assert f"the last step of an epoch has {hint}" in text
+        better = int(text.split("leaves more: --batch_size=")[1].split()[0])
+        assert better < batch_size
+        assert 417 % better == 0 or 417 % better >= better / 4
+
+
+def test_errors_on_a_hold_out_say_so():
+    result = dataclasses.replace(RESULT, evaluated_on="holdout")
+    text = printed(summary.print_result, result, "here")
+    assert "Error on the hold-out images" in text
+    assert "chosen on hold-out, so it flatters" in text
+    assert "test" not in text
+
+
+@pytest.mark.parametrize(
+    ("width", "test_images"), [(40, None), (80, None), (200, None), (80, 7), (200, 7)]
+)
+def test_all_of_a_hundred_classes_are_legible(width, test_images):
+    result = dataclasses.replace(
+        RESULT,
+        class_names=[f"class_number_{number}" for number in range(100)],
+        class_counts=list(range(500, 400, -1)),
+        per_class_error=[number + 0.5 for number in range(100)],
+        evaluated_counts=test_images and [test_images] * 100,
+    )
+    text = printed(summary.print_result, result, "here", width=width)
+    for number in range(100):
+        counts = f"{500 - number} {test_images or ''}".strip()
+        assert f"class_number_{number} {counts} {number}.5" in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (dict(method="mm_drw", epochs=10), "re-weighted from epoch 8"),
+        (dict(method="mm_drw", epochs=1), "never re-weighted: that begins at epoch 1"),
+        (dict(method="cb_rw"), "re-weighted from epoch 0"),
+        (dict(method="hg_drs"), "re-sampled from epoch 160"),
+        (dict(method="cb_rs"), "re-sampled from epoch 0"),
+        (
+            dict(imbalance_ratio=20, holdout=0.2),
+            "on a hold-out of 84 more training images, 25 to 1 a class",
+        ),
+        (dict(method="erm"), "1,000 training images, 124 to 57 a class"),
+    ],
+)
+def test_plan(arguments, expected):
+    if arguments.get("method") == "erm":
+        counts = RunConfig().class_counts
+        expected = (
+            f"{counts.sum():,} training images, {counts.max()} to {counts.min()} a"
+        )
+    text = printed(summary.print_plan, RunConfig(**arguments))
+    assert expected in text

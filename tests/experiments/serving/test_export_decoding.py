@@ -1,0 +1,244 @@
+"""Files of images decoded in TensorFlow's graph, held against Pillow."""
+
+import functools
+import io
+import struct
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from mm_tf.data.custom.decoding import decode_bytes
+from mm_tf.experiments.serving import decoding
+
+
+def encoded(image, form, **options):
+    file = io.BytesIO()
+    image.save(file, form, **options)
+    return file.getvalue()
+
+
+def blurred(height, width, mode="RGB", seed=0):
+    colors = np.random.default_rng(seed).integers(0, 256, (5, 5, 3), dtype="uint8")
+    small = Image.fromarray(colors)
+    return small.resize((width, height), Image.Resampling.BICUBIC).convert(mode)
+
+
+def transparent(height=50, width=60):
+    image = blurred(height, width)
+    image.putalpha(blurred(height, width, "L", seed=1))
+    return image
+
+
+def of_16_bits(height, width):
+    pixels = np.asarray(blurred(height, width, "L")).astype("uint16")
+    return Image.fromarray(pixels * 256 + 255 - pixels)
+
+
+def bmp(pixels, bits, masks=(), palette=b"", header=40, is_down=False):
+    """The file of a BMP. `pixels` are its rows, each the bytes of the file."""
+    rows = [row + bytes(-len(row) % 4) for row in pixels]
+    width, height = 8 * len(pixels[0]) // bits, len(pixels)
+    body = b"".join(rows if is_down else rows[::-1])
+    if header == 12:
+        about = struct.pack("<IHHHH", header, width, height, 1, bits)
+    else:
+        about = struct.pack(
+            "<IiiHHIIiiII",
+            40 if header == 40 else header,
+            width,
+            -height if is_down else height,
+            1,
+            bits,
+            3 if masks else 0,
+            len(body),
+            *(0, 0, 0, 0),
+        )
+        about += struct.pack(f"<{len(masks)}I", *masks)
+        about += bytes(
+            max(header + 12 * (header == 40 and bool(masks)) - len(about), 0)
+        )
+    first = 14 + len(about) + len(palette)
+    start = struct.pack("<2sIHHI", b"BM", first + len(body), 0, 0, first)
+    return start + about + palette + body
+
+
+def rows_of(kind, height=6, width=8):
+    """Rows of pixels that are numbers of a NumPy type, drawn."""
+    drawn = np.random.default_rng(0).integers(0, 256, (height, width * kind), "uint8")
+    return [row.tobytes() for row in drawn]
+
+
+COLORS = np.random.default_rng(1).integers(0, 256, (256, 4), "uint8")
+FOUR_MASKS = (0xFF, 0xFF00, 0xFF0000, 0xFF000000)
+
+# By what is special of it, all but one of 32 x 24, whose pixels are then to be equal.
+FILES = {
+    "PNG": encoded(blurred(32, 24), "PNG"),
+    "PNG, grey": encoded(blurred(20, 90, "L"), "PNG"),
+    "PNG, transparent": encoded(transparent(), "PNG"),
+    "PNG, palette": encoded(blurred(32, 24).quantize(16), "PNG"),
+    "PNG, transparent palette": encoded(
+        blurred(32, 24).quantize(16), "PNG", transparency=bytes(range(0, 256, 16))
+    ),
+    "PNG, 1 bit": encoded(blurred(32, 24, "1"), "PNG"),
+    "PNG, 16 bits": encoded(of_16_bits(32, 24), "PNG"),
+    "JPEG": encoded(blurred(90, 40), "JPEG"),
+    "JPEG, decoded at an eighth": encoded(blurred(600, 700), "JPEG"),
+    "JPEG, grey, decoded at a half": encoded(blurred(130, 200, "L"), "JPEG"),
+    "JPEG, CMYK": encoded(blurred(60, 50, "CMYK"), "JPEG"),
+    "JPEG, progressive": encoded(blurred(60, 50), "JPEG", progressive=True),
+    "GIF": encoded(blurred(32, 24), "GIF"),
+    "GIF, animated": encoded(
+        blurred(32, 24), "GIF", save_all=True, append_images=[blurred(32, 24, seed=1)]
+    ),
+    "WebP": encoded(blurred(32, 24), "WEBP"),
+    "WebP, transparent": encoded(transparent(32, 24), "WEBP"),
+    "WebP, lossless": encoded(transparent(32, 24), "WEBP", lossless=True),
+    "BMP": encoded(blurred(60, 40), "BMP"),
+    "BMP, grey": encoded(blurred(32, 24, "L"), "BMP"),
+    "BMP, palette": encoded(blurred(32, 24).quantize(200), "BMP"),
+    "BMP, 1 bit": encoded(blurred(32, 24, "1"), "BMP"),
+    "BMP, 4 bits": bmp(rows_of(1), 4, palette=COLORS[:16].tobytes()),
+    "BMP, 16 bits": bmp(rows_of(2), 16),
+    "BMP, 16 bits, 6 green": bmp(rows_of(2), 16, masks=(0xF800, 0x7E0, 0x1F)),
+    "BMP, 24 bits, odd": bmp([row[:21] for row in rows_of(3)], 24),
+    "BMP, 32 bits": bmp(rows_of(4), 32),
+    "BMP, 32 bits, transparent": bmp(rows_of(4), 32, FOUR_MASKS, header=56),
+    "BMP, from the top": bmp(rows_of(3), 24, is_down=True),
+    "BMP of OS/2": bmp(rows_of(3), 24, header=12),
+    "BMP of OS/2, palette": bmp(
+        rows_of(1), 8, palette=COLORS[:, :3].tobytes(), header=12
+    ),
+}
+
+
+if not hasattr(tf.io, "decode_webp"):  # Before TensorFlow 2.21.
+    FILES = {name: file for name, file in FILES.items() if "WebP" not in name}
+
+
+@functools.cache
+def graph(channels):
+    return tf.function(
+        lambda files: decoding.decode(files, (32, 24), channels),
+        input_signature=[tf.TensorSpec([None], tf.string)],
+    )
+
+
+def in_graph(files, channels=3):
+    """Pixels that a graph gives, as that of a SavedModel does."""
+    return graph(channels)(tf.constant(files)).numpy()
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_decoding_in_the_graph_is_that_of_training(channels):
+    found = in_graph(list(FILES.values()), channels)
+    different = {}
+    for (name, content), pixels in zip(FILES.items(), found, strict=True):
+        expected = decode_bytes(content, name, (32, 24), channels)
+        most = np.abs(pixels.astype(int) - expected).max()
+        # One that has the size already keeps its pixels.
+        with Image.open(io.BytesIO(content)) as image:
+            is_same = image.size == (24, 32) and image.format != "JPEG"
+        if most > (0 if is_same else 2):
+            different[name] = most
+    assert not different
+
+
+def exif(orientation, order="<", first=8, tag=0x0112, kind=3):
+    """The EXIF of an orientation, and of a tag before and behind it."""
+    tags = [(0x010F, 2, 4, b"me\0\0"), (tag, kind, 1, orientation), (0x0128, 3, 1, 2)]
+    text = b"II" if order == "<" else b"MM"
+    text += struct.pack(f"{order}HI", 42, first) + bytes(first - 8)
+    text += struct.pack(f"{order}H", len(tags))
+    for number, of_kind, count, value in tags:
+        text += struct.pack(f"{order}HHI", number, of_kind, count)
+        text += value if of_kind == 2 else struct.pack(f"{order}HH", value, 0)
+    return b"Exif\0\0" + text + bytes(4)
+
+
+def photo(*segments, height=60, width=50):
+    """A JPEG with segments, pairs (marker, content), before all others."""
+    content = encoded(blurred(height, width), "JPEG")
+    parts = [
+        struct.pack(">HH", marker, len(text) + 2) + text for marker, text in segments
+    ]
+    return content[:2] + b"".join(parts) + content[2:]
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_the_orientation_of_a_camera_is_applied(order):
+    orientations = range(1, 9)
+    files = [photo((0xFFE1, exif(each, order))) for each in orientations]
+    upright = decode_bytes(photo(), "photo", (32, 24))
+    found = in_graph(files).astype(int)
+    for orientation, pixels, file in zip(orientations, found, files, strict=True):
+        expected = decode_bytes(file, "photo", (32, 24))
+        assert np.abs(pixels - expected).max() <= 2, orientation
+        is_changed = np.abs(pixels - upright).max() > 20
+        assert is_changed == (orientation > 1), orientation
+
+
+def test_the_orientation_is_found_wherever_it_stands():
+    turned = exif(6)
+    files = {
+        "behind others": photo(
+            (0xFFE0, b"JFIF\0" + bytes(9)),
+            (0xFFE1, b"http://ns.adobe.com/xap/1.0/\0<x/>"),
+            (0xFFED, bytes(60_000)),
+            (0xFFE1, turned),
+        ),
+        "after padding": photo((0xFFE0, bytes(20)), (0xFFE1, turned)).replace(
+            b"\xff\xe1", b"\xff\xff\xff\xe1", 1
+        ),
+        "far in the EXIF": photo((0xFFE1, exif(6, ">", first=30))),
+        "large": photo((0xFFE1, turned), height=400, width=300),
+    }
+    for (name, file), pixels in zip(
+        files.items(), in_graph(list(files.values())).astype(int), strict=True
+    ):
+        assert np.abs(pixels - decode_bytes(file, name, (32, 24))).max() <= 2, name
+
+
+def test_exif_that_cannot_be_read_leaves_an_image_as_it_lies():
+    files = [
+        photo((0xFFE1, text))
+        for text in (
+            b"",
+            b"Exif\0\0",
+            exif(6)[:20],
+            exif(6)[:32],
+            exif(6, first=8).replace(b"II*\0\x08", b"II*\0\xff"),
+            exif(6).replace(b"II*", b"??*"),
+            exif(6, tag=0x0113),
+            exif(6, kind=7),
+            exif(0),
+            exif(9),
+            exif(65_535),
+        )
+    ]
+    expected = decode_bytes(photo(), "photo", (32, 24))
+    for pixels in in_graph(files):
+        np.testing.assert_allclose(pixels, expected, atol=2)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"no image",
+        b"BM",
+        FILES["BMP"][:-1],
+        # Compressed, and of a width that would fill the memory.
+        FILES["BMP, palette"][:30] + struct.pack("<I", 1) + FILES["BMP, palette"][34:],
+        FILES["BMP"][:18] + struct.pack("<I", 2**31) + FILES["BMP"][22:],
+        FILES["JPEG"][:400],
+        FILES["PNG"][:100],
+        encoded(transparent(), "WEBP", save_all=True, append_images=[blurred(50, 60)]),
+    ],
+    ids=lambda content: repr(content[:4]),
+)
+def test_what_is_no_image_is_an_error_of_the_batch(content):
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        in_graph([FILES["PNG"], content])
