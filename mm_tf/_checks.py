@@ -8,15 +8,7 @@ import numpy as np
 
 
 def check_number(name, value, *, low=-math.inf, high=math.inf, low_allowed=True):
-    """Returns `value` as a float, or raises a ValueError that names it.
-
-    Args:
-        name: The argument's name, for the message.
-        value: What was received.
-        low: The smallest allowed value.
-        high: The largest allowed value.
-        low_allowed: Whether `low` itself is allowed.
-    """
+    """Returns `value` as a float, or raises a ValueError that names it."""
     expected = f"a finite number {'>=' if low_allowed else '>'} {low:g}"
     if low == -math.inf:
         expected = "a finite number"
@@ -81,15 +73,7 @@ def as_numbers(values):
 
 
 def check_class_counts(class_counts, name="class_counts"):
-    """Returns the numbers of training images of each class as float64 [K].
-
-    Args:
-        class_counts: K >= 2 whole numbers, each at least 1.
-        name: The argument's name, for the message.
-
-    Raises:
-        ValueError: `class_counts` is no list of at least two whole numbers >= 1.
-    """
+    """Returns the numbers of training images of each class as float64 [K]."""
     counts = as_numbers(class_counts)
     if (
         counts is None
@@ -108,11 +92,7 @@ def check_class_counts(class_counts, name="class_counts"):
 
 
 def check_address(name, value):
-    """Returns (host, port) of `"HOST:PORT"`.
-
-    Raises:
-        ValueError: `value` is something else.
-    """
+    """Returns (host, port) of `"HOST:PORT"`."""
     host, _, port = str(value).rpartition(":")
     if not (host and port.isdecimal() and 0 < int(port) < 2**16):
         raise ValueError(
@@ -123,19 +103,7 @@ def check_address(name, value):
 
 
 def nearest(name, names):
-    """Words that suggest a name in place of a wrong one, or none.
-
-    Args:
-        name: What was given.
-        names: Those that there are.
-
-    Example:
-
-    >>> from mm_tf._checks import nearest
-    >>> from mm_tf.backbones import APPLICATIONS
-    >>> nearest("efficientnetv2-b0", APPLICATIONS)
-    ' Did you mean EfficientNetV2B0?'
-    """
+    """Words that suggest a name in place of a wrong one, or none."""
     lowered = {each.lower(): each for each in names}
     found = difflib.get_close_matches(str(name).lower(), lowered, n=1)
     return f" Did you mean {lowered[found[0]]}?" if found else ""

@@ -29,15 +29,6 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
 
     What stood at `path` is there until the new file is on the disk. If writing
     fails, it stays, and the new file is removed.
-
-    Args:
-        path: The file to write.
-
-    Yields:
-        The temporary name, in the same folder and with the same ending.
-
-    Raises:
-        WriteError: It cannot be written.
     """
     path = pathlib.Path(path)
     unfinished = path.with_name(f".{os.getpid()}.incomplete.{path.name}")
@@ -62,15 +53,6 @@ def whole_folder(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
 
     What stood at `path` is there until the new folder is on the disk. If writing
     fails, it stays, and the new folder is removed.
-
-    Args:
-        path: The folder to write. The folders above it are made.
-
-    Yields:
-        The new folder, beside it.
-
-    Raises:
-        WriteError: It cannot be written.
     """
     path = pathlib.Path(path)
     unfinished = path.with_name(f".{os.getpid()}.incomplete.{path.name}")
@@ -100,24 +82,13 @@ def whole_folder(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
 
 
 def remove_unfinished(folder: str | os.PathLike[str], name: str = "*") -> None:
-    """Removes what `whole_file` left of a process that was killed.
-
-    Args:
-        folder: A folder into which no other process writes files of that name.
-        name: The name of the file that was being written; `*` for any.
-    """
+    """Removes what `whole_file` left of a process that was killed."""
     for path in pathlib.Path(folder).glob(f".*.incomplete.{name}"):
         path.unlink(missing_ok=True)
 
 
 def write_text(path: str | os.PathLike[str], text: str, errors: str = "strict") -> None:
-    """Writes a text file in UTF-8, whole or not at all.
-
-    Args:
-        path: The file.
-        text: What it will hold.
-        errors: As for `open`, for what is no Unicode. Defaults to `"strict"`.
-    """
+    """Writes a text file in UTF-8, whole or not at all."""
     with whole_file(path) as unfinished:
         unfinished.write_text(text, encoding="utf-8", errors=errors)
 
@@ -132,13 +103,7 @@ def sync(path: str | os.PathLike[str]) -> None:
 
 
 def read_text(path: str | os.PathLike[str], most_bytes: int) -> str:
-    """Reads a text file of a bounded size.
-
-    Raises:
-        OSError: It cannot be opened.
-        ValueError: It is no regular file (a device may have no end), larger than
-            `most_bytes`, or no text in UTF-8.
-    """
+    """Reads a text file of a bounded size."""
     path = pathlib.Path(path)
     if not stat.S_ISREG(path.stat().st_mode):
         raise ValueError("it is no file")
@@ -155,12 +120,7 @@ def read_text(path: str | os.PathLike[str], most_bytes: int) -> str:
 def write_arrays(
     path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray]
 ) -> None:
-    """Writes an `.npz` file, whole or not at all, and reads it back.
-
-    Raises:
-        OSError: It cannot be written.
-        ValueError: What was read back is not what was written.
-    """
+    """Writes an `.npz` file, whole or not at all, and reads it back."""
     with whole_file(path) as unfinished:
         with unfinished.open("wb") as file:
             np.savez(file, allow_pickle=False, **arrays)
@@ -177,14 +137,6 @@ def read_arrays(
 
     Nothing in it is executed (no pickles), and no memory is set aside for more
     than the file holds.
-
-    Args:
-        path: The file.
-        most_bytes: The most bytes that its arrays may have.
-
-    Raises:
-        OSError: It cannot be opened.
-        ValueError: It is no `.npz` file, damaged, or too large.
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -204,14 +156,7 @@ def read_arrays(
 
 
 def read_header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype]:
-    """Reads shape and type of an array, up to where its numbers begin.
-
-    Args:
-        file: A `.npy` file, open at its beginning.
-
-    Raises:
-        ValueError: It is no such file.
-    """
+    """Reads shape and type of an array, up to where its numbers begin."""
     version = np.lib.format.read_magic(file)
     if version not in _HEADERS:
         raise ValueError(f"its version {version} is not known")

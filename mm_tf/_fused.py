@@ -8,19 +8,7 @@ import keras
 
 
 def batch_normalization(inputs, gamma, beta, epsilon):
-    """Normalizes a batch by its own mean and variance, in one operation.
-
-    Args:
-        inputs: float32 or half precision [N, height, width, channels].
-        gamma: Scale, float32 [channels].
-        beta: Offset, float32 [channels].
-        epsilon: What is added to the variance.
-
-    Returns:
-        (outputs [N, height, width, channels], mean [channels], variance [channels],
-        divided by the number of values), or None where this backend has no such
-        operation for these inputs.
-    """
+    """Normalizes a batch by its own mean and variance, in one operation."""
     fused = _BATCH_NORMALIZATION.get(keras.backend.backend())
     dtype = keras.backend.standardize_dtype(inputs.dtype)
     if fused is None or dtype not in ("float32", "float16", "bfloat16"):
@@ -67,16 +55,7 @@ _BATCH_NORMALIZATION = {
 
 
 def own_and_rivals(outputs, labels):
-    """Takes each example's own output from the others.
-
-    Args:
-        outputs: float32 or float64 [N, K].
-        labels: int32 [N], each in [0, K).
-
-    Returns:
-        (own outputs [N], all outputs [N, K] with -inf in place of the own ones), or
-        None where this backend has no operation that makes one array [N, K] of it.
-    """
+    """Takes each example's own output from the others."""
     if not _is_on_tensorflow(outputs):
         return None
     import tensorflow as tf
@@ -94,18 +73,6 @@ def log_odds_of_rivals(outputs, labels, target, strongest, scale):
     As a fused cross-entropy, whose gradient for its logits is the one wanted, softmax
     - onehot(y), wherever the own logit stands. Put far below all others it adds
     nothing to the sum, and what the value is then too large by is known.
-
-    Args:
-        outputs: z, float32 or float64 [N, K].
-        labels: y, int32 [N], each in [0, K).
-        target: The own outputs, [N].
-        strongest: The largest of the others, [N].
-        scale: A number.
-
-    Returns:
-        [N], twice differentiable for `outputs`, or None where this backend has no
-        cross-entropy that makes its gradient with its value, in one array. On a GPU
-        with repeatable operations TensorFlow takes more arrays.
     """
     if not _is_on_tensorflow(outputs):
         return None

@@ -15,14 +15,6 @@ def of_whole_batch(mean, divisor):
 
     Keras divides the mean of a part by the number of replicas, so that the sum over
     them is the mean of means: wrong where weights, or the sizes of parts, differ.
-
-    Args:
-        mean: The mean as Keras has reduced it.
-        divisor: By what the part's sum was divided: its size, or the sum of its
-            weights.
-
-    Returns:
-        `mean`, unless there are several replicas.
     """
     count = _count()
     if count == 1:
@@ -43,13 +35,6 @@ def draw(sample, count):
 
     Every replica has the same seeds: drawn for its part alone, the numbers of one
     part would be those of the other.
-
-    Args:
-        sample: A function of a number N that draws a tensor [N, ...].
-        count: The number of examples, of a replica's part where there are several.
-
-    Returns:
-        A tensor [count, ...].
     """
     replica = _replica() if _count() > 1 else None
     if replica is None:

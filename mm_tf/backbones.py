@@ -269,9 +269,6 @@ def _published_efficientnet(name, network, weights):
     and built for a file of the same weights it does not
     (`keras/src/applications/efficientnet.py`). That they are the published ones, the
     statistics in the normalization tell: drawn ones have none.
-
-    Returns:
-        A layer, or None where nothing is to be done.
     """
     import keras
     import numpy as np

@@ -7,17 +7,7 @@ import numpy as np
 
 
 def check_integers(name: str, values: Any, *, low: int) -> np.ndarray:
-    """Returns `values` as an `int64` array [N] of numbers of at least `low`.
-
-    Args:
-        name: The argument's name, for the message.
-        values: What was received.
-        low: The smallest allowed number.
-
-    Raises:
-        ValueError: If they are not one-dimensional integers of at least `low`,
-            or if there are none.
-    """
+    """Returns `values` as an `int64` array [N] of numbers of at least `low`."""
     expected = f"a one-dimensional array, not empty, of integers >= {low}"
     try:
         array = np.asarray(values)
@@ -40,12 +30,7 @@ def check_integers(name: str, values: Any, *, low: int) -> np.ndarray:
 
 
 def check_path(name: str, value: Any) -> str:
-    """Returns a path as a string, with `~` expanded, or raises a ValueError.
-
-    Args:
-        name: The argument's name, for the message.
-        value: What was received.
-    """
+    """Returns a path as a string, with `~` expanded, or raises a ValueError."""
     if not isinstance(value, (str, os.PathLike)) or not os.fspath(value):
         raise ValueError(f"`{name}` must be a path. Received: {name}={value!r}")
     return os.path.expanduser(os.fspath(value))

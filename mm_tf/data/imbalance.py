@@ -213,16 +213,7 @@ def subsample(
 
 
 def order_of_class(labels: np.ndarray, label: int, seed: int) -> np.ndarray:
-    """Indices of a class's examples in the order in which subsets draw them.
-
-    Args:
-        labels: Classes of all examples, integers [N].
-        label: The class.
-        seed: Seed of the order.
-
-    Returns:
-        Integers, as many as the class has examples.
-    """
+    """Indices of a class's examples in the order in which subsets draw them."""
     members = np.flatnonzero(labels == label)
     return np.random.default_rng([seed, label]).permutation(members)
 

@@ -189,22 +189,7 @@ def _are_strings(values: Any) -> bool:
 
 
 def check_name(name: Any, argument: str = "name") -> str:
-    """Returns the name of a data set, without looking for the data set.
-
-    Args:
-        name: A name in `DATASETS`, `"folder"`, `"csv"` or `"npz"`, or `"tfds:"` and a
-            name that `tensorflow_datasets` knows.
-        argument: What the message calls it. Defaults to `"name"`.
-
-    Raises:
-        ValueError: If it is none of these.
-
-    Example:
-
-    >>> from mm_tf.data.loading import check_name
-    >>> check_name("tfds:mnist")
-    'tfds:mnist'
-    """
+    """Returns the name of a data set, without looking for the data set."""
     of_tfds = isinstance(name, str) and name.removeprefix(TFDS_PREFIX) not in ("", name)
     choices = (*DATASETS, *OWN_DATASETS, f"{TFDS_PREFIX}NAME")
     if not of_tfds and (name not in choices[:-1] or not isinstance(name, str)):
@@ -348,13 +333,6 @@ def in_order(images: np.ndarray, labels: np.ndarray) -> _Split:
 
     At once there are, beside the images, a copy of all of them or of those of one
     class, but not both.
-
-    Args:
-        images: Images [N, height, width, channels].
-        labels: Their classes, integers [N].
-
-    Returns:
-        The images, and their classes as `int64`.
     """
     classes = [np.flatnonzero(labels == label).tolist() for label in np.unique(labels)]
     for members in classes:

@@ -16,13 +16,6 @@ def gather_on_device(images: np.ndarray) -> Callable[[np.ndarray], Any] | None:
 
     A batch is then gathered there, and the host sends its indices alone. On JAX only:
     on TensorFlow `tf.data` works on the host and copies batches ahead of their use.
-
-    Args:
-        images: Images [N, ...].
-
-    Returns:
-        A function from indices [B] to the images [B, ...], on the device; or None
-        where they are to stay on the host.
     """
     device = _device_for(images.nbytes)
     return None if device is None else _gather_on(device, images)

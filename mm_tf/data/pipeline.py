@@ -117,13 +117,6 @@ def ready_ahead(
     end of a pipeline that is tuned waits for the thread that tunes it, which sleeps
     for twice as long each time (10 ms at first, 60 s at most), and so may double the
     time of an epoch or of a `predict`.
-
-    Args:
-        dataset: Batches.
-        batches: How many may be ready.
-
-    Returns:
-        The same batches.
     """
     import tensorflow as tf
 
@@ -350,12 +343,7 @@ def fit_data(
 
 
 class LookAhead:
-    """Makes item `i + 1` in a thread of its own while item `i` is in use.
-
-    Args:
-        make: A function from `i` to the item.
-        length: The number of items.
-    """
+    """Makes item `i + 1` in a thread of its own while item `i` is in use."""
 
     def __init__(self, make: Callable[[int], Any], length: int):
         self._make, self._length = make, length
@@ -397,11 +385,7 @@ def _check_examples(
 
 
 def as_images(images: Any) -> Images:
-    """Returns images as they are if they are an `ImageFiles`, and else as an array.
-
-    Raises:
-        ValueError: They are no numbers, or of several sizes.
-    """
+    """Returns images as they are if they are an `ImageFiles`, and else as an array."""
     if isinstance(images, ImageFiles):
         return images
     try:

@@ -13,21 +13,7 @@ class DatasetUnavailableError(RuntimeError):
 def prepared_builder(
     name: str, data_dir: str | os.PathLike[str] | None, host: str | None = None
 ) -> Any:
-    """The `tfds` builder of a data set that is prepared, after downloading if need be.
-
-    Args:
-        name: The name by which `tfds` knows it.
-        data_dir: Folder in which `tfds` keeps prepared data sets; `~` is expanded.
-            With `None`, the one that `tfds` chooses.
-        host: Address that the download needs. Where it cannot be reached, that is
-            told at once: `tfds` would retry for minutes. Defaults to `None`: not
-            looked at.
-
-    Raises:
-        ValueError: If there is no folder `data_dir`.
-        DatasetUnavailableError: If the data set is neither prepared nor
-            downloadable, or `tfds` is not installed.
-    """
+    """The `tfds` builder of a prepared data set, after a download if needed."""
     data_dir = expand(data_dir)
     try:
         import tensorflow_datasets as tfds
@@ -54,15 +40,7 @@ def prepared_builder(
 
 @contextlib.contextmanager
 def reading(name: str, builder: Any) -> Iterator[None]:
-    """Around the reading of a prepared data set: on the CPU, and told if it fails.
-
-    Args:
-        name: The name by which `tfds` knows it.
-        builder: Its builder.
-
-    Raises:
-        DatasetUnavailableError: In place of whatever is raised inside.
-    """
+    """Around the reading of a prepared data set: on the CPU, and told if it fails."""
     try:
         with _quiet_absl(), _on_cpu():
             yield
@@ -73,11 +51,7 @@ def reading(name: str, builder: Any) -> Iterator[None]:
 
 
 def expand(data_dir: str | os.PathLike[str] | None) -> str | None:
-    """The absolute path of a folder that exists; `None` and buckets as they are.
-
-    Raises:
-        ValueError: If there is no such folder.
-    """
+    """The absolute path of a folder that exists; `None` and buckets as they are."""
     if data_dir is None:
         return None
     if not isinstance(data_dir, (str, os.PathLike)):

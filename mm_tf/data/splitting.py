@@ -33,28 +33,6 @@ def stratified_split(
     Examples of equal content stay together, so that no test example is seen in
     training; the share may be smaller for that. Those of a content that occurs in
     several classes are training examples, and so is a class of one content.
-
-    Args:
-        labels: Classes of all examples, integers [N] from 0.
-        test_fraction: Share of the test examples, between 0 and 1, both excluded.
-            Defaults to 0.2.
-        seed: Seed of the draw, an integer of at least 0. A class's draw depends on
-            the seed and that class alone. Defaults to 0.
-        contents: What each example holds, for example a digest, [N]. Defaults to
-            `None`: all are different.
-
-    Returns:
-        bool array [N].
-
-    Raises:
-        ValueError: If an argument is not as described.
-
-    Example:
-
-    >>> from mm_tf.data.splitting import stratified_split
-    >>> is_test = stratified_split([0] * 10 + [1] * 5 + [2], test_fraction=0.2)
-    >>> is_test[:10].sum(), is_test[10:15].sum(), is_test[15:].sum()
-    (np.int64(2), np.int64(1), np.int64(0))
     """
     labels = check_integers("labels", labels, low=0)
     fraction = check_test_fraction(test_fraction)

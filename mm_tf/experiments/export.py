@@ -409,12 +409,7 @@ def _words(facts):
 
 
 def main(arguments=None):
-    """The command.
-
-    Args:
-        arguments: What stands behind the command's name; by default what it was
-            called with.
-    """
+    """The command."""
     given = _parser().parse_args(arguments)
     try:
         command.set_up("tensorflow")

@@ -342,12 +342,7 @@ def _print(text):
 
 
 def main(arguments=None):
-    """The command.
-
-    Args:
-        arguments: What stands behind the command's name; by default what it was
-            called with.
-    """
+    """The command."""
     given = _parser().parse_args(arguments)
     try:
         command.set_up(given.backend)

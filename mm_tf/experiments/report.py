@@ -165,12 +165,7 @@ class _new_folder:
 
 
 def main(arguments=None):
-    """The command.
-
-    Args:
-        arguments: What stands behind the command's name; by default what it was
-            called with.
-    """
+    """The command."""
     parser = argparse.ArgumentParser(
         prog="python -m mm_tf.experiments.report",
         description=__doc__.splitlines()[0],

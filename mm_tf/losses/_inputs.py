@@ -24,19 +24,7 @@ class Inputs(NamedTuple):
 
 
 def prepare(y_true, y_pred):
-    """Checks labels and outputs, and lifts half precision to float32.
-
-    Args:
-        y_true: Integer labels [N] or [N, 1]; floats must be whole numbers.
-        y_pred: Cosines or logits [N, K], K >= 2.
-
-    Returns:
-        `Inputs`.
-
-    Raises:
-        ValueError: A shape does not fit; or, where values can be seen (outside
-            a traced function), a label is no whole number in [0, K).
-    """
+    """Checks labels and outputs, and lifts half precision to float32."""
     outputs = to_tensor("y_pred", y_pred)
     if keras.backend.standardize_dtype(outputs.dtype) not in ("float32", "float64"):
         # Scaled logits leave the range of float16 and the precision of bfloat16.
@@ -90,15 +78,7 @@ def check_rows(labels, outputs):
 
 
 def check_sample_weight(sample_weight, y_pred):
-    """Returns `sample_weight` as a tensor that fits a batch of losses [N].
-
-    Args:
-        sample_weight: A number for each example, [N] or [N, 1], or one for all.
-        y_pred: The tensor of outputs, [N, K].
-
-    Raises:
-        ValueError: It has another shape, where shapes are known.
-    """
+    """Returns `sample_weight` as a tensor that fits a batch of losses [N]."""
     weights = to_tensor("sample_weight", sample_weight)
     shape, count = tuple(weights.shape), y_pred.shape[:1]
     is_known = None not in shape and None not in count
@@ -141,12 +121,6 @@ def margin_cross_entropy(inputs, compared, margins, scale):
 
     As log(1 + exp(log sum_{j != y} exp(scale z_j) - scale (z_y - margin))), which keeps
     its precision far below 1.
-
-    Args:
-        inputs: `Inputs`.
-        compared: `Compared`, the own outputs and those of the rivals.
-        margins: [N], what is taken from each example's own class.
-        scale: The s by which cosines become logits.
     """
     log_odds = _fused.log_odds_of_rivals(
         inputs.outputs, inputs.labels, compared.target, compared.strongest, scale
@@ -217,16 +191,7 @@ def nan_where_invalid(inputs, losses):
 
 
 def per_class(values, inputs, name):
-    """Returns [N], for each example the value of its class.
-
-    Args:
-        values: A number for each class, [K], or one for all.
-        inputs: `Inputs`.
-        name: What the values are, for the message.
-
-    Raises:
-        ValueError: `values` does not hold one finite number a class.
-    """
+    """Returns [N], for each example the value of its class."""
     num_classes = inputs.outputs.shape[-1]
     numbers = _checks.as_numbers(values)
     if (

@@ -34,12 +34,7 @@ def draw_test(
 
 
 def some_of(names: Sequence[str], separator: str) -> str:
-    """The first few names, and how many more there are.
-
-    Args:
-        names: The names.
-        separator: What stands between them.
-    """
+    """The first few names, and how many more there are."""
     more = [f"and {len(names) - _NAMED:,} more"] if are_more(names) else []
     return separator.join([*names[:_NAMED], *more])
 
@@ -67,18 +62,7 @@ def from_arrays(
     names: Sequence[str],
     options: ReadOptions,
 ) -> ImageData:
-    """Puts a data set in memory together, and draws test images if there are none.
-
-    Args:
-        name: The name by which `load` knows it.
-        what: What it is, for its description.
-        parts: Images and classes, of `"train"` and perhaps of `"test"`.
-        names: Name of each class, [K].
-        options: How it was read.
-
-    Raises:
-        ValueError: If a class has no training image, or there is no test image.
-    """
+    """Puts a data set in memory together, and draws test images if there are none."""
     if "test" in parts:
         return image_data(name, what, parts["train"], parts["test"], names, options)
     images, labels = parts["train"]
@@ -98,21 +82,7 @@ def image_data(
     notes: Sequence[str] = (),
     is_drawn: bool = False,
 ) -> ImageData:
-    """Puts a data set together, and tells its notes as `DataWarning`s.
-
-    Args:
-        name: The name by which `load` knows it.
-        what: What it is, for its description.
-        train: Training images and their classes.
-        test: Test images and their classes.
-        names: Name of each class, [K].
-        options: How it was read.
-        notes: What a user should know of it.
-        is_drawn: Whether the test images were taken from the training images.
-
-    Raises:
-        ValueError: If a class has no training image, or there is no test image.
-    """
+    """Puts a data set together, and tells its notes as `DataWarning`s."""
     (train_images, train_labels), (test_images, test_labels) = train, test
     check_every_class(name, train_labels, names)
     if not len(test_labels):

@@ -14,27 +14,6 @@ def list_csv(path: str | os.PathLike[str]) -> Listing:
     or absolute), `label`, and perhaps `split` (`train`, `test` or `val`; where there
     are both, `val` is not used). Other columns are passed over. Classes are in the
     order of their names, or of their numbers where all of them are whole numbers.
-
-    Args:
-        path: The CSV file, in UTF-8, or a folder with no other CSV file in it; `~` is
-            expanded.
-
-    Returns:
-        A `Listing`, in the order of the rows.
-
-    Raises:
-        ValueError: If there is no such file or it is not as described; the message
-            names the line.
-
-    Example:
-
-    >>> import os, tempfile
-    >>> from mm_tf.data.custom.csv_file import list_csv
-    >>> path = os.path.join(tempfile.mkdtemp(), "images.csv")
-    >>> with open(path, "w") as file:
-    ...     _ = file.write("path,label\na.png,dog\nb.png,cat\n")
-    >>> list_csv(path).class_names
-    ('cat', 'dog')
     """
     file = data_file(path, ".csv")
     rows = _csv_rows(file)

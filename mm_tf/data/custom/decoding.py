@@ -69,29 +69,6 @@ def decode(
     The file is opened as one of JPEG, PNG, WebP, BMP and GIF, whatever its name.
     One of more pixels than `PIL.Image.MAX_IMAGE_PIXELS` (89 million, unless you
     change it) is an error before any of them is decoded.
-
-    Args:
-        path: The file.
-        image_size: Height and width of the result. Defaults to `None`, the
-            image's own.
-        channels: 3 (RGB) or 1 (grey). Defaults to 3.
-
-    Returns:
-        `uint8` [height, width, channels].
-
-    Raises:
-        ImageFileError: If the file cannot be read, is cut off or too large, or is
-            no image of these formats.
-
-    Example:
-
-    >>> import os, tempfile
-    >>> from PIL import Image
-    >>> from mm_tf.data.custom.decoding import decode
-    >>> path = os.path.join(tempfile.mkdtemp(), "wide.png")
-    >>> Image.new("RGB", (300, 200), "red").save(path)
-    >>> decode(path, image_size=(32, 32)).shape
-    (32, 32, 3)
     """
     with opened(path) as image:
         return _to_size(image, image_size, channels)
@@ -103,35 +80,14 @@ def decode_bytes(
     image_size: tuple[int, int] | None = None,
     channels: int = 3,
 ) -> np.ndarray:
-    """Decodes one image from the content of its file, as `decode` does.
-
-    Args:
-        content: The file's content.
-        name: What it is called in an error.
-        image_size: Height and width of the result. Defaults to `None`, the
-            image's own.
-        channels: 3 (RGB) or 1 (grey). Defaults to 3.
-
-    Returns:
-        `uint8` [height, width, channels].
-
-    Raises:
-        ImageFileError: As `decode`.
-    """
+    """Decodes one image from the content of its file, as `decode` does."""
     with _telling(name), _opened(io.BytesIO(content), name) as image:
         return _to_size(image, image_size, channels)
 
 
 @contextlib.contextmanager
 def opened(path: str | os.PathLike[str]) -> "Iterator[Image.Image]":
-    """Opens an image without decoding it; all that fails is an `ImageFileError`.
-
-    Args:
-        path: The file.
-
-    Raises:
-        ImageFileError: As `decode`; also for what fails while the file is open.
-    """
+    """Opens an image without decoding it; all that fails is an `ImageFileError`."""
     name = os.fspath(path)
     with _telling(name):
         status = os.stat(name)

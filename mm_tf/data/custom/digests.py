@@ -13,14 +13,7 @@ _BYTES_AT_ONCE = 2**20
 
 
 def file_digest(path: str | os.PathLike[str]) -> bytes:
-    """Digest of a file's bytes, read a piece at a time.
-
-    Args:
-        path: The file.
-
-    Raises:
-        OSError: If it cannot be read.
-    """
+    """Digest of a file's bytes, read a piece at a time."""
     digest = hashlib.blake2b(digest_size=16)
     with open(path, "rb") as file:
         while piece := file.read(_BYTES_AT_ONCE):
@@ -29,21 +22,7 @@ def file_digest(path: str | os.PathLike[str]) -> bytes:
 
 
 def pixel_digest(image: np.ndarray) -> bytes:
-    """Digest of an image's size and pixels.
-
-    Args:
-        image: An image, `uint8` [height, width, channels].
-
-    Example:
-
-    >>> import numpy as np
-    >>> from mm_tf.data.custom.digests import pixel_digest
-    >>> wide, high = np.zeros((1, 4, 3), np.uint8), np.zeros((4, 1, 3), np.uint8)
-    >>> pixel_digest(wide) == pixel_digest(wide + 0)
-    True
-    >>> pixel_digest(wide) == pixel_digest(high)
-    False
-    """
+    """Digest of an image's size and pixels."""
     digest = hashlib.blake2b(repr(image.shape).encode(), digest_size=16)
     digest.update(np.ascontiguousarray(image).data)
     return digest.digest()
@@ -52,16 +31,7 @@ def pixel_digest(image: np.ndarray) -> bytes:
 def file_digests(
     paths: Sequence[str], num_threads: int | None = None
 ) -> list[bytes | str]:
-    """Digests of the bytes of files, in parallel.
-
-    Args:
-        paths: The files, [N].
-        num_threads: Threads that read, at least 1. Defaults to `None`: the number of
-            CPU cores that the process may use.
-
-    Returns:
-        A digest of each, [N]; the path of a file that cannot be read.
-    """
+    """Digests of the bytes of files, in parallel."""
     return Threads(num_threads or available_cores()).map(_digest_or_path, paths)
 
 
@@ -72,23 +42,7 @@ def _digest_or_path(path: str) -> bytes | str:
 
 
 def content_digests(images: Images) -> list[bytes | str]:
-    """What tells equal images from others: of files their bytes, else the pixels.
-
-    Args:
-        images: Images, an array [N, height, width, channels] or an `ImageFiles`, none
-            of which is decoded.
-
-    Returns:
-        A digest of each, [N]; the path of a file that cannot be read.
-
-    Example:
-
-    >>> import numpy as np
-    >>> from mm_tf.data.custom.digests import content_digests
-    >>> first, second, third = content_digests(np.eye(3, dtype=np.uint8)[[0, 1, 0]])
-    >>> first == second, first == third
-    (False, True)
-    """
+    """What tells equal images from others: of files their bytes, else the pixels."""
     if isinstance(images, ImageFiles):
         return file_digests(images.paths)
     return [pixel_digest(image) for image in images]

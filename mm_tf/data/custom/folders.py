@@ -38,27 +38,6 @@ def list_folder(data_dir: str | os.PathLike[str]) -> Listing:
     Names that begin with a dot, `__MACOSX`, `Thumbs.db` and `desktop.ini` are passed
     over without a word. No folder is entered twice for one class, so that links in
     a circle have an end.
-
-    Args:
-        data_dir: The folder; `~` is expanded.
-
-    Returns:
-        A `Listing`.
-
-    Raises:
-        ValueError: If there is no such folder, if it has fewer than two classes, or
-            if a class has no image.
-
-    Example:
-
-    >>> import os, tempfile
-    >>> from mm_tf.data.custom.folders import list_folder
-    >>> folder = tempfile.mkdtemp()
-    >>> for name in ("dog", "cat"):
-    ...     os.mkdir(os.path.join(folder, name))
-    ...     open(os.path.join(folder, name, "1.png"), "w").close()
-    >>> [entry.name for entry in list_folder(folder).entries]
-    ['cat/1.png', 'dog/1.png']
     """
     root = os.path.abspath(check_path("data_dir", data_dir))
     if not os.path.isdir(root):
@@ -107,28 +86,7 @@ def _list_folder(root: str) -> Listing:
 def check_outside(
     argument: str, place: str | os.PathLike[str], data_dir: str | os.PathLike[str]
 ) -> None:
-    """Refuses a place to write in where it would become a class.
-
-    Args:
-        argument: What the message calls the place.
-        place: The folder to be made.
-        data_dir: As for `list_folder`. One that is not there is not an error here.
-
-    Raises:
-        ValueError: If a later `list_folder` would take the place for a class, for a
-            part of one, or for test images.
-
-    Example:
-
-    >>> import tempfile
-    >>> from mm_tf.data.custom.folders import check_outside
-    >>> folder = tempfile.mkdtemp()
-    >>> check_outside("output", folder + "_look", folder)
-    >>> check_outside("output", folder + "/look", folder)  # doctest: +ELLIPSIS
-    Traceback (most recent call last):
-    ...
-    ValueError: `output` must not lie inside `data_dir`, where it would be taken for...
-    """
+    """Refuses a place to write in where it would become a class."""
     root = os.path.realpath(check_path("data_dir", data_dir))
     inside = os.path.realpath(check_path(argument, place))
     first = os.path.relpath(inside, root).split(os.sep)[0]

@@ -26,24 +26,6 @@ def data_digest(name: str, data_dir: str | os.PathLike[str] | None) -> str | Non
     bytes, and the first 64 KiB of up to 256 files, evenly spread; of an archive,
     all of it. It does not cover where they lie, so images that were moved stay the
     same.
-
-    Args:
-        name: As for `mm_tf.data.load`.
-        data_dir: Likewise.
-
-    Returns:
-        16 hexadecimal digits; `None` for a data set that has a name and a version of
-        its own: digits, CIFAR and those of `tfds`.
-
-    Raises:
-        ValueError: If there is no such folder or file, or it is not as described in
-            `mm_tf.data.load`.
-
-    Example:
-
-    >>> from mm_tf.data.custom.identification import data_digest
-    >>> data_digest("digits", None) is None
-    True
     """
     if name == "npz":
         pieces = _pieces_of_file(data_file(_given(data_dir), ".npz"), None)

@@ -192,12 +192,7 @@ Images = np.ndarray | ImageFiles
 
 
 def take(images: Images, indices: Any) -> Images:
-    """Some of the images, of an `ImageFiles` without decoding them.
-
-    Args:
-        images: Images [N, ...].
-        indices: Positions, integers [M], or a slice or bool [N].
-    """
+    """Some of the images, of an `ImageFiles` without decoding them."""
     if isinstance(images, ImageFiles):
         return images.subset(indices)
     return images[indices]

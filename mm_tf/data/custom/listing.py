@@ -84,17 +84,7 @@ class Listing:
 
 
 def class_order(names: Any) -> tuple[str, ...]:
-    """Sorts names of classes: by number where all are whole numbers.
-
-    Args:
-        names: The names.
-
-    Example:
-
-    >>> from mm_tf.data.custom.listing import class_order
-    >>> class_order(["10", "9"]), class_order(["10", "9", "x"])
-    (('9', '10'), ('10', '9', 'x'))
-    """
+    """Sorts names of classes: by number where all are whole numbers."""
     try:
         return tuple(sorted(names, key=lambda name: (int(name), name)))
     except ValueError:
@@ -102,15 +92,7 @@ def class_order(names: Any) -> tuple[str, ...]:
 
 
 def data_file(path: str | os.PathLike[str], suffix: str) -> str:
-    """The file that is named, or the only one of that suffix in the folder named.
-
-    Args:
-        path: A file or a folder; `~` is expanded.
-        suffix: The suffix to look for in a folder, as `".csv"`.
-
-    Raises:
-        ValueError: If there is no such file, or more than one.
-    """
+    """The file that is named, or the only one of that suffix in the folder named."""
     expected = f"`data_dir` must be a {suffix} file, or a folder with one in it"
     file = os.path.abspath(check_path("data_dir", path))
     if os.path.isdir(file):
@@ -126,15 +108,7 @@ def data_file(path: str | os.PathLike[str], suffix: str) -> str:
 
 
 def visible(root: str, folder: str) -> list[str]:
-    """Names in a folder, sorted, without hidden ones and what systems leave.
-
-    Args:
-        root: A folder.
-        folder: The folder's path from there.
-
-    Raises:
-        OSError: If it cannot be listed.
-    """
+    """Names in a folder, sorted, without hidden ones and what systems leave."""
     names = os.listdir(os.path.join(root, folder))
     return sorted(
         (

@@ -68,24 +68,7 @@ def read_npz(
 
 
 def image_shape(path: str | os.PathLike[str]) -> tuple[int, int, int]:
-    """Height, width and channels of an archive's images, of which none is read.
-
-    Args:
-        path: As for `read_npz`.
-
-    Raises:
-        ValueError: If the archive is not as described in `read_npz`.
-
-    Example:
-
-    >>> import os, tempfile
-    >>> import numpy as np
-    >>> from mm_tf.data.custom.npz import image_shape
-    >>> path = os.path.join(tempfile.mkdtemp(), "black.npz")
-    >>> np.savez(path, images=np.zeros((10, 8, 9), np.uint8), labels=["a", "b"] * 5)
-    >>> image_shape(path)
-    (8, 9, 1)
-    """
+    """Height, width and channels of an archive's images, of which none is read."""
     file = data_file(path, ".npz")
     headers = {}
     with _told(file), zipfile.ZipFile(file) as archive:

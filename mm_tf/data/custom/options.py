@@ -88,20 +88,7 @@ def check_options(options: ReadOptions | None) -> ReadOptions:
 
 
 def parse_image_size(text: str) -> tuple[int, int]:
-    """The height and width that a flag says.
-
-    Args:
-        text: One number of pixels for both, as `64`, or height x width, as `48x64`.
-
-    Raises:
-        ValueError: If it is neither.
-
-    Example:
-
-    >>> from mm_tf.data.custom.options import parse_image_size
-    >>> parse_image_size("64"), parse_image_size("48x64")
-    ((64, 64), (48, 64))
-    """
+    """The height and width that a flag says."""
     match = _IMAGE_SIZE.fullmatch(text)
     if match is None:
         raise ValueError(

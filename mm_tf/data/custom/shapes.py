@@ -17,26 +17,6 @@ def image_shape(
 
     Of an archive its header is read, of a data set of `tfds` what is known of it. One
     that is not there is downloaded and prepared.
-
-    Args:
-        name: As for `mm_tf.data.load`.
-        data_dir: Likewise. Without a meaning for a folder and a CSV file.
-        options: Likewise; of it `image_size` and `channels` count, of `tfds`
-            `memory_limit` too. Defaults to `None`, the defaults of `ReadOptions`.
-
-    Returns:
-        Three integers.
-
-    Raises:
-        ValueError: If there is no such data set, no such archive, or it is not as
-            described in `mm_tf.data.load`.
-        DatasetUnavailableError: As `mm_tf.data.load`.
-
-    Example:
-
-    >>> from mm_tf.data.custom.shapes import image_shape
-    >>> image_shape("digits"), image_shape("folder")
-    ((8, 8, 1), (32, 32, 3))
     """
     check_name(name)
     if name in DATASETS:

@@ -78,17 +78,7 @@ def read_tfds(
 def image_shape(
     name: str, data_dir: str | os.PathLike[str] | None, options: ReadOptions
 ) -> tuple[int, int, int]:
-    """Height, width and channels of the images that `read_tfds` gives.
-
-    Args:
-        name: As for `read_tfds`.
-        data_dir: Likewise.
-        options: Likewise.
-
-    Raises:
-        ValueError: As `read_tfds`.
-        DatasetUnavailableError: As `read_tfds`.
-    """
+    """Height, width and channels of the images that `read_tfds` gives."""
     builder = prepared.prepared_builder(name, data_dir)
     return _TfdsSource(name, builder, options).image_shape
 

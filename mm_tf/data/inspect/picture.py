@@ -21,12 +21,7 @@ _MOST_POINTS = 20_000
 
 
 def draw(found: Inspection, path: str | os.PathLike[str]) -> None:
-    """Draws the class counts, largest class first, and the sizes of the images.
-
-    Args:
-        found: The `Inspection`.
-        path: The PNG file to write.
-    """
+    """Draws the class counts, largest class first, and the sizes of the images."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(12, 4.5), layout="constrained")
@@ -68,10 +63,6 @@ def _draw_sizes(axes, sizes: np.ndarray) -> None:
 
 
 def printable(text: str) -> str:
-    """The text without what a terminal or a font cannot show.
-
-    Args:
-        text: A name from a file system, which may hold anything.
-    """
+    """The text without what a terminal or a font cannot show."""
     text = text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
     return "".join(letter if letter.isprintable() else "\ufffd" for letter in text)

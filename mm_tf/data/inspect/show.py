@@ -125,15 +125,7 @@ def write_inspection(
 
 
 def check_output(output: str | os.PathLike[str], overwrite: bool) -> pathlib.Path:
-    """Returns the folder to write into, if nothing of a user's would be lost.
-
-    Args:
-        output: The folder.
-        overwrite: Whether files may be replaced.
-
-    Raises:
-        ValueError: If it is no folder, or holds one of the files already.
-    """
+    """Returns the folder to write into, if nothing of a user's would be lost."""
     folder = pathlib.Path(check_path("output", output))
     received = f"Received: output={os.fspath(output)!r}"
     if folder.exists() and not folder.is_dir():
@@ -368,12 +360,7 @@ def _progress() -> Iterator[Any]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """The command.
-
-    Args:
-        arguments: What stands behind the command's name; by default what it was
-            called with.
-    """
+    """The command."""
     given = _parser().parse_args(arguments)
     try:
         found = _inspect(given)

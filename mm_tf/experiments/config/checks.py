@@ -17,14 +17,7 @@ from mm_tf.experiments.paper.methods import METHODS
 
 
 def check(config):
-    """Checks that the flags of a run go together.
-
-    Args:
-        config: A `RunConfig`, each field of which is right by itself.
-
-    Raises:
-        ValueError: They do not; the message names the field.
-    """
+    """Checks that the flags of a run go together."""
     _check_effective_number(config)
     _check_model(config)
     _check_places(config)
@@ -39,15 +32,7 @@ def check(config):
 
 
 def check_shape(config, image_shape):
-    """Checks that the method and the network take images of a shape.
-
-    Args:
-        config: A `RunConfig`.
-        image_shape: Their height, width and channels.
-
-    Raises:
-        ValueError: They do not.
-    """
+    """Checks that the method and the network take images of a shape."""
     height, width, _ = image_shape
     if height != width and METHODS[config.method].pretraining == "rotation":
         raise _not_square(config, (height, width))

@@ -298,12 +298,7 @@ def kind_of(field):
 
 
 def checked(field, value):
-    """Returns a field's value as its kind, or raises a ValueError that names it.
-
-    Args:
-        field: One of `flag_fields`.
-        value: What was received.
-    """
+    """Returns a field's value as its kind, or raises a ValueError that names it."""
     kind, is_optional = kind_of(field)
     if value is None and is_optional:
         return None

@@ -41,31 +41,13 @@ def refuse_machines(values=flags.FLAGS):
 
 
 def from_flags(values=flags.FLAGS):
-    """Returns the `RunConfig` of parsed flags.
-
-    Raises:
-        ValueError: As `RunConfig`.
-    """
+    """Returns the `RunConfig` of parsed flags."""
     names = [field.name for field in config_fields.flag_fields()]
     return RunConfig(**{name: getattr(values, name) for name in names})
 
 
 def from_lines(lines):
-    """Returns the `RunConfig` of the lines of a run's flags.
-
-    Args:
-        lines: As `to_flagfile` writes them.
-
-    Raises:
-        ValueError: As `RunConfig`.
-        absl.flags.Error: A line is none of its flags.
-
-    Example:
-
-    >>> from mm_tf.experiments.config.flags import from_lines
-    >>> from_lines(["--method=ldam", "--noaugment"]).augment
-    False
-    """
+    """Returns the `RunConfig` of the lines of a run's flags."""
     values = flags.FlagValues()
     define_flags(values)
     values(["flags", *lines])

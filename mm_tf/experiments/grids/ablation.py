@@ -19,23 +19,7 @@ _TITLES = {"table2": "Table 2 (CIFAR-10)", "table3": "Table 3 (CIFAR-100)"}
 
 
 def configs(table, root, **arguments):
-    """Returns the runs of a table, in its order: {its cell: `RunConfig`}.
-
-    Args:
-        table: `"table2"` or `"table3"`.
-        root: The folder under which each run has its own.
-        **arguments: More arguments of `RunConfig`, for all runs.
-
-    Raises:
-        ValueError: An argument is not one that `RunConfig` takes.
-
-    Example:
-
-    >>> from mm_tf.experiments import ablation
-    >>> runs = ablation.configs("table2", "runs", epochs=10)
-    >>> len(runs), runs["cifar10_lt100", 1.4, 0.6].run_folder.as_posix()
-    (12, 'runs/cifar10_lt100/beta1.4_delta0.6/seed0')
-    """
+    """Returns the runs of a table, in its order: {its cell: `RunConfig`}."""
     seed = RunConfig(**arguments).seed
     found = {}
     for setting, beta, delta in paper.ABLATIONS[table]:
@@ -52,22 +36,7 @@ def configs(table, root, **arguments):
 
 
 def run(table, root, arguments, report_only=False):
-    """Trains the runs of a table that are not there, and prints and writes it.
-
-    Args:
-        table: `"table2"` or `"table3"`.
-        root: The folder of the runs, and of `<table>.md` and `<table>.csv`.
-        arguments: Arguments of `RunConfig`, for all runs.
-        report_only: Whether to train nothing.
-
-    Returns:
-        The exit status: 1 where a run failed.
-
-    Raises:
-        ValueError: An argument is not one that `RunConfig` takes, or `root` cannot be
-            written.
-        DatasetUnavailableError: The data set is not there and cannot be downloaded.
-    """
+    """Trains the runs of a table that are not there, and prints and writes it."""
     cells = configs(table, root, **arguments)
     failures = []
     if not report_only:
@@ -92,17 +61,7 @@ def run(table, root, arguments, report_only=False):
 
 
 def measured(table, cells):
-    """Returns what runs have measured beside what is published.
-
-    Args:
-        table: `"table2"` or `"table3"`.
-        cells: As `configs` returns them. Runs of other flags do not count.
-
-    Returns:
-        A `pandas.DataFrame`, a row a cell: setting, beta, delta, the seed, the top-1
-        error in % after the last epoch (NaN where there is no run), the published
-        one, the difference, and in what the protocol differs from the paper's.
-    """
+    """Returns what runs have measured beside what is published."""
     import pandas as pd
 
     rows = []

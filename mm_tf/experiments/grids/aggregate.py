@@ -100,17 +100,7 @@ class PairedDifference:
 
 
 def paired_difference(results, method, other, setting):
-    """Compares two methods on one setting, seed by seed.
-
-    Args:
-        results: `RunResult`s; those of other methods and settings are passed over.
-        method: The method whose error counts positive.
-        other: The method whose error is subtracted.
-        setting: The setting's name.
-
-    Returns:
-        A `PairedDifference`.
-    """
+    """Compares two methods on one setting, seed by seed."""
     runs: dict[str, dict[tuple[int, str], RunResult]] = {method: {}, other: {}}
     for result in results:
         if result.setting == setting and result.method in runs:

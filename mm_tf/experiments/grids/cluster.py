@@ -42,23 +42,6 @@ class Cluster:
 
     `run_grid` enters and leaves it; when it is left, the runs under way are stopped,
     with a checkpoint.
-
-    Args:
-        root: The folder that all runs are under. Every machine must see it, by the
-            same path.
-        address: The cluster's address, `"HOST:PORT"` or `"auto"`, as for `ray.init`;
-            None for a cluster of this machine alone, which ends with it. Where
-            `ray.init` was called before, that cluster is taken.
-        gpus: GPUs of a run: a whole number, or a fraction below 1 to share one; None
-            for as many as `devices` where the cluster has any.
-        cpus: CPU cores of a run, > 0.
-        backend: Keras's backend for all runs; None for the one Keras chooses.
-        devices: The `devices` of the runs' strategy.
-
-    Raises:
-        ValueError: An argument is not as described; Ray is not installed; the cluster
-            cannot be reached or has no room for a single run; or a machine does not
-            see `root`.
     """
 
     def __init__(
@@ -175,17 +158,7 @@ class Cluster:
             self._leave()
 
     def load(self, name, data_dir, options=None):
-        """Makes sure that a data set is there, on every machine.
-
-        Args:
-            name: As for `mm_tf.data.load`.
-            data_dir: Likewise; None for the default one of each machine.
-            options: Likewise.
-
-        Raises:
-            DatasetUnavailableError: It is not.
-            ValueError: A machine does not see the folder of the runs.
-        """
+        """Makes sure that a data set is there, on every machine."""
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
         look = self._ray.remote(num_cpus=0, max_retries=0)(_look)
@@ -223,20 +196,7 @@ class Cluster:
         )
 
     def outcomes(self, configs, to):
-        """Trains runs side by side.
-
-        Args:
-            configs: Their `RunConfig`s, under the folder of the runs.
-            to: The `Progress` to tell how far each is.
-
-        Yields:
-            Pairs of a config and its `RunResult`, or the `RunFailedError` it ended
-            with, in the order in which they end.
-
-        Raises:
-            ValueError: A machine does not see the folder of the runs, or weights to
-                begin with are named by a relative path.
-        """
+        """Trains runs side by side."""
         for config in configs:
             # It is part of what the run is, so it stays as it was given.
             if config.weights not in (None, "imagenet", _absolute(config.weights)):

@@ -76,11 +76,7 @@ _FAILURES = {
 
 
 def parse_methods(names):
-    """Returns the methods of a list of names.
-
-    Raises:
-        ValueError: There are none, one is unknown, or one is there twice.
-    """
+    """Returns the methods of a list of names."""
     _check_list("methods", names)
     for name in names:
         _check_method("methods", name)
@@ -88,33 +84,13 @@ def parse_methods(names):
 
 
 def parse_settings(names):
-    """Returns {setting: its arguments of `RunConfig`} of a list of names.
-
-    Raises:
-        ValueError: There are none, one is unknown, or one is there twice.
-
-    Example:
-
-    >>> from mm_tf.experiments.grids.grid import parse_settings
-    >>> parse_settings(["digits_step20"])["digits_step20"]
-    {'dataset': 'digits', 'imbalance': 'step', 'imbalance_ratio': 20.0}
-    """
+    """Returns {setting: its arguments of `RunConfig`} of a list of names."""
     _check_list("settings", names)
     return {name: _parse_setting(name) for name in names}
 
 
 def parse_seeds(parts):
-    """Returns the seeds of a list of numbers and ranges.
-
-    Raises:
-        ValueError: There are none, one is no number, or one is there twice.
-
-    Example:
-
-    >>> from mm_tf.experiments.grids.grid import parse_seeds
-    >>> parse_seeds(["0-2", "7"])
-    (0, 1, 2, 7)
-    """
+    """Returns the seeds of a list of numbers and ranges."""
     seeds: list[int] = []
     for part in parts:
         match = _SEEDS.fullmatch(part)
@@ -130,12 +106,7 @@ def parse_seeds(parts):
 
 
 def parse_pairs(texts, methods):
-    """Returns the pairs (method, method) of texts such as `"mm_drw,erm"`.
-
-    Raises:
-        ValueError: A text is not two different methods, or one of them is not
-            among `methods`.
-    """
+    """Returns the pairs (method, method) of texts such as `"mm_drw,erm"`."""
     pairs = [tuple(name.strip() for name in text.split(",")) for text in texts]
     for text, pair in zip(texts, pairs, strict=True):
         if len(pair) != 2 or pair[0] == pair[1]:
@@ -264,7 +235,7 @@ def run_grid(configs, console=None, worker=None):
         configs: `RunConfig`s, as of `grid`.
         console: A `rich.console.Console`; standard output by default.
         worker: What trains: by default a `Worker`, one run at a time; a
-            `mm_tf.experiments.grids.cluster.Cluster` several.
+            `grids.cluster.Cluster` several.
 
     Returns:
         (the `RunResult`s, old and new; the `Failure`s).
@@ -321,16 +292,7 @@ class Worker:
         self._stop()
 
     def load(self, name, data_dir, options=None):
-        """Makes sure that a data set is there.
-
-        Args:
-            name: As for `mm_tf.data.load`.
-            data_dir: Likewise.
-            options: Likewise.
-
-        Raises:
-            DatasetUnavailableError: It is not, or the folder does not exist.
-        """
+        """Makes sure that a data set is there."""
         options = None if options is None else dataclasses.asdict(options)
         try:
             self._do("load", {"name": name, "data_dir": data_dir, "options": options})
@@ -338,16 +300,7 @@ class Worker:
             raise DatasetUnavailableError(str(error)) from None
 
     def outcomes(self, configs, to):
-        """Trains runs, one after the other.
-
-        Args:
-            configs: Their `RunConfig`s.
-            to: The `Progress` to tell how far each is.
-
-        Yields:
-            Pairs of a config and its `RunResult`, or the `RunFailedError` it ended
-            with.
-        """
+        """Trains runs, one after the other."""
         for config in configs:
             to.begin(config, name_of(config))
             try:
@@ -357,21 +310,7 @@ class Worker:
             yield config, outcome
 
     def run(self, config, show=lambda line: None):
-        """Trains a run.
-
-        Args:
-            config: Its `RunConfig`.
-            show: Called with each line that the run prints.
-
-        Returns:
-            Its `RunResult`.
-
-        Raises:
-            RunDivergedError: It diverged.
-            RunCrashedError: Its process ended by itself, as for want of memory, or it
-                failed in a way that nobody foresaw.
-            RunFailedError: It could not be begun or kept: another one would fail too.
-        """
+        """Trains a run."""
         if self._runs == RUNS_OF_A_PROCESS:
             self._stop()
         self._runs += 1
@@ -435,15 +374,7 @@ _TASKS: dict[str, Callable[..., None]] = {"load": _load, "run": _run}
 
 
 def do(task, arguments):
-    """Does a task in this process.
-
-    Args:
-        task: `"load"` or `"run"`.
-        arguments: What `mm_tf.data.load`, or `RunConfig`, takes.
-
-    Returns:
-        None, or (the name of an error, the reason) of a task that failed.
-    """
+    """Does a task in this process."""
     try:
         _TASKS[task](**arguments)
     except Exception as error:  # A run may fail in any way there is.
@@ -460,11 +391,7 @@ def failure_of(name, reason):
 
 
 def serve(lines):
-    """Does the tasks of lines of JSON: what a `Worker`'s process does.
-
-    Args:
-        lines: Each holds a task's name and its arguments.
-    """
+    """Does the tasks of lines of JSON: what a `Worker`'s process does."""
     for line in lines:
         print(f"\n{_ANSWER}{json.dumps(do(*json.loads(line)))}", flush=True)
 

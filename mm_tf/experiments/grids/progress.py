@@ -22,22 +22,9 @@ class Work:
 
     Work is counted in images that pass through the network.
 
-    Args:
-        config: The `RunConfig`.
-
     Attributes:
         total: All of it.
         reached: What is behind it, by the last line.
-
-    Example:
-
-    >>> from mm_tf.experiments.config import RunConfig
-    >>> from mm_tf.experiments.grids.progress import Work
-    >>> work = Work(RunConfig(imbalance="none", epochs=10))
-    >>> work.read("Epoch 4/10"), work.read("Epoch 5/10")  # It goes on from there.
-    (True, True)
-    >>> work.reached / work.total, work.done_here / work.total
-    (0.4, 0.1)
     """
 
     def __init__(self, config):
@@ -95,11 +82,6 @@ class Progress:
     """A line for each finished run and, at a terminal, a bar below them.
 
     Use it in a `with`.
-
-    Args:
-        total: The number of runs, with those that are there.
-        left: The `RunConfig`s that are to be trained, in their order.
-        console: A `rich.console.Console`; standard output by default.
 
     Attributes:
         time_left: An estimate in words, "" before there is one.
@@ -197,22 +179,7 @@ class Progress:
 
 
 def time_left_text(seconds, done, left):
-    """Returns an estimate of the time left, in words.
-
-    Args:
-        seconds: The time so far.
-        done: The work in that time.
-        left: The work that is left.
-
-    Returns:
-        The words; "" where nothing is done or left.
-
-    Example:
-
-    >>> from mm_tf.experiments.grids.progress import time_left_text
-    >>> time_left_text(60, done=1000, left=4000)
-    'about 0:04:00 left'
-    """
+    """Returns an estimate of the time left, in words."""
     return f"about {_duration(seconds * left / done)} left" if done and left else ""
 
 

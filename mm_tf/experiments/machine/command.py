@@ -14,14 +14,7 @@ from mm_tf.experiments.machine import environment
 
 
 def set_up(backend):
-    """Sets up the process of a command: the backend, its speed, and what is printed.
-
-    Args:
-        backend: Keras's backend, or None to leave the choice to Keras.
-
-    Raises:
-        ValueError: It is not installed.
-    """
+    """Sets up the process of a command: the backend, its speed, and what is printed."""
     if backend is not None:
         os.environ["KERAS_BACKEND"] = backend
     # As Keras reads it, which would fail late and at length.
@@ -52,9 +45,6 @@ def parse_flags(argv):
     """Returns the words of a command line that are no flags, its flags parsed.
 
     A wrong flag ends the command with one message.
-
-    Args:
-        argv: The command line, the program's name first.
     """
     try:
         return flags.FLAGS(flagfiles_first(argv))
@@ -67,18 +57,6 @@ def flagfiles_first(arguments):
 
     absl lets the last one win; a flag on the command line should beat a flagfile
     wherever it stands.
-
-    Args:
-        arguments: The command line, the program's name first.
-
-    Raises:
-        ValueError: A flagfile cannot be read as text, or none is named.
-
-    Example:
-
-    >>> from mm_tf.experiments.machine.command import flagfiles_first
-    >>> flagfiles_first(["run", "--epochs=10", "--flagfile=setup.cfg"])
-    ['run', '--flagfile=setup.cfg', '--epochs=10']
     """
     program, *rest = arguments
     files, others = [], []

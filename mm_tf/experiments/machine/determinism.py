@@ -15,12 +15,6 @@ def computing(deterministic):
 
     Behind it, all is as it was: TensorFlow refuses random operations without a seed
     while it computes repeatably, which a user's other code may well have.
-
-    Args:
-        deterministic: Whether it should; None for: on a CPU.
-
-    Yields:
-        Whether it does.
     """
     if deterministic is None:
         deterministic = not environment.has_accelerator()

@@ -7,19 +7,7 @@ a part without an image.
 
 
 def fit(total, batch_size, devices):
-    """Returns whether devices can share the batches of an epoch.
-
-    Args:
-        total: Images of an epoch.
-        batch_size: Images of a step.
-        devices: How many share it.
-
-    Example:
-
-    >>> from mm_tf.experiments import parts
-    >>> parts.fit(417, 48, devices=2), parts.fit(417, 32, devices=2)  # 33, 1 left
-    (True, False)
-    """
+    """Returns whether devices can share the batches of an epoch."""
     first = min(total, batch_size)
     return first % devices == 0 and _leaves_none_empty(total % batch_size, devices)
 

@@ -16,17 +16,7 @@ _POLICIES = {
 
 
 def resolved(precision):
-    """Returns the precision: as given, or bfloat16 on a GPU and else Keras's own.
-
-    Args:
-        precision: `"float32"`, `"bfloat16"`, `"float16"`, or None for the default.
-
-    Example:
-
-    >>> from mm_tf.experiments import precision
-    >>> precision.resolved("float16")
-    'float16'
-    """
+    """Returns the precision: as given, or bfloat16 on a GPU and else Keras's own."""
     if precision is not None:
         return precision
     if environment.has_accelerator():
@@ -36,11 +26,7 @@ def resolved(precision):
 
 @contextlib.contextmanager
 def computing(precision):
-    """Inside, models that are made compute in this precision.
-
-    Args:
-        precision: As for `resolved`.
-    """
+    """Inside, models that are made compute in this precision."""
     precision = resolved(precision)
     before = keras.config.dtype_policy()
     # Another policy can only be a user's own: float64, say.

@@ -18,11 +18,7 @@ _SECONDS_OF_ONE = 1.0
 
 
 class StoppedError(KeyboardInterrupt):
-    """A signal stopped the work.
-
-    Args:
-        number: The signal's number.
-    """
+    """A signal stopped the work."""
 
     def __init__(self, number):
         super().__init__(
@@ -104,13 +100,7 @@ def _python():
 
 
 def leave(stopped, module, what):
-    """Ends a command that was stopped: the line to go on with, and the status.
-
-    Args:
-        stopped: The `KeyboardInterrupt`.
-        module: The command's module, as `mm_tf.experiments.run`.
-        what: What is kept.
-    """
+    """Ends a command that was stopped: the line to go on with, and the status."""
     line = shlex.join([_python(), "-m", module, *sys.argv[1:]])
     print(f"\nmm_tf: stopped. {what} To go on:\n{line}", file=sys.stderr, flush=True)
     sys.exit(getattr(stopped, "exit_status", 130))

@@ -34,22 +34,7 @@ class Machines:
 
 @contextlib.contextmanager
 def distributed(strategy, devices=None, machines=None):
-    """Inside, models are built and trained on several devices.
-
-    Args:
-        strategy: `"mirrored"` (TensorFlow), `"data_parallel"` (JAX) or `"none"`.
-        devices: How many on each machine; None for all GPUs, or for all devices where
-            there is none. Without a GPU the CPU is taken as so many.
-        machines: The `Machines` of `"data_parallel"`, which wait here for each other;
-            None for this one.
-
-    Yields:
-        How many there are.
-
-    Raises:
-        ValueError: The strategy is none of Keras's backend, or there are not as many
-            devices.
-    """
+    """Inside, models are built and trained on several devices."""
     backend = STRATEGIES[strategy]
     if backend not in (None, keras.backend.backend()):
         raise ValueError(
@@ -61,12 +46,7 @@ def distributed(strategy, devices=None, machines=None):
 
 
 def agree(name, text):
-    """Raises a ValueError unless the processes of a run, on JAX, have the same text.
-
-    Args:
-        name: What it is of, for the message.
-        text: The text.
-    """
+    """Raises a ValueError unless the processes of a run, on JAX, have the same text."""
     from jax.experimental import multihost_utils
 
     digest = np.frombuffer(hashlib.sha256(text.encode()).digest(), "uint8")
@@ -83,9 +63,6 @@ def synchronized(model):
     """Inside, batch normalization takes its statistics over the replicas' parts.
 
     For the training alone: a saved model that says so would not load on JAX.
-
-    Args:
-        model: The model.
     """
     if not _has_replicas():
         yield

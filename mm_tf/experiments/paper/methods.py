@@ -200,18 +200,7 @@ METHODS = MappingProxyType({method.name: method for method in _ROWS})
 
 
 def is_used(flag, method):
-    """Whether a flag plays a part in the runs of a method.
-
-    Args:
-        flag: The flag's name.
-        method: The method's name; one that is unknown is taken to use every flag.
-
-    Example:
-
-    >>> from mm_tf.experiments.paper.methods import is_used
-    >>> [is_used("delta", "mm_drw"), is_used("delta", "erm"), is_used("l2", "erm")]
-    [True, False, True]
-    """
+    """Whether a flag plays a part in the runs of a method."""
     row = METHODS.get(method)
     if row is None or flag in row.uses:
         return True

@@ -47,23 +47,7 @@ THEMES = tuple(_THEMES)
 
 @contextlib.contextmanager
 def theme(name):
-    """Draws the figures that are made and saved inside it for a ground.
-
-    Args:
-        name: `"light"` or `"dark"`.
-
-    Raises:
-        ValueError: There is no such theme.
-
-    Example:
-
-    >>> from matplotlib.figure import Figure
-    >>> from mm_tf.experiments.reports.figures import theme
-    >>> with theme("dark"):
-    ...     figure = Figure()
-    >>> sum(figure.get_facecolor()[:3]) < 1
-    True
-    """
+    """Draws the figures that are made and saved inside it for a ground."""
     if name not in _THEMES:
         raise ValueError(
             f"`name` must be one of {', '.join(THEMES)}. Received: name={name!r}"
@@ -100,16 +84,7 @@ class Mark:
 
 
 def class_counts_figure(result):
-    """Draws the number of training images of each class.
-
-    Args:
-        result: A `RunResult`.
-
-    Returns:
-        A `matplotlib.figure.Figure`.
-
-    Source: as Fig. 1 of Kang, Vu, Yoo 2021.
-    """
+    """Draws the number of training images of each class."""
     names, counts = result.class_names, result.class_counts
     figure = Figure(figsize=(5.8, 3.4), layout="constrained")
     axes = figure.subplots()
@@ -130,20 +105,6 @@ def per_class_error_figure(results, labels=None):
 
     With more than 20 classes an error is a dot, and a line is the mean of 10
     neighbouring classes.
-
-    Args:
-        results: `RunResult`s of one setting, evaluated on the same images, at most
-            six.
-        labels: What to call them; by default by their methods.
-
-    Returns:
-        A `matplotlib.figure.Figure`; its `savefig(path)` writes it.
-
-    Raises:
-        ValueError: There are none, more than six, of several settings, or on
-            different images.
-
-    Source: as Figs. 1 and 3 of Kang, Vu, Yoo 2021.
     """
     results = list(results)
     if not 1 <= len(results) <= len(COLORS):
@@ -206,17 +167,6 @@ def training_curves_figure(histories, labels, marks=()):
 
     A mark stands before the point of its epoch, because what is new acts during
     that epoch and the point is what the epoch ended with.
-
-    Args:
-        histories: For each run a dict of columns, each an array of one number an
-            epoch: `epoch`, and of `loss` (training), `accuracy` (training, in
-            [0, 1]), `test_top1_error` or `holdout_top1_error` (in %) those that
-            there are.
-        labels: What to call the runs.
-        marks: `Mark`s.
-
-    Returns:
-        A `matplotlib.figure.Figure`.
     """
     figure = Figure(figsize=(5.8, 5.6), layout="constrained")
     top, bottom = figure.subplots(2, 1, sharex=True)
@@ -263,13 +213,6 @@ def shot_error_figure(results, labels):
     """Draws the mean error of the many-, medium- and few-shot classes.
 
     A group without classes gets these words and no bar.
-
-    Args:
-        results: `RunResult`s of one setting, at most six.
-        labels: What to call them.
-
-    Returns:
-        A `matplotlib.figure.Figure`.
     """
     sizes = {
         group: int(np.count_nonzero(classes))
@@ -317,22 +260,6 @@ def confusion_figure(matrix, class_names, evaluated="test"):
 
     With more than 20 classes they have no names, and the colour grows with the
     square root of the share, so that seldom confusions show.
-
-    Args:
-        matrix: Images of each true class (row) predicted as each class
-            (column), [K, K], as `sklearn.metrics.confusion_matrix` gives it.
-        class_names: The K names.
-        evaluated: What the images are, as a word before "images".
-
-    Returns:
-        A `matplotlib.figure.Figure`.
-
-    Example:
-
-    >>> from mm_tf.experiments.reports.figures import confusion_figure
-    >>> figure = confusion_figure([[9, 1], [5, 5]], ["cat", "dog"])
-    >>> [text.get_text() for text in figure.axes[0].texts]
-    ['90', '10', '50', '50']
     """
     matrix = np.asarray(matrix, dtype="float64")
     images = matrix.sum(axis=1, keepdims=True)
@@ -386,26 +313,6 @@ def search_figure(values, errors, label, log=(), chosen=0):
     Where beta and delta were, first a map of the two, whose dots have their errors
     written beside them; then, for each flag, the errors over its values. Of trials
     at one place of the map the one with the smallest error is on top.
-
-    Args:
-        values: {flag: its value in each trial}.
-        errors: The error of each trial, in %.
-        label: What the errors are.
-        log: The flags whose axes are logarithmic.
-        chosen: Which trial was chosen; it gets a ring.
-
-    Returns:
-        A `matplotlib.figure.Figure`.
-
-    Raises:
-        ValueError: There is no trial, or no flag.
-
-    Example:
-
-    >>> from mm_tf.experiments.reports.figures import search_figure
-    >>> figure = search_figure({"beta": [1.2, 1.5]}, [20.0, 18.0], "error")
-    >>> [axes.get_xlabel() for axes in figure.axes]
-    ['beta']
     """
     errors = np.asarray(errors, dtype="float64")
     if not errors.size or not values:
@@ -477,23 +384,7 @@ def _ring(axes, x, y):
 
 
 def image_strip(images, height=96, gap=6):
-    """Puts images side by side, larger and with their pixels kept square.
-
-    Args:
-        images: uint8 [N, height, width, channels], of 1 or 3 channels.
-        height: About how high the strip gets, in pixels.
-        gap: Transparent pixels between two images.
-
-    Returns:
-        uint8 [height, width, 4], with transparency.
-
-    Example:
-
-    >>> import numpy as np
-    >>> from mm_tf.experiments.reports.figures import image_strip
-    >>> image_strip(np.zeros([3, 8, 8, 1], "uint8"), height=16, gap=2).shape
-    (16, 52, 4)
-    """
+    """Puts images side by side, larger and with their pixels kept square."""
     images = np.asarray(images)
     factor = max(1, height // images.shape[1])
     large = images.repeat(factor, axis=1).repeat(factor, axis=2)

@@ -15,16 +15,6 @@ def confused_pairs(pictures, number, run, images):
     """Returns the pairs of classes that a run confuses most often, with images.
 
     By the share of the true class, so that rare classes show that are all wrong.
-
-    Args:
-        pictures: The `mm_tf.experiments.reports.pictures.Pictures` to keep images in.
-        number: The run's number on the page.
-        run: A `mm_tf.experiments.reports.runs.Run`.
-        images: The images that it was evaluated on, or None.
-
-    Returns:
-        A dict for each pair: `true`, `predicted`, `words` and `picture`, which is
-        None without images.
     """
     if run.labels is None:
         return []

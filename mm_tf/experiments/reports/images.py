@@ -12,16 +12,7 @@ _REMEDY = "give --data_dir, where those of the run are now. "
 
 
 def evaluation_images(runs, data_dir=None, data=None):
-    """Reads the images that runs were evaluated on.
-
-    Args:
-        runs: `mm_tf.experiments.reports.runs.Run`s.
-        data_dir: As for `mm_tf.experiments.report.write_report`.
-        data: Likewise.
-
-    Returns:
-        Pairs (the images, None), or (None, why they cannot be had).
-    """
+    """Reads the images that runs were evaluated on."""
     run = next((run for run in runs if run.labels is not None), None)
     if run is None:
         return None, "The runs kept no predictions."

@@ -9,14 +9,7 @@ from mm_tf.experiments.reports import runs as report_runs
 
 
 def write(path, runs, images, without_images):
-    """Writes a page, and its pictures beside it.
-
-    Args:
-        path: The `pathlib.Path` of the page.
-        runs: `mm_tf.experiments.reports.runs.Run`s.
-        images: The images that they were evaluated on, or None.
-        without_images: Why there are none, in words.
-    """
+    """Writes a page, and its pictures beside it."""
     labels = report_runs.labels(runs)
     result = runs[0].result
     pictures = report_pictures.Pictures(path.parent)

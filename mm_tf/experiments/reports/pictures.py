@@ -26,9 +26,6 @@ class Picture:
 class Pictures:
     """Writes pictures into the report's folder and gives them to the page.
 
-    Args:
-        folder: The `pathlib.Path` to write into.
-
     Attributes:
         files: The names of the files that were written.
     """
@@ -38,17 +35,7 @@ class Pictures:
         self.files = []
 
     def draw(self, name, draw, alt, caption=""):
-        """Draws a figure, for light and for dark.
-
-        Args:
-            name: The file's name, without its ending.
-            draw: Makes the figure.
-            alt: What it shows, for who does not see it.
-            caption: What stands below it.
-
-        Returns:
-            A `Picture`.
-        """
+        """Draws a figure, for light and for dark."""
         uris = {}
         for theme in figures.THEMES:
             file = f"{name}.png" if theme == "light" else f"{name}_{theme}.png"
@@ -58,17 +45,7 @@ class Pictures:
         return Picture(**uris, alt=alt, caption=caption)
 
     def keep(self, name, pixels, alt, caption):
-        """Keeps a picture of pixels, the same for light and for dark.
-
-        Args:
-            name: The file's name, without its ending.
-            pixels: The picture, [height, width, 3].
-            alt: As for `draw`.
-            caption: As for `draw`.
-
-        Returns:
-            A `Picture`.
-        """
+        """Keeps a picture of pixels, the same for light and for dark."""
         imsave(self._folder / f"{name}.png", pixels)
         uri = self._uri(f"{name}.png")
         return Picture(light=uri, dark=uri, alt=alt, caption=caption)
@@ -80,12 +57,7 @@ class Pictures:
 
 
 def draw_counts(pictures, result):
-    """Draws the training images of each class.
-
-    Args:
-        pictures: The `Pictures` to draw it into.
-        result: A `RunResult`.
-    """
+    """Draws the training images of each class."""
     names, counts = result.class_names, result.class_counts
     most, least = int(np.argmax(counts)), int(np.argmin(counts))
     return pictures.draw(
@@ -97,13 +69,7 @@ def draw_counts(pictures, result):
 
 
 def draw_errors(pictures, runs, labels):
-    """Draws the error of each class.
-
-    Args:
-        pictures: The `Pictures` to draw it into.
-        runs: `mm_tf.experiments.reports.runs.Run`s.
-        labels: Their names.
-    """
+    """Draws the error of each class."""
     results = [run.result for run in runs]
     means = ", ".join(
         f"{label} {result.balanced_error:.1f} %"
@@ -119,13 +85,7 @@ def draw_errors(pictures, runs, labels):
 
 
 def draw_shots(pictures, runs, labels):
-    """Draws the errors of many-, medium- and few-shot classes.
-
-    Args:
-        pictures: As for `draw_errors`, and so are `runs` and `labels`.
-        runs: Likewise.
-        labels: Likewise.
-    """
+    """Draws the errors of many-, medium- and few-shot classes."""
     results = [run.result for run in runs]
     return pictures.draw(
         "shot_error",
@@ -136,16 +96,7 @@ def draw_shots(pictures, runs, labels):
 
 
 def draw_curves(pictures, runs, labels):
-    """Draws the courses of the trainings.
-
-    Args:
-        pictures: As for `draw_errors`, and so are `runs` and `labels`.
-        runs: Likewise.
-        labels: Likewise.
-
-    Returns:
-        A `Picture`; None where no run has a history.
-    """
+    """Draws the courses of the trainings."""
     shown = [
         (run, label)
         for run, label in zip(runs, labels, strict=True)
@@ -202,16 +153,7 @@ def _moments(run):
 
 
 def draw_confusions(pictures, runs, labels):
-    """Draws what is taken for what.
-
-    Args:
-        pictures: As for `draw_errors`, and so are `runs` and `labels`.
-        runs: Likewise.
-        labels: Likewise.
-
-    Returns:
-        A `Picture` of each run that kept its predictions.
-    """
+    """Draws what is taken for what."""
 
     def draw(number, run, label):
         matrix = run.confusion_matrix()

@@ -60,17 +60,7 @@ class Run:
 
 
 def check_folders(runs):
-    """Returns the folders that are to be on one page.
-
-    Args:
-        runs: As for `mm_tf.experiments.report.write_report`.
-
-    Returns:
-        A `pathlib.Path` for each, absolute.
-
-    Raises:
-        ValueError: There are none, too many, or one twice.
-    """
+    """Returns the folders that are to be on one page."""
     if isinstance(runs, str | os.PathLike):
         raise ValueError(f"`runs` must be a list of folders. Received: runs={runs!r}")
     folders = [pathlib.Path(run).expanduser().resolve() for run in runs]
@@ -85,18 +75,7 @@ def check_folders(runs):
 
 
 def check_results(folders):
-    """Returns the results of the runs that are to be on one page.
-
-    Args:
-        folders: The runs' folders.
-
-    Returns:
-        A `RunResult` for each.
-
-    Raises:
-        ValueError: A folder is none of a finished run, or the runs are not of one
-            setting, evaluated on the same images.
-    """
+    """Returns the results of the runs that are to be on one page."""
     results = [_check_result(folder) for folder in folders]
     first = results[0]
     for folder, result in zip(folders, results, strict=True):
@@ -134,15 +113,7 @@ def _check_result(folder):
 
 
 def read(folder, result):
-    """Reads what a run left, as far as it can be read.
-
-    Args:
-        folder: The run's folder.
-        result: Its `RunResult`.
-
-    Returns:
-        A `Run`.
-    """
+    """Reads what a run left, as far as it can be read."""
     missing = []
 
     def attempt(name, read_file):
@@ -213,11 +184,7 @@ def _title(method):
 
 
 def labels(runs):
-    """Returns a name for each run: as short as tells them apart.
-
-    Args:
-        runs: `Run`s.
-    """
+    """Returns a name for each run: as short as tells them apart."""
     names = titles = [_title(run.result.method) for run in runs]
     added: list[list[str]] = [[] for _ in runs]
     for more in (

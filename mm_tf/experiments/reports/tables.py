@@ -24,15 +24,7 @@ def _has_published(results):
 
 
 def published(runs, labels):
-    """Returns how runs stand to their published numbers, if one of them has one.
-
-    Args:
-        runs: `mm_tf.experiments.reports.runs.Run`s.
-        labels: Their names.
-
-    Returns:
-        Pairs (which runs, in words).
-    """
+    """Returns how runs stand to their published numbers, if one of them has one."""
     of_words = collections.defaultdict(list)
     if not _has_published([run.result for run in runs]):
         return []
@@ -42,14 +34,7 @@ def published(runs, labels):
 
 
 def summary(runs):
-    """Returns the rows of the table of errors.
-
-    Args:
-        runs: `mm_tf.experiments.reports.runs.Run`s.
-
-    Returns:
-        Pairs (what, a cell for each run).
-    """
+    """Returns the rows of the table of errors."""
     results = [run.result for run in runs]
     rows = [
         (
@@ -89,15 +74,7 @@ def summary(runs):
 
 
 def classes(runs, labels):
-    """Returns the columns of the table of all classes, behind that of their names.
-
-    Args:
-        runs: `mm_tf.experiments.reports.runs.Run`s.
-        labels: Their names.
-
-    Returns:
-        Pairs (head, a cell for each class).
-    """
+    """Returns the columns of the table of all classes, behind that of their names."""
     result = runs[0].result
     columns = [("Training images", [f"{count:,}" for count in result.class_counts])]
     known = [run.evaluated_counts for run in runs if run.evaluated_counts is not None]
@@ -115,15 +92,7 @@ def classes(runs, labels):
 
 
 def flags(runs):
-    """Returns the rows of the table of flags, of those that play a part.
-
-    Args:
-        runs: `mm_tf.experiments.reports.runs.Run`s.
-
-    Returns:
-        Triples (the flag, a cell for each run, whether they differ in runs in which
-        it plays a part).
-    """
+    """Returns the rows of the table of flags, of those that play a part."""
     names = dict.fromkeys(name for run in runs for name in run.flags)
     rows = []
     for name in names:
@@ -147,14 +116,7 @@ def _plays_a_part(flag, config):
 
 
 def environment(runs):
-    """Returns the rows of the table of on what, and how fast, runs were trained.
-
-    Args:
-        runs: `mm_tf.experiments.reports.runs.Run`s.
-
-    Returns:
-        Triples (what, a cell for each run, whether they differ).
-    """
+    """Returns the rows of the table of on what, and how fast, runs were trained."""
     results = [run.result for run in runs]
     rows = [
         ("backend", [result.backend for result in results]),

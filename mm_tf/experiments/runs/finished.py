@@ -18,30 +18,13 @@ from mm_tf.experiments.runs.result import (
 
 
 def incomplete_of(run):
-    """Says where a run is that was stopped before its end.
-
-    Args:
-        run: The folder that the run will have.
-
-    Returns:
-        The path of what there is of it, or None.
-    """
+    """Says where a run is that was stopped before its end."""
     path = pathlib.Path(f"{run}{INCOMPLETE}")
     return path if (path / FLAGS).is_file() else None
 
 
 def read_result(run):
-    """Reads the result of a finished run.
-
-    Args:
-        run: The run's folder.
-
-    Returns:
-        A `RunResult`.
-
-    Raises:
-        ValueError: `run` is no folder of a finished run.
-    """
+    """Reads the result of a finished run."""
     run = pathlib.Path(run)
     if not (run / RESULT).is_file():
         incomplete = incomplete_of(run)
@@ -54,17 +37,7 @@ def read_result(run):
 
 
 def read_config(run):
-    """Reads the flags of a finished run.
-
-    Args:
-        run: The run's folder.
-
-    Returns:
-        A `RunConfig`.
-
-    Raises:
-        ValueError: They cannot be read, or are none of a run.
-    """
+    """Reads the flags of a finished run."""
     path = pathlib.Path(run) / FLAGS
     try:
         text = _files.read_text(path, _files.MOST_BYTES_OF_FLAGS)
@@ -77,19 +50,7 @@ def read_config(run):
 
 
 def read_predictions(run, num_classes):
-    """Reads what a run took its test (or hold-out) images for.
-
-    Args:
-        run: The run's folder.
-        num_classes: The number of classes K.
-
-    Returns:
-        (labels, predictions), both int64 [N] in [0, K).
-
-    Raises:
-        OSError: It has kept none, or they cannot be opened.
-        ValueError: They are damaged, or none of so many classes.
-    """
+    """Reads what a run took its test (or hold-out) images for."""
     arrays = _files.read_arrays(pathlib.Path(run) / PREDICTIONS)
     if not {"labels", "predictions"} <= arrays.keys():
         raise ValueError("it has no labels, or no predictions")
@@ -105,23 +66,7 @@ def read_predictions(run, num_classes):
 
 
 def evaluated_counts(run, result, labels=None):
-    """Returns how many images of each class the errors of a run are on.
-
-    Args:
-        run: The run's folder, whose predictions say it where the result does not yet.
-        result: Its `RunResult`.
-        labels: The labels of its predictions where they have been read already.
-
-    Returns:
-        A list [K]; None where neither says it.
-
-    Example:
-
-    >>> from types import SimpleNamespace
-    >>> from mm_tf.experiments.runs.finished import evaluated_counts
-    >>> evaluated_counts("no_run", SimpleNamespace(evaluated_counts=[500, 2]))
-    [500, 2]
-    """
+    """Returns how many images of each class the errors of a run are on."""
     if result.evaluated_counts is not None:
         return result.evaluated_counts
     size = len(result.class_names)
@@ -134,17 +79,7 @@ def evaluated_counts(run, result, labels=None):
 
 
 def load_model(run):
-    """Loads the model of a finished run.
-
-    Args:
-        run: The run's folder.
-
-    Returns:
-        A `keras.Model`, which is not compiled.
-
-    Raises:
-        ValueError: It cannot be read.
-    """
+    """Loads the model of a finished run."""
     import keras
 
     import mm_tf  # noqa: F401  Keras then knows its classes.

@@ -14,27 +14,7 @@ EVALUATED_ON = MappingProxyType({"test": "test", "holdout": "hold-out"})
 
 
 def read(config):
-    """Reads the images of a config: its subset, and the test images or a hold-out.
-
-    Args:
-        config: A `RunConfig`.
-
-    Returns:
-        An `ImageData`, whose training images have the config's `class_counts`.
-
-    Raises:
-        ValueError: There is no folder `data_dir`.
-        DatasetUnavailableError: The data set is not there and cannot be downloaded.
-
-    Example:
-
-    >>> from mm_tf.experiments import images
-    >>> from mm_tf.experiments.config import RunConfig
-    >>> config = RunConfig(imbalance="none", holdout=0.2)
-    >>> data = images.read(config)
-    >>> len(data.train_labels), len(data.test_labels)
-    (990, 250)
-    """
+    """Reads the images of a config: its subset, and the test images or a hold-out."""
     return subset(config, load_whole(config))
 
 
@@ -42,17 +22,6 @@ def load_whole(config):
     """Reads the data set of a config, as it is.
 
     What there is to say of it stands in its `notes`; no warning says it again.
-
-    Args:
-        config: A `RunConfig`.
-
-    Returns:
-        An `ImageData`.
-
-    Raises:
-        ValueError: As `read`; or the method or the network takes no images of their
-            shape.
-        DatasetUnavailableError: As `read`.
     """
     arguments = config.dataset, config.data_dir, config.read_options
     # That they are too small for the network is told before they are decoded.
@@ -63,36 +32,14 @@ def load_whole(config):
 
 
 def subset(config, data):
-    """The subset of a config, and its hold-out if it names one.
-
-    Args:
-        config: A `RunConfig`.
-        data: Its whole `ImageData`, as `load_whole` gives it.
-
-    Returns:
-        An `ImageData`.
-
-    Raises:
-        ValueError: The images are not enough for what the config asks for.
-    """
+    """The subset of a config, and its hold-out if it names one."""
     config = config.on(data)
     drawn = imbalanced(data, config.drawn_class_counts, config.subset_seed)
     return cut(config, drawn)
 
 
 def identified(config, advice="Leave it out for a run on these. "):
-    """The config with the digest of one's own images, by which its run is known.
-
-    Args:
-        config: A `RunConfig`.
-        advice: What to do where the images are others; by default for a new run.
-
-    Returns:
-        A `RunConfig`.
-
-    Raises:
-        ValueError: The images are not there, or others than the config says.
-    """
+    """The config with the digest of one's own images, by which its run is known."""
     digest = data_digest(config.dataset, config.data_dir)
     if config.data_digest not in (None, digest):
         raise ValueError(
@@ -108,13 +55,6 @@ def cut(config, data):
     """Cuts the hold-out that a config names, if it names one.
 
     The same `subset_seed` cuts the same images, whatever the method and the seed.
-
-    Args:
-        config: A `RunConfig`.
-        data: An `ImageData` of its subset, with the config's `drawn_class_counts`.
-
-    Returns:
-        An `ImageData`.
     """
     if not config.holdout:
         return data

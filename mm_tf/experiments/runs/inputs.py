@@ -8,26 +8,7 @@ from mm_tf.experiments.runs import images
 
 
 def identified(config, with_images=True):
-    """The config with the digests of one's own images and weights.
-
-    Args:
-        config: A `RunConfig`.
-        with_images: Whether the images are read, and not given.
-
-    Returns:
-        A `RunConfig`, by whose `identity` its run is known.
-
-    Raises:
-        ValueError: The images or the weights are not there, or others than the config
-            says.
-
-    Example:
-
-    >>> from mm_tf.experiments import inputs
-    >>> from mm_tf.experiments.config import RunConfig
-    >>> inputs.identified(RunConfig()) == RunConfig()
-    True
-    """
+    """The config with the digests of one's own images and weights."""
     if with_images:
         config = images.identified(config)
     return dataclasses.replace(config, weights_digest=_weights_digest(config))

@@ -54,14 +54,7 @@ _IF_GIVEN = (
 
 
 def weights_path(config):
-    """Returns where the backbone of a config is kept, and what its key stands for.
-
-    Args:
-        config: A `RunConfig` of a method with pre-training.
-
-    Returns:
-        (path of the weights, {name: value} of all that they depend on).
-    """
+    """Returns where the backbone of a config is kept, and what its key stands for."""
     epochs = config.hyperparameters["pretraining_epochs"]
     facts = {name: getattr(config, name) for name in _DEPENDS_ON}
     facts.update(
@@ -80,19 +73,7 @@ def weights_path(config):
 
 
 def start_from_pretrained(config, images, model, verbose, stop=lambda: None):
-    """Puts pre-trained weights into a model's backbone, trained now if need be.
-
-    Args:
-        config: A `RunConfig` of a method with pre-training.
-        images: The config's training images.
-        model: Its model, with a layer named `features`.
-        verbose: As for `fit`.
-        stop: As for `mm_tf.checkpoints.Checkpoints`.
-
-    Raises:
-        ValueError: The folder of the weights cannot be written, or the weights in
-            it cannot be read.
-    """
+    """Puts pre-trained weights into a model's backbone, trained now if need be."""
     path, facts = weights_path(config)
     backbone = keras.Model(model.input, model.get_layer("features").output)
     try:

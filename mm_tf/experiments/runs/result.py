@@ -172,9 +172,6 @@ class RunFolder:
     A run writes into `<folder>.incomplete` beside it, which takes the folder's
     place when everything is written. One process alone writes there, and what it
     leaves when it is stopped, the same run finds again.
-
-    Args:
-        config: The `RunConfig`.
     """
 
     def __init__(self, config):
@@ -190,11 +187,7 @@ class RunFolder:
         self._config = config
 
     def finished_result(self):
-        """Returns the result of the same run if it is there already, or None.
-
-        Raises:
-            ValueError: The folder is in use: by another run, or by other files.
-        """
+        """Returns the result of the same run if it is there already, or None."""
         try:
             if self.path.is_mount():
                 raise ValueError(
@@ -281,11 +274,7 @@ class RunFolder:
 
     @contextlib.contextmanager
     def locked(self):
-        """Holds the folder to write into, against other processes.
-
-        Raises:
-            ValueError: It cannot be written, or another process holds it.
-        """
+        """Holds the folder to write into, against other processes."""
         lock = self._acquire()
         try:
             yield
@@ -331,12 +320,7 @@ class RunFolder:
             return True
 
     def prepare(self):
-        """Makes the folder ready to write into; `locked` must hold it.
-
-        Raises:
-            ValueError: It cannot be written, or what is there is of a run with other
-                flags.
-        """
+        """Makes the folder ready to write into; `locked` must hold it."""
         try:
             _files.remove_unfinished(self.incomplete)
             flags = self.incomplete / FLAGS
@@ -366,15 +350,7 @@ class RunFolder:
         return RunResult.read(self.incomplete)
 
     def finish(self, result):
-        """Writes the result, and puts the folder in its place.
-
-        Args:
-            result: The `RunResult`.
-
-        Raises:
-            OSError: A file cannot be written.
-            ValueError: The run to be replaced has got other files meanwhile.
-        """
+        """Writes the result, and puts the folder in its place."""
         config = dataclasses.replace(self._config, backend=result.backend)
         _files.write_text(self.incomplete / FLAGS, to_flagfile(config))
         _files.write_text(self.incomplete / RESULT, result.to_json())

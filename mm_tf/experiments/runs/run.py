@@ -29,38 +29,6 @@ def run(config, data=None):
     result is returned. One that was stopped goes on from its last checkpoint.
     Ctrl-C and SIGTERM end the step under way, write a checkpoint, and raise a
     `KeyboardInterrupt`.
-
-    Args:
-        config: A `RunConfig`.
-        data: Its `ImageData`, with the config's `drawn_class_counts` (a hold-out is
-            cut from it); read by default.
-
-    Returns:
-        The `RunResult`, which is also `result.json` in `config.run_folder`.
-
-    Raises:
-        ValueError: The folder cannot be written, holds something else, would become
-            a class of the images or is being written by another process; the config
-            wants another backend than the one Keras was imported with; images or
-            weights are not there, not those of the config's digests, or not fit for
-            the network.
-        DatasetUnavailableError: The data set is not there and cannot be
-            downloaded.
-        RunDivergedError: The training diverged.
-        RunFailedError: A file could not be written or read on the way; the message
-            says which, and what is kept.
-
-    Example:
-
-    >>> import tempfile
-    >>> from mm_tf.experiments.run import RunConfig, run
-    >>> folder = tempfile.mkdtemp()
-    >>> result = run(
-    ...     RunConfig(model="resnet8", imbalance="none", epochs=1, output_dir=folder)
-    ... )  # doctest: +ELLIPSIS
-    MM-LDAM-DRW on digits_balanced, seed 0: 1,240 training images...
-    >>> len(result.per_class_error)
-    10
     """
     if config.dataset == "folder":
         check_outside("output_dir", config.run_folder, config.data_dir)

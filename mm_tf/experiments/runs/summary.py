@@ -25,12 +25,7 @@ _EDGES = 1
 
 
 def print_plan(config, console=None):
-    """Prints what is about to be trained.
-
-    Args:
-        config: A `RunConfig`.
-        console: A `rich.console.Console`; standard output by default.
-    """
+    """Prints what is about to be trained."""
     console = console or Console(highlight=False)
     method = METHODS[config.method]
     counts = config.class_counts
@@ -97,12 +92,7 @@ def _fuller(config):
 
 
 def print_notes(notes, console=None):
-    """Prints what a user should know of how the data set was read.
-
-    Args:
-        notes: Sentences.
-        console: A `rich.console.Console`; standard output by default.
-    """
+    """Prints what a user should know of how the data set was read."""
     console = console or Console(highlight=False)
     for note in notes:
         # Names of a user's files may hold anything.
@@ -121,13 +111,7 @@ def _drops(config):
 
 
 def print_result(result, folder, console=None):
-    """Prints a result, beside the published number if there is one, class by class.
-
-    Args:
-        result: A `RunResult`.
-        folder: Where it is kept.
-        console: A `rich.console.Console`; standard output by default.
-    """
+    """Prints a result, beside the published number if there is one, class by class."""
     console = console or Console(highlight=False)
     console.print(_errors_table(result))
     if result.published_top1_error is not None:

@@ -46,12 +46,7 @@ _MOST_STEPS_AT_ONCE = 16
 
 
 def weights_of_classes(config, class_counts=None):
-    """Returns the class weights [K] that the config's `class_weighting` names.
-
-    Args:
-        config: A `RunConfig`.
-        class_counts: Training images of each class, by default the config's own.
-    """
+    """Returns the class weights [K] that the config's `class_weighting` names."""
     counts = config.class_counts if class_counts is None else class_counts
     if config.class_weighting == "inverse_frequency":
         return class_weights.inverse_frequency(counts)
@@ -59,12 +54,7 @@ def weights_of_classes(config, class_counts=None):
 
 
 def build_model(config, info):
-    """Returns the config's network, compiled with its loss and optimizer.
-
-    Args:
-        config: A `RunConfig`.
-        info: The `DatasetInfo` of its data set.
-    """
+    """Returns the config's network, compiled with its loss and optimizer."""
     with precision.computing(config.precision):
         return _build_model(config, info)
 
@@ -180,16 +170,7 @@ def schedule(config):
 
 
 def test_error(config, data, devices=1):
-    """Returns the callback that measures errors on the test or hold-out images.
-
-    Args:
-        config: A `RunConfig`.
-        data: Its `ImageData`.
-        devices: How many share each of its batches.
-
-    Raises:
-        ValueError: There are too few images for so many devices.
-    """
+    """Returns the callback that measures errors on the test or hold-out images."""
     size = parts.largest(len(data.test_labels), TEST_BATCH_SIZE, devices)
     if size is None:
         raise ValueError(
@@ -215,19 +196,6 @@ def train(config, data, folder, stop=lambda: None, begins_from=None):
     """Trains the config's network and writes everything but the result.
 
     A training of which `folder` holds checkpoints goes on where it stopped.
-
-    Args:
-        config: A `RunConfig`.
-        data: `ImageData` whose training images have the config's class counts; a
-            hold-out is in place of its test images.
-        folder: The `pathlib.Path` to write into.
-        stop: Called after every step: an exception it returns is raised when a
-            checkpoint is written.
-        begins_from: On several machines: the folder of the first one, whose
-            checkpoints the others begin from; None on the first one.
-
-    Returns:
-        The `RunResult`.
     """
     machines = None
     if config.num_processes is not None:

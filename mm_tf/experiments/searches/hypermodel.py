@@ -21,10 +21,6 @@ class RunHyperModel(keras_tuner.HyperModel):
     A tuner that trains for fewer epochs, as `keras_tuner.Hyperband`, trains the first
     epochs of the config's schedule.
 
-    Args:
-        config: The `RunConfig` of all that does not vary.
-        dimensions: The `mm_tf.experiments.searches.space.Dimension`s that vary.
-
     Attributes:
         config: The config.
         dimensions: The dimensions.
@@ -41,11 +37,7 @@ class RunHyperModel(keras_tuner.HyperModel):
         self._data = None
 
     def config_of(self, hp):
-        """Returns the `RunConfig` of values.
-
-        Args:
-            hp: A `keras_tuner.HyperParameters`.
-        """
+        """Returns the `RunConfig` of values."""
         values = {each.name: space.declare(hp, each) for each in self.dimensions}
         return dataclasses.replace(self.config, **values)
 
@@ -64,23 +56,7 @@ class RunHyperModel(keras_tuner.HyperModel):
         return self._data
 
     def fit(self, hp, model, callbacks=(), epochs=None, initial_epoch=0, verbose=None):
-        """Trains a model as a run of the values does.
-
-        Args:
-            hp: The values that it was built with.
-            model: The model.
-            callbacks: More callbacks.
-            epochs: The epoch after the last one; by default the config's.
-            initial_epoch: The first epoch, counted from 0.
-            verbose: As for `keras.Model.fit`; by default as of a run.
-
-        Returns:
-            {name: error in %} after the last epoch: the objective, the top-1 error
-            and those of the shot groups.
-
-        Raises:
-            FailedTrialError: The training diverged.
-        """
+        """Trains a model as a run of the values does."""
         data = self.data
         config = self.config_of(hp)
         verbose = training.verbosity() if verbose is None else verbose

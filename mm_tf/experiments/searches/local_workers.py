@@ -35,14 +35,6 @@ def run(search, number, arguments):
     """Runs a search by a chief and workers, until all trials are finished.
 
     What they print is in `logs/` inside the search's folder.
-
-    Args:
-        search: The `Search`.
-        number: How many workers, >= 1.
-        arguments: The command line of `mm_tf.experiments.tune`, without its name.
-
-    Raises:
-        SearchFailedError: A process ended by itself again and again.
     """
     names = [_CHIEF, *(f"worker{index}" for index in range(number))]
     port = _free_port()
@@ -118,11 +110,7 @@ class _Member:
         return self._process.poll()
 
     def keep_alive(self):
-        """Begins it again if it died.
-
-        Raises:
-            SearchFailedError: It died too often.
-        """
+        """Begins it again if it died."""
         status = self.status()
         if status in (None, 0):
             return

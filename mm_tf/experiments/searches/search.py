@@ -37,7 +37,7 @@ class Search:
     Attributes:
         config: The `RunConfig` of all that does not vary, its hold-out included.
         tuner: One of `TUNERS`.
-        dimensions: The `mm_tf.experiments.searches.space.Dimension`s that vary.
+        dimensions: The `space.Dimension`s that vary.
         trials: The most trials; None where the tuner itself says how many.
         seed: The tuner's seed, >= 0.
         folder: The search's own folder.
@@ -61,12 +61,7 @@ class Search:
         return self.folder / STATE
 
     def trial_config(self, trial_id, numbers):
-        """Returns the `RunConfig` of a trial.
-
-        Args:
-            trial_id: The trial's id, as KerasTuner has it.
-            numbers: What the tuner drew, {name: number}.
-        """
+        """Returns the `RunConfig` of a trial."""
         return dataclasses.replace(
             self.config,
             **self.trial_values(numbers),
@@ -108,11 +103,7 @@ class Search:
         }
 
     def check_folder(self):
-        """Checks that the folder is new, or holds this search.
-
-        Raises:
-            ValueError: It holds another search or other files, or cannot be read.
-        """
+        """Checks that the folder is new, or holds this search."""
         try:
             if self.folder.exists() and not self.folder.is_dir():
                 raise ValueError(
@@ -165,11 +156,7 @@ class Search:
 
     @contextlib.contextmanager
     def claimed(self):
-        """Holds the folder, against another process that searches into it.
-
-        Raises:
-            ValueError: As `check_folder`, or it cannot be written, or it is in use.
-        """
+        """Holds the folder, against another process that searches into it."""
         self.check_folder()
         lock = filelock.FileLock(self.folder / LOCK)
         try:
@@ -210,21 +197,6 @@ def run_search(search, worker=None, console=None):
     With `KERASTUNER_TUNER_ID`, `KERASTUNER_ORACLE_IP` and `KERASTUNER_ORACLE_PORT`
     in the environment, which KerasTuner reads, it is the chief of a search that hands
     out trials until all are finished, or one of its workers, which trains them.
-
-    Args:
-        search: A `Search`.
-        worker: What trains, with the methods of `grids.grid.Worker`; by
-            default one of those.
-        console: A `rich.console.Console`; standard output by default.
-
-    Returns:
-        Whether the search's folder is this process's own, and a report may be written
-        there: true but for a worker.
-
-    Raises:
-        ValueError: The folder holds another search or cannot be written.
-        DatasetUnavailableError: The data set is not there and cannot be downloaded.
-        SearchFailedError: A trial could not be kept, or the chief cannot be reached.
     """
     from mm_tf.experiments.searches import tuners
 

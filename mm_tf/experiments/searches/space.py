@@ -103,32 +103,7 @@ class Dimension:
 
 
 def parse(texts, config, grid=False):
-    """Returns the dimensions that texts name.
-
-    Args:
-        texts: Names of flags, each alone (`beta`: its usual range, or its few values in
-            a grid), with a range (`beta=1..2`) or with values (`beta=1.2/1.5`).
-            Empty for `USUAL`, as far as the method takes them.
-        config: The `RunConfig` of all that does not vary.
-        grid: Whether all values are tried, so that ranges will not do.
-
-    Returns:
-        A tuple of `Dimension`s.
-
-    Raises:
-        ValueError: A text names no flag that can be searched, one that the method
-            does not take, one twice, no numbers, or values that a run cannot have.
-
-    Example:
-
-    >>> from mm_tf.experiments import space
-    >>> from mm_tf.experiments.config import RunConfig
-    >>> config = RunConfig(method="mm_drw", epochs=20)
-    >>> [str(each) for each in space.parse(["beta", "delta=0.6/1.2"], config)]
-    ['beta=1..2', 'delta=0.6/1.2']
-    >>> [str(each) for each in space.parse(["epochs"], config)]
-    ['epochs=10/20/40']
-    """
+    """Returns the dimensions that texts name."""
     taken = (*METHODS[config.method].uses, *_OF_EVERY_METHOD)
     searchable = [name for name in (*_ROWS, *_TIMES) if name in taken]
     if not texts:
@@ -215,11 +190,7 @@ def _check(dimension, config, text):
 
 
 def hyperparameters(dimensions):
-    """Returns the dimensions as a `keras_tuner.HyperParameters`.
-
-    Args:
-        dimensions: `Dimension`s.
-    """
+    """Returns the dimensions as a `keras_tuner.HyperParameters`."""
     import keras_tuner
 
     hp = keras_tuner.HyperParameters()
@@ -248,15 +219,7 @@ def declare(hp, dimension):
 
 
 def values_of(dimensions, numbers):
-    """Returns what a tuner drew as values of flags.
-
-    Args:
-        dimensions: `Dimension`s.
-        numbers: {name: number}, others among them.
-
-    Returns:
-        {name: value}.
-    """
+    """Returns what a tuner drew as values of flags."""
     return {each.name: each.value(numbers[each.name]) for each in dimensions}
 
 

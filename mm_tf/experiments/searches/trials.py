@@ -104,14 +104,7 @@ class _Kept:
 
 
 def read(search):
-    """Returns the `Trial`s of a search, in the order in which they were begun.
-
-    Args:
-        search: A `mm_tf.experiments.searches.search.Search`.
-
-    Raises:
-        ValueError: The folder holds none, or what it holds cannot be read.
-    """
+    """Returns the `Trial`s of a search, in the order in which they were begun."""
     nothing = (
         "`output_dir` holds no trial of a search. "
         f"Received: output_dir={str(search.folder)!r}"
@@ -158,11 +151,7 @@ def _reason(search, trial_id):
 
 
 def ranked(trials):
-    """Returns the finished trials, the smallest error first.
-
-    Args:
-        trials: `Trial`s.
-    """
+    """Returns the finished trials, the smallest error first."""
     finished = [trial for trial in trials if trial.error is not None]
     return sorted(finished, key=lambda trial: (trial.error, trial.trial_id))
 
@@ -171,10 +160,6 @@ def best(search, trials):
     """Returns the finished trial with the smallest error, or None without one.
 
     Of Hyperband's trials those of all epochs alone count: the others are short.
-
-    Args:
-        search: The `Search`.
-        trials: Its `Trial`s.
     """
     found = ranked(trials)
     if search.tuner == "hyperband":
@@ -187,10 +172,6 @@ def best_config(search, trials):
 
     It trains on all images, the hold-out among them, and is measured on the test
     images.
-
-    Args:
-        search: The `Search`.
-        trials: Its `Trial`s.
     """
     found = best(search, trials)
     if found is None:
@@ -201,11 +182,7 @@ def best_config(search, trials):
 
 
 def how_chosen(search):
-    """Says on which images trials were compared, and what that means.
-
-    Args:
-        search: The `Search`.
-    """
+    """Says on which images trials were compared, and what that means."""
     if not search.is_honest:
         return (
             "Chosen on the TEST images (--select_on=test), as in the paper: the "
@@ -257,12 +234,7 @@ def _varies(search, name):
 
 
 def frame(search, trials):
-    """Returns the trials as a `pandas.DataFrame`, the smallest error first.
-
-    Args:
-        search: The `Search`.
-        trials: Its `Trial`s.
-    """
+    """Returns the trials as a `pandas.DataFrame`, the smallest error first."""
     import pandas as pd
 
     others = [trial for trial in trials if trial.error is None]
@@ -311,13 +283,7 @@ def to_markdown(search, trials):
 
 
 def print_trials(search, trials, console=None):
-    """Prints the table of trials.
-
-    Args:
-        search: The `Search`.
-        trials: Its `Trial`s.
-        console: A `rich.console.Console`; standard output by default.
-    """
+    """Prints the table of trials."""
     from rich import box
     from rich.console import Console
     from rich.table import Table
@@ -358,15 +324,7 @@ def flagfile(search, trials):
 
 
 def write(search, trials):
-    """Writes the table, the picture and the flagfile into the search's folder.
-
-    Args:
-        search: The `Search`.
-        trials: Its `Trial`s.
-
-    Returns:
-        The paths. Without a finished trial, the tables alone.
-    """
+    """Writes the table, the picture and the flagfile into the search's folder."""
     table = frame(search, trials).to_csv(
         index=False, float_format="%.6g", lineterminator="\n"
     )

@@ -46,14 +46,7 @@ _TOLD = "Goes on from"
 
 
 def role():
-    """Returns what this process is, as KerasTuner reads it from the environment.
-
-    Returns:
-        `"alone"`, `"chief"` or `"worker"`.
-
-    Raises:
-        ValueError: Some of KerasTuner's variables are set, and not all.
-    """
+    """Returns what this process is, as KerasTuner reads it from the environment."""
     try:
         if not distribute.has_chief_oracle():
             return "alone"
@@ -63,18 +56,7 @@ def role():
 
 
 def search(search, role, worker=None, console=None):
-    """Runs a search, or this process's part of one.
-
-    Args:
-        search: A `Search`.
-        role: As `role` says.
-        worker: What trains; by default a `grid.Worker`.
-        console: A `rich.console.Console`; standard output by default.
-
-    Raises:
-        DatasetUnavailableError: The data set is not there and cannot be downloaded.
-        SearchFailedError: A trial could not be kept, or the chief cannot be reached.
-    """
+    """Runs a search, or this process's part of one."""
     import grpc
 
     oracle = _ORACLES[search.tuner](search)
@@ -101,12 +83,7 @@ class _KeptOracle(keras_tuner.Oracle):
     progress: Any = None
 
     def begin(self, path, progress):
-        """Takes up what the file holds, if it is there.
-
-        Args:
-            path: The file.
-            progress: Told of each trial that ends.
-        """
+        """Takes up what the file holds, if it is there."""
         self.path, self.progress = path, progress
         if path.exists():
             self.reload()

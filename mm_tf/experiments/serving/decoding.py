@@ -54,26 +54,6 @@ def decode(contents, image_size, channels):
 
     A file that is no image, or is cut off, is an `InvalidArgumentError`, of the whole
     batch.
-
-    Args:
-        contents: Files of images, strings [N]: JPEG, PNG, WebP, BMP or GIF.
-        image_size: Height and width of the result.
-        channels: 3 (RGB) or 1 (grey).
-
-    Returns:
-        `uint8` [N, height, width, channels].
-
-    Example:
-
-    >>> import io
-    >>> import tensorflow as tf
-    >>> from PIL import Image
-    >>> from mm_tf.experiments.serving.decoding import decode
-    >>> file = io.BytesIO()
-    >>> Image.new("RGB", (300, 200), "red").save(file, "PNG")
-    >>> images = decode(tf.constant([file.getvalue()]), (32, 32), channels=3)
-    >>> images.shape, images[0, 0, 0].numpy().tolist()
-    (TensorShape([1, 32, 32, 3]), [255, 0, 0])
     """
     return tf.map_fn(
         lambda content: _decode_one(content, image_size, channels),

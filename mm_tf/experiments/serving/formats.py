@@ -24,25 +24,6 @@ def with_probabilities(model, scale, offset):
     """Puts a softmax behind a model.
 
     p_j = softmax_j(s z_j + a_j)
-
-    Args:
-        model: A `keras.Model`, pixels from 0 to 255 in, outputs z [N, K] out.
-        scale: s.
-        offset: a, [K].
-
-    Returns:
-        A `keras.Model` that computes in float32, `images` uint8 [N, height, width,
-        channels] in, {"probabilities": float32 [N, K]} out.
-
-    Example:
-
-    >>> import numpy as np
-    >>> from mm_tf import models
-    >>> from mm_tf.experiments.serving.formats import with_probabilities
-    >>> model = models.resnet_cifar(10, depth=8)
-    >>> model = with_probabilities(model, scale=10.0, offset=np.zeros(10))
-    >>> model(np.zeros([2, 32, 32, 3], "uint8"))["probabilities"].shape
-    TensorShape([2, 10])
     """
     import keras
 
@@ -53,26 +34,7 @@ def with_probabilities(model, scale, offset):
 
 
 def rebuilt(model, new_layer):
-    """Copies a model, its weights too, with other layers.
-
-    Args:
-        model: A `keras.Model` that is made of layers by the functional API; it may
-            hold others of its kind.
-        new_layer: Called with each layer and operation that is no such model. Gives
-            what takes its place, of equal weights.
-
-    Returns:
-        A `keras.Model`.
-
-    Example:
-
-    >>> from mm_tf import models
-    >>> from mm_tf.experiments.serving.formats import rebuilt
-    >>> model = models.resnet_cifar(10, depth=8)
-    >>> copy = rebuilt(model, lambda layer: layer.from_config(layer.get_config()))
-    >>> copy.count_params() == model.count_params()
-    True
-    """
+    """Copies a model, its weights too, with other layers."""
     import keras
 
     def clone(layer):
@@ -101,20 +63,7 @@ def check_installed(form):
 
 
 def write(form, model, class_names, folder, images=None):
-    """Writes a model in a format.
-
-    Args:
-        form: `"saved_model"`, `"onnx"` or `"tflite"`.
-        model: As `with_probabilities` gives it.
-        class_names: The K names.
-        folder: An empty `pathlib.Path` to write into.
-        images: uint8 [N, height, width, channels], on which a converted model is
-            compared with Keras. Defaults to `None`, four of coloured squares.
-
-    Raises:
-        ValueError: A converter fails, or what it gives has other probabilities.
-        OSError: A file cannot be written.
-    """
+    """Writes a model in a format."""
     if images is None:
         images = _colored(model.input_shape[1:])
     _WRITERS[form](model, class_names, folder, images)

@@ -12,22 +12,6 @@ def output_scale(result):
     them by a scale of their own (`--scale`, or `--ldam_scale`) before their softmax,
     so it is what the network was trained to be read with. The margins of the losses
     are no part of it: they belong to the training, where the class is known.
-
-    Args:
-        result: A `RunResult`. Its method and hyper-parameters are looked at.
-
-    Returns:
-        The scale, a float > 0; 1 for the logits of a linear head.
-
-    Raises:
-        ValueError: The result does not say the scale of its method.
-
-    Example:
-
-    >>> from types import SimpleNamespace
-    >>> from mm_tf.experiments.serving.probabilities import output_scale
-    >>> output_scale(SimpleNamespace(method="mm", hyperparameters={"scale": 10.0}))
-    10.0
     """
     method = METHODS.get(result.method)
     if method is not None and method.head == "linear":
@@ -46,19 +30,6 @@ def probabilities(outputs, scale=1.0):
     """The softmax of scaled outputs.
 
     p_j = exp(s z_j) / sum over k of exp(s z_k)
-
-    Args:
-        outputs: Cosines or logits z, [N, K].
-        scale: s, > 0, as of `output_scale`. Defaults to 1.
-
-    Returns:
-        A `float64` array [N, K] whose rows have the sum 1.
-
-    Example:
-
-    >>> from mm_tf.experiments.serving.probabilities import probabilities
-    >>> probabilities([[0.5, 0.5], [1.0, -1.0]], scale=10).round(3).tolist()
-    [[0.5, 0.5], [1.0, 0.0]]
     """
     logits = scale * np.asarray(outputs, dtype="float64")
     powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
