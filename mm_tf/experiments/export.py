@@ -22,8 +22,8 @@ import numpy as np
 
 from mm_tf import _files, calibration, data
 from mm_tf._checks import check_bool, check_choice
+from mm_tf._text import printable
 from mm_tf.data import DatasetUnavailableError
-from mm_tf.data.inspect.picture import printable
 from mm_tf.experiments.machine import command
 from mm_tf.experiments.paper.methods import METHODS
 from mm_tf.experiments.runs import finished, images

@@ -21,9 +21,9 @@ import sys
 
 from mm_tf import _files, data
 from mm_tf._checks import check_integer
+from mm_tf._text import printable
 from mm_tf.data.custom.decoding import FORMAT_NAMES, SUFFIXES
 from mm_tf.data.custom.image_files import ImageFiles
-from mm_tf.data.inspect.picture import printable
 from mm_tf.experiments.config.fields import BACKENDS
 from mm_tf.experiments.machine import command
 from mm_tf.experiments.runs import finished

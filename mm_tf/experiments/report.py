@@ -18,8 +18,8 @@ import re
 import sys
 import tempfile
 
+from mm_tf._text import printable
 from mm_tf.data.custom.folders import check_outside
-from mm_tf.data.inspect.picture import printable
 from mm_tf.experiments.reports import images as report_images
 from mm_tf.experiments.reports import runs as report_runs
 from mm_tf.experiments.runs import finished

@@ -5,6 +5,7 @@ import warnings
 
 import numpy as np
 
+from mm_tf._text import printable
 from mm_tf.data.inspect.scan import Inspection
 
 # Okabe and Ito's colours, which colour-blind people can tell apart.
@@ -60,9 +61,3 @@ def _draw_sizes(axes, sizes: np.ndarray) -> None:
     if len(sizes) and (sizes.max(0) > _LARGEST_LINEAR_RATIO * sizes.min(0)).any():
         axes.set(xscale="log", yscale="log")
     axes.set(xlabel="width, pixels", ylabel="height, pixels", title="Image sizes")
-
-
-def printable(text: str) -> str:
-    """The text without what a terminal or a font cannot show."""
-    text = text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-    return "".join(letter if letter.isprintable() else "\ufffd" for letter in text)

@@ -251,7 +251,7 @@ def _add(table: Any, cells: Sequence[str]) -> None:
 
 
 def _shown(text: str) -> str:
-    from mm_tf.data.inspect.picture import printable
+    from mm_tf._text import printable
 
     return printable(text)
 

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from mm_tf.data.inspect.picture import printable
+from mm_tf._text import printable
 from mm_tf.experiments import paper
 from mm_tf.experiments.paper.methods import METHODS
 from mm_tf.experiments.runs import finished

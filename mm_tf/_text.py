@@ -1,0 +1,39 @@
+"""Words and tables as commands print them."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message, or the error's kind if it has none."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def percent(value: float | None, digits: int = 2) -> str:
+    """A percentage as text, `-` for None."""
+    return "-" if value is None else f"{value:.{digits}f}"
+
+
+def printable(text: str) -> str:
+    """The text without what a terminal or a font cannot show."""
+    text = text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    return "".join(letter if letter.isprintable() else "\ufffd" for letter in text)
+
+
+def table(
+    columns: Sequence[str],
+    rows: Iterable[Iterable[Any]],
+    title: str | None = None,
+    left: Sequence[int] = (0,),
+) -> Any:
+    """A `rich.table.Table` of plain texts; columns other than `left` align right."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    made = Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 1), title_justify="left")
+    for number, column in enumerate(columns):
+        made.add_column(Text(column), justify="left" if number in left else "right")
+    for row in rows:
+        made.add_row(*(Text(str(cell)) for cell in row))
+    return made
