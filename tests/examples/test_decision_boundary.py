@@ -1,21 +1,15 @@
 """The picture of decision boundaries, small."""
 
-import importlib.util
-import pathlib
 import re
 
 import numpy as np
 import pytest
-
-PATH = pathlib.Path(__file__).parents[2] / "examples" / "decision_boundary.py"
+from helpers import ROOT, module_at, refused
 
 
 @pytest.fixture(scope="module")
 def example():
-    spec = importlib.util.spec_from_file_location("decision_boundary", PATH)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return module_at(ROOT / "examples" / "decision_boundary.py")
 
 
 def test_it_draws_and_prints_each_error(example, tmp_path, capsys):
@@ -54,10 +48,7 @@ def test_the_error_counts_both_classes_the_same(example):
         (["--output=boundary.png", "--epochs=0"], "--epochs must be >= 1"),
     ],
 )
-def test_wrong_calls(example, arguments, message, tmp_path, monkeypatch, capsys):
+def test_wrong_calls(example, arguments, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(SystemExit) as exit:
-        example.main(arguments)
-    assert exit.value.code == 2
-    assert message in capsys.readouterr().err
+    assert message in refused(example.main, arguments)
     assert not list(tmp_path.iterdir())

@@ -1,0 +1,71 @@
+"""What tests of several rooms share: processes, refusals, weights, scripts."""
+
+import contextlib
+import importlib.util
+import io
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+
+
+def environment(*folders, **variables):
+    """The variables of a process that imports from here, and first from `folders`."""
+    paths = os.pathsep.join(map(str, [*folders, *sys.path]))
+    return {**os.environ, "PYTHONPATH": paths, **variables}
+
+
+def python(*arguments, env=None, **options):
+    """Runs Python with arguments, as `["-m", "mm_tf.experiments.run"]`; its output is
+    in `stdout` and `stderr`, its exit status in `returncode`."""
+    return subprocess.run(
+        [sys.executable, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        env=env or environment(),
+        **options,
+    )
+
+
+def refused(call, *arguments, status=2, **named):
+    """Checks that a call ends its process with a status; returns what it printed to
+    standard error."""
+    with contextlib.redirect_stderr(io.StringIO()) as printed:
+        with pytest.raises(SystemExit) as stopped:
+            call(*arguments, **named)
+    assert stopped.value.code == status, printed.getvalue()
+    assert "Traceback" not in printed.getvalue()
+    return printed.getvalue()
+
+
+def module_at(path):
+    """Imports a script that is in no package."""
+    path = pathlib.Path(path)
+    name = f"{path.parent.name}_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    module = importlib.util.module_from_spec(spec)
+    # A data class looks its module up.
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def weights_of(model):
+    """Copies of a model's weights, as NumPy arrays."""
+    import keras
+
+    return [keras.ops.convert_to_numpy(weight).copy() for weight in model.weights]
+
+
+class Stopped(Exception):
+    """A training was stopped by `stop_after`."""
+
+
+def stop_after(steps):
+    """A `stop` of `Checkpoints` that raises at this step of one call of `fit`."""
+    asked = iter(range(10**9))
+    return lambda: Stopped() if next(asked) + 1 == steps else None
