@@ -9,12 +9,14 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from mm_tf.data.custom.assembly import DataWarning
+from mm_tf.data.custom.csv_file import read_csv
 from mm_tf.data.custom.decoding import ImageFileError
+from mm_tf.data.custom.folders import read_folder
 from mm_tf.data.custom.image_files import ImageFiles
 from mm_tf.data.custom.npz import read_npz
 from mm_tf.data.custom.options import ReadOptions
-from mm_tf.data.custom.readers import read_csv, read_folder
 from mm_tf.data.custom.tfds import read_tfds
+from mm_tf.data.dataset import DATASETS, DatasetInfo, ImageData, imbalanced
 from mm_tf.data.holdout import hold_out, holdout_counts, split_holdout
 from mm_tf.data.imbalance import (
     IMBALANCES,
@@ -24,15 +26,9 @@ from mm_tf.data.imbalance import (
     step_counts,
     subsample,
 )
-from mm_tf.data.loading import (
-    DATASETS,
-    DatasetInfo,
-    DatasetUnavailableError,
-    ImageData,
-    imbalanced,
-    load,
-)
+from mm_tf.data.loading import load
 from mm_tf.data.order import EpochOrder
+from mm_tf.data.prepared import DatasetUnavailableError
 
 if TYPE_CHECKING:
     from mm_tf.data.pipeline import ArrayBatches, fit_data, training_pipeline

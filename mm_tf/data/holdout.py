@@ -9,10 +9,9 @@ import numpy as np
 
 from mm_tf._checks import check_integer, check_number
 from mm_tf.data._checks import check_integers
-from mm_tf.data.custom.digests import content_digests
-from mm_tf.data.custom.image_files import take
+from mm_tf.data.custom.image_files import content_digests, take
+from mm_tf.data.dataset import DATASETS, ImageData
 from mm_tf.data.imbalance import order_of_class, subsample
-from mm_tf.data.loading import DATASETS, ImageData
 
 
 def holdout_counts(counts: Sequence[int] | np.ndarray, share: float) -> np.ndarray:

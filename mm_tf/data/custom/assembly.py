@@ -1,15 +1,18 @@
-"""From images and labels of one's own to an `ImageData`."""
+"""From listed files, or arrays, and their labels to an `ImageData`."""
 
+import os
+import shlex
 import warnings
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
-from mm_tf.data.custom.digests import content_digests
-from mm_tf.data.custom.image_files import Images
-from mm_tf.data.custom.options import ReadOptions
-from mm_tf.data.loading import DatasetInfo, ImageData
+from mm_tf.data.custom.decoding import ImageFileError
+from mm_tf.data.custom.image_files import ImageFiles, Images, content_digests, take
+from mm_tf.data.custom.listing import UNKNOWN_SUFFIX, Listing
+from mm_tf.data.custom.options import DEFAULT_SIZE, ReadOptions
+from mm_tf.data.dataset import DatasetInfo, ImageData
 from mm_tf.data.splitting import stratified_split
 
 # Training images from which the mean and the deviation of the channels are measured.
@@ -19,93 +22,94 @@ _IMAGES_AT_ONCE = 100
 # Names that a message holds before it says how many more there are.
 _NAMED = 5
 
-Part = tuple[np.ndarray, np.ndarray]
+Part = tuple[Images, np.ndarray]
 
 
 class DataWarning(UserWarning):
     """Something about a data set that its user should know."""
 
 
-def draw_test(
-    labels: np.ndarray, contents: Sequence[Any], options: ReadOptions
-) -> np.ndarray:
-    """Which images become test images, bool [N]; see `stratified_split`."""
-    return stratified_split(labels, options.test_fraction, options.split_seed, contents)
-
-
-def some_of(names: Sequence[str], separator: str) -> str:
-    """The first few names, and how many more there are."""
-    more = [f"and {len(names) - _NAMED:,} more"] if are_more(names) else []
-    return separator.join([*names[:_NAMED], *more])
-
-
-def are_more(names: Sequence[str]) -> bool:
-    """Whether `some_of` leaves some of the names out."""
-    return len(names) > _NAMED
-
-
-def check_every_class(name: str, labels: np.ndarray, names: Sequence[str]) -> None:
-    """Raises a ValueError if a class has no training image."""
-    counts = np.bincount(labels, minlength=len(names))
-    if not counts.all():
-        without = [names[j] for j in np.flatnonzero(counts == 0).tolist()]
-        raise ValueError(
-            "Every class must have a training image that can be decoded. Received: "
-            f"the data set {name!r} with none of {some_of(without, ', ')}"
-        )
-
-
-def from_arrays(
+def from_listing(
     name: str,
-    what: str,
-    parts: Mapping[str, Part],
-    names: Sequence[str],
+    data_dir: str | os.PathLike[str],
+    listing: Listing,
     options: ReadOptions,
 ) -> ImageData:
-    """Puts a data set in memory together, and draws test images if there are none."""
-    if "test" in parts:
-        return image_data(name, what, parts["train"], parts["test"], names, options)
-    images, labels = parts["train"]
-    is_test = draw_test(labels, content_digests(images), options)
-    train = images[~is_test], labels[~is_test]
-    test = images[is_test], labels[is_test]
-    return image_data(name, what, train, test, names, options, is_drawn=True)
+    """The data set of listed files, without those that cannot be decoded."""
+    files = ImageFiles(
+        [listing.path(entry) for entry in listing.entries],
+        options.image_size or DEFAULT_SIZE,
+        options.channels or 3,
+        options.memory_limit,
+        options.num_threads,
+    )
+    notes = [*listing.notes, *_notes_on_problems(listing)]
+    errors = files.check() if options.verify else {}
+    if errors:
+        broken = _named_errors(name, data_dir, listing, errors)
+        if options.strict:
+            raise ValueError(
+                "With `strict`, every file must be a whole image. Cannot be decoded: "
+                f"{broken}"
+            )
+        notes.append(f"Left out, because they cannot be decoded: {broken}")
+    good = [i for i in range(len(files)) if i not in errors]
+    number = {label: j for j, label in enumerate(listing.class_names)}
+    entries = [listing.entries[i] for i in good]
+    labels = np.array([number[entry.label] for entry in entries], dtype=np.int64)
+    images = files.subset(np.array(good, dtype=int))
+    parts: dict[str, Part] = {"train": (images, labels)}
+    if listing.is_split:
+        is_test = np.array([entry.split == "test" for entry in entries], dtype=bool)
+        parts = _divided(images, labels, is_test)
+    what = f"{len(listing.entries):,} files of {os.path.basename(listing.root)}"
+    return image_data(name, what, parts, listing.class_names, options, notes)
 
 
 def image_data(
     name: str,
     what: str,
-    train: tuple[Images, np.ndarray],
-    test: tuple[Images, np.ndarray],
-    names: Sequence[str],
+    parts: Mapping[str, Part],
+    class_names: Sequence[str],
     options: ReadOptions,
     notes: Sequence[str] = (),
-    is_drawn: bool = False,
 ) -> ImageData:
-    """Puts a data set together, and tells its notes as `DataWarning`s."""
-    (train_images, train_labels), (test_images, test_labels) = train, test
-    check_every_class(name, train_labels, names)
+    """The data set of `"train"` and `"test"`; draws test images if there are none.
+
+    Each of its notes is a `DataWarning` as well.
+    """
+    images, labels = parts["train"]
+    _check_every_class(name, labels, class_names)
+    is_drawn = "test" not in parts
+    if is_drawn:
+        is_test = stratified_split(
+            labels, options.test_fraction, options.split_seed, content_digests(images)
+        )
+        parts = _divided(images, labels, is_test)
+    (train_images, train_labels), (test_images, test_labels) = (
+        parts["train"],
+        parts["test"],
+    )
     if not len(test_labels):
         raise ValueError(
             "There must be test images, or a class with two different images to take "
             f"one from. Received: the data set {name!r} with none"
         )
-    tested = np.bincount(test_labels, minlength=len(names))
-    without = [names[j] for j in np.flatnonzero(tested == 0).tolist()]
-    if without:
+    untested = _without_images(test_labels, class_names)
+    if untested:
         why = ": what it has, one image or copies of one, is for training"
-        told = some_of(without, ", ")
-        notes = [*notes, f"No test image of {told}{why if is_drawn else ''}."]
+        note = f"No test image of {_first_few(untested)}{why if is_drawn else ''}."
+        notes = [*notes, note]
     height, width, channels = train_images.shape[1:]
     mean, std = _channel_statistics(train_images)
     info = DatasetInfo(
         name=name,
-        num_classes=len(names),
+        num_classes=len(class_names),
         image_shape=(height, width, channels),
         images_per_class=int(np.bincount(train_labels).min()),
         mean=mean,
         std=std,
-        # In proportion as of CIFAR, 4 pixels of 32.
+        # In proportion to CIFAR's, 4 pixels of 32.
         crop_padding=max(1, min(height, width) // 8),
         horizontal_flip=options.horizontal_flip,
         description=f"{what}; {len(test_labels):,} test images"
@@ -119,9 +123,74 @@ def image_data(
         train_labels,
         test_images,
         test_labels,
-        tuple(names),
+        tuple(class_names),
         tuple(notes),
     )
+
+
+def _divided(
+    images: Images, labels: np.ndarray, is_test: np.ndarray
+) -> dict[str, Part]:
+    return {
+        split: (take(images, chosen), labels[chosen])
+        for split, chosen in (("train", ~is_test), ("test", is_test))
+    }
+
+
+def _without_images(labels: np.ndarray, class_names: Sequence[str]) -> list[str]:
+    counts = np.bincount(labels, minlength=len(class_names))
+    return [class_names[j] for j in np.flatnonzero(counts == 0).tolist()]
+
+
+def _check_every_class(
+    name: str, labels: np.ndarray, class_names: Sequence[str]
+) -> None:
+    empty = _without_images(labels, class_names)
+    if empty:
+        raise ValueError(
+            "Every class must have a training image that can be decoded. Received: "
+            f"the data set {name!r} with none of {_first_few(empty)}"
+        )
+
+
+def _first_few(names: Sequence[str], separator: str = ", ") -> str:
+    more = [f"and {len(names) - _NAMED:,} more"] if len(names) > _NAMED else []
+    return separator.join([*names[:_NAMED], *more])
+
+
+def _named_errors(
+    name: str,
+    data_dir: str | os.PathLike[str],
+    listing: Listing,
+    errors: Mapping[int, ImageFileError],
+) -> str:
+    """Words for the files of a listing that cannot be decoded."""
+    named = [f"{listing.entries[i].name} ({e.reason})" for i, e in errors.items()]
+    words = f"{len(errors):,} of {len(listing.entries):,} files: "
+    words += f"{_first_few(named, '; ')}."
+    if len(named) > _NAMED:
+        place = shlex.quote(os.fspath(data_dir))
+        words += (
+            " All of them are in look/problems.csv after python -m "
+            f"mm_tf.data.inspect --dataset={name} --data_dir={place} --output=look"
+        )
+    return words
+
+
+def _notes_on_problems(listing: Listing) -> list[str]:
+    suffixes = Counter(
+        os.path.splitext(problem.file)[1] or "none"
+        for problem in listing.problems
+        if problem.kind == UNKNOWN_SUFFIX
+    )
+    others = Counter(
+        problem.detail for problem in listing.problems if problem.kind != UNKNOWN_SUFFIX
+    )
+    notes = [f"{count:,} x {detail}." for detail, count in sorted(others.items())]
+    if suffixes:
+        named = ", ".join(f"{name} {n:,}" for name, n in sorted(suffixes.items()))
+        notes.append(f"Passed over for their suffixes: {named}.")
+    return notes
 
 
 def _channel_statistics(

@@ -1,10 +1,52 @@
-"""Which images of which class a CSV file names."""
+"""Images that a CSV file names."""
 
 import csv
 import os
 import unicodedata
 
+from mm_tf.data.custom.assembly import from_listing
 from mm_tf.data.custom.listing import SPLITS, Entry, Listing, class_order, data_file
+from mm_tf.data.custom.options import ReadOptions, check_options
+from mm_tf.data.dataset import ImageData
+
+
+def read_csv(
+    path: str | os.PathLike[str], options: ReadOptions | None = None
+) -> ImageData:
+    """Reads images that a CSV file names, with their classes.
+
+    For its columns see `list_csv`; the images come in the order of its rows. All else
+    is as in `read_folder`.
+
+    Args:
+        path: The CSV file, or a folder with no other CSV file in it; `~` is expanded.
+        options: How to read. Defaults to `None`, the defaults of `ReadOptions`.
+
+    Returns:
+        An `ImageData` whose images are `ImageFiles`.
+
+    Raises:
+        ValueError: If the file is not as described, if a class has no training
+            image that can be decoded, or, with `strict`, if an image cannot be
+            decoded.
+
+    Example:
+
+    >>> import os, tempfile
+    >>> from PIL import Image
+    >>> from mm_tf.data import read_csv
+    >>> folder = tempfile.mkdtemp()
+    >>> with open(os.path.join(folder, "images.csv"), "w") as file:
+    ...     print("path,label,split", file=file)
+    ...     for i, split in enumerate(["train", "train", "test", "test"]):
+    ...         Image.new("L", (8, 8), i).save(os.path.join(folder, f"{i}.png"))
+    ...         print(f"{i}.png,{'ab'[i % 2]},{split}", file=file)
+    >>> data = read_csv(folder)
+    >>> data.train_labels.tolist(), data.test_labels.tolist()
+    ([0, 1], [0, 1])
+    """
+    options = check_options(options)
+    return from_listing("csv", path, list_csv(path), options)
 
 
 def list_csv(path: str | os.PathLike[str]) -> Listing:

@@ -1,23 +1,26 @@
-"""Digests by which equal files and equal images are found."""
+"""Digests by which equal files, equal images and equal data sets are found."""
 
-import contextlib
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from mm_tf.data.custom.image_files import ImageFiles, Images, Threads, available_cores
+from mm_tf.data.custom.listing import Listing
 
 _BYTES_AT_ONCE = 2**20
+
+# Files whose content counts for a listing's digest, evenly spread over all of them,
+# and how many bytes of each: a look at photos that fill a disk takes a second.
+_FILES_READ = 256
+_BYTES_READ = 2**16
 
 
 def file_digest(path: str | os.PathLike[str]) -> bytes:
     """Digest of a file's bytes, read a piece at a time."""
     digest = hashlib.blake2b(digest_size=16)
-    with open(path, "rb") as file:
-        while piece := file.read(_BYTES_AT_ONCE):
-            digest.update(piece)
+    for piece in _pieces_of_file(path):
+        digest.update(piece)
     return digest.digest()
 
 
@@ -28,21 +31,51 @@ def pixel_digest(image: np.ndarray) -> bytes:
     return digest.digest()
 
 
-def file_digests(
-    paths: Sequence[str], num_threads: int | None = None
-) -> list[bytes | str]:
-    """Digests of the bytes of files, in parallel."""
-    return Threads(num_threads or available_cores()).map(_digest_or_path, paths)
+def archive_digest(path: str) -> str:
+    """Digest of a whole archive."""
+    return _data_digest(_pieces_of_file(path))
 
 
-def _digest_or_path(path: str) -> bytes | str:
-    with contextlib.suppress(OSError):
-        return file_digest(path)
-    return path
+def listing_digest(listing: Listing) -> str:
+    """Digest of each image's name, class, split and size, and of some contents.
+
+    It does not cover the folder they lie in, so images that moved stay the same.
+    """
+    return _data_digest(_pieces_of_listing(listing))
 
 
-def content_digests(images: Images) -> list[bytes | str]:
-    """What tells equal images from others: of files their bytes, else the pixels."""
-    if isinstance(images, ImageFiles):
-        return file_digests(images.paths)
-    return [pixel_digest(image) for image in images]
+def _data_digest(pieces: Iterable[bytes]) -> str:
+    digest = hashlib.blake2b(digest_size=8)
+    for piece in pieces:
+        # With its length, so that pieces cannot run into each other.
+        digest.update(f"{len(piece)}:".encode())
+        digest.update(piece)
+    return digest.hexdigest()
+
+
+def _pieces_of_listing(listing: Listing) -> Iterator[bytes]:
+    entries = listing.entries
+    for entry in entries:
+        fields = entry.name, entry.label, entry.split or "", _size(listing.path(entry))
+        yield "\0".join(map(str, fields)).encode(errors="surrogateescape")
+    spread = np.linspace(0, len(entries) - 1, min(len(entries), _FILES_READ))
+    for i in np.unique(spread.round().astype(int)):
+        path = listing.path(entries[i])
+        # A file that cannot be read is reported when it is decoded.
+        if _size(path) >= 0:
+            with open(path, "rb") as file:
+                yield file.read(_BYTES_READ)
+
+
+def _size(path: str) -> int:
+    """Bytes of a file, -1 if it cannot be read."""
+    try:
+        return os.stat(path).st_size if os.access(path, os.R_OK) else -1
+    except (OSError, ValueError):
+        return -1
+
+
+def _pieces_of_file(path: str | os.PathLike[str]) -> Iterator[bytes]:
+    with open(path, "rb") as file:
+        while piece := file.read(_BYTES_AT_ONCE):
+            yield piece

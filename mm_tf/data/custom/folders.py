@@ -1,4 +1,4 @@
-"""Which images of which class a folder has."""
+"""Images in folders, one for each class."""
 
 import os
 import unicodedata
@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from mm_tf._checks import nearest
 from mm_tf.data._checks import check_path
+from mm_tf.data.custom.assembly import from_listing
 from mm_tf.data.custom.decoding import FORMAT_NAMES, SUFFIXES
 from mm_tf.data.custom.listing import (
     NO_CLASS,
@@ -18,12 +19,56 @@ from mm_tf.data.custom.listing import (
     sort_key,
     visible,
 )
+from mm_tf.data.custom.options import ReadOptions, check_options
+from mm_tf.data.dataset import ImageData
 
 _DETAILS = {
     UNKNOWN_SUFFIX: f"passed over: not named as {FORMAT_NAMES}",
     NO_CLASS: "passed over: it lies in no class's folder",
     UNREADABLE: "passed over: the folder cannot be listed",
 }
+
+
+def read_folder(
+    data_dir: str | os.PathLike[str], options: ReadOptions | None = None
+) -> ImageData:
+    """Reads a folder that has a folder of images for each class.
+
+    Which folders and files count, and in which order they come: see `list_folder`.
+    Where there is no folder with test images, they are taken from the training images,
+    as `mm_tf.data.splitting.stratified_split` says; files of the same bytes never part.
+
+    The mean and the deviation of the channels are measured on up to 1,000 training
+    images, evenly spread over all of them.
+
+    Args:
+        data_dir: The folder; `~` is expanded.
+        options: How to read. Defaults to `None`, the defaults of `ReadOptions`.
+
+    Returns:
+        An `ImageData` whose images are `ImageFiles`.
+
+    Raises:
+        ValueError: If the folder is not as described, if a class has no image that
+            can be decoded, or, with `strict`, if a file cannot be decoded.
+
+    Example:
+
+    >>> import os, tempfile
+    >>> from PIL import Image
+    >>> from mm_tf.data import ReadOptions, read_folder
+    >>> folder = tempfile.mkdtemp()
+    >>> for name, color in (("cat", 0), ("dog", 99)):
+    ...     os.mkdir(os.path.join(folder, name))
+    ...     for i in range(5):
+    ...         path = os.path.join(folder, name, f"{i}.png")
+    ...         Image.new("RGB", (40, 30), (color + i, 0, 0)).save(path)
+    >>> data = read_folder(folder, ReadOptions(image_size=16))
+    >>> data.class_names, data.train_images.shape, data.test_images.shape
+    (('cat', 'dog'), (8, 16, 16, 3), (2, 16, 16, 3))
+    """
+    options = check_options(options)
+    return from_listing("folder", data_dir, list_folder(data_dir), options)
 
 
 def list_folder(data_dir: str | os.PathLike[str]) -> Listing:

@@ -1,5 +1,6 @@
 """Images that stay in their files and are decoded when they are asked for."""
 
+import contextlib
 import os
 import threading
 import weakref
@@ -12,6 +13,7 @@ import numpy as np
 from mm_tf._checks import check_integer
 from mm_tf.data._checks import check_path
 from mm_tf.data.custom.decoding import ImageFileError, decode, import_plugins, quiet
+from mm_tf.data.custom.digests import file_digest, pixel_digest
 
 MEMORY_LIMIT = 2**30
 
@@ -92,6 +94,7 @@ class ImageFiles:
             check_channels(channels),
             _Budget(check_integer("memory_limit", memory_limit, low=0)),
             _check_threads(num_threads),
+            {},
         )
         self._rows = np.arange(len(self._decoder.paths))
 
@@ -187,8 +190,22 @@ class ImageFiles:
                 progress(len(rows))
         return errors
 
+    def digests(self) -> list[bytes | str]:
+        """Digest of each file's bytes, which are read for it once; or its path.
+
+        Subsets share them. The path stands for a file that cannot be read.
+        """
+        return self._decoder.digests(self._rows)
+
 
 Images = np.ndarray | ImageFiles
+
+
+def content_digests(images: Images) -> list[bytes | str]:
+    """Digests that are equal for equal images: of files' bytes, or else of pixels."""
+    if isinstance(images, ImageFiles):
+        return images.digests()
+    return [pixel_digest(image) for image in images]
 
 
 def take(images: Images, indices: Any) -> Images:
@@ -270,13 +287,14 @@ class _Decoder:
         channels: int,
         budget: _Budget,
         threads: Threads,
+        digests: dict[str, bytes | str],
     ):
-        self._arguments = (image_size, channels, budget, threads)
+        self._arguments = (image_size, channels, budget, threads, digests)
         self.paths = paths
         self.image_shape = (*image_size, channels)
         self.bytes_per_image = int(np.prod(self.image_shape))
         self.budget = budget
-        self._threads = threads
+        self._threads, self._digests = threads, digests
         self.keeps = budget.take(self, len(paths) * self.bytes_per_image)
         # Memory that is never written to costs nothing.
         self._kept = np.empty(
@@ -306,6 +324,14 @@ class _Decoder:
         self._threads.map(fill, range(len(unique)))
         return images if np.array_equal(unique, rows) else images[places]
 
+    def digests(self, rows: np.ndarray) -> list[bytes | str]:
+        """Digests of some files' bytes, each found once."""
+        paths = [self.paths[row] for row in rows]
+        new = [path for path in dict.fromkeys(paths) if path not in self._digests]
+        found = self._threads.map(_digest_or_path, new)
+        self._digests.update(zip(new, found, strict=True))
+        return [self._digests[path] for path in paths]
+
     def try_all(self, rows: np.ndarray) -> list[ImageFileError | None]:
         """The error of each of some files, None of one that can be decoded."""
         return self._threads.map(self._try, rows)
@@ -329,6 +355,12 @@ class _Decoder:
     def _decode(self, row: int) -> np.ndarray:
         image_size, channels, *_ = self._arguments
         return decode(self.paths[row], image_size, channels)
+
+
+def _digest_or_path(path: str) -> bytes | str:
+    with contextlib.suppress(OSError):
+        return file_digest(path)
+    return path
 
 
 def check_image_size(image_size: Any) -> tuple[int, int]:

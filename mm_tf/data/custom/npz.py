@@ -8,11 +8,10 @@ from collections.abc import Collection, Iterator, Mapping
 
 import numpy as np
 
-from mm_tf import _files
-from mm_tf.data.custom.assembly import Part, from_arrays
+from mm_tf.data.custom.assembly import image_data
 from mm_tf.data.custom.listing import class_order, data_file
 from mm_tf.data.custom.options import ReadOptions, check_options
-from mm_tf.data.loading import ImageData
+from mm_tf.data.dataset import ImageData, Split
 
 # Names of arrays: as Keras's data sets have them, and MedMNIST.
 _ARRAYS = (("x_{}", "y_{}"), ("{}_images", "{}_labels"))
@@ -62,27 +61,13 @@ def read_npz(
     arrays = _read_archive(file)
     parts, names = _parts_of_archive(file, arrays)
     for images, _ in parts.values():
-        _check_own(file, images, options)
+        _check_options_fit(file, images, options)
     what = f"the archive {os.path.basename(file)}"
-    return from_arrays("npz", what, parts, names, options)
-
-
-def image_shape(path: str | os.PathLike[str]) -> tuple[int, int, int]:
-    """Height, width and channels of an archive's images, of which none is read."""
-    file = data_file(path, ".npz")
-    headers = {}
-    with _told(file), zipfile.ZipFile(file) as archive:
-        for part in archive.namelist():
-            if part.endswith(".npy"):
-                with archive.open(part) as array:
-                    headers[part.removesuffix(".npy")] = _files.read_header(array)
-    images, _ = _arrays_of_splits(file, headers)["train"]
-    _, height, width, channels = _check_shape(file, *headers[images])
-    return height, width, channels
+    return image_data("npz", what, parts, names, options)
 
 
 @contextlib.contextmanager
-def _told(file: str) -> Iterator[None]:
+def _naming(file: str) -> Iterator[None]:
     """Around the reading of a file that may be no archive of plain arrays."""
     try:
         if not zipfile.is_zipfile(file):
@@ -96,7 +81,7 @@ def _told(file: str) -> Iterator[None]:
 
 
 def _read_archive(file: str) -> dict[str, np.ndarray]:
-    with _told(file), np.load(file, allow_pickle=False) as archive:
+    with _naming(file), np.load(file, allow_pickle=False) as archive:
         return {name: archive[name] for name in archive.files}
 
 
@@ -124,7 +109,7 @@ def _arrays_of_splits(file: str, arrays: Collection[str]) -> dict[str, tuple[str
 
 def _parts_of_archive(
     file: str, arrays: Mapping[str, np.ndarray]
-) -> tuple[dict[str, Part], tuple[str, ...]]:
+) -> tuple[dict[str, Split], tuple[str, ...]]:
     parts = {
         split: (
             _check_images(file, arrays[images]),
@@ -136,8 +121,8 @@ def _parts_of_archive(
 
 
 def _numbered(
-    file: str, parts: Mapping[str, Part], class_names: np.ndarray | None
-) -> tuple[dict[str, Part], tuple[str, ...]]:
+    file: str, parts: Mapping[str, Split], class_names: np.ndarray | None
+) -> tuple[dict[str, Split], tuple[str, ...]]:
     """Parts whose labels are from 0 to K - 1, and the names of the K classes."""
     if class_names is None:
         names = class_order({str(v) for _, labels in parts.values() for v in labels})
@@ -167,24 +152,16 @@ def _numbered(
 
 
 def _check_images(file: str, images: np.ndarray) -> np.ndarray:
-    return images.reshape(_check_shape(file, images.shape, images.dtype))
-
-
-def _check_shape(
-    file: str, shape: tuple[int, ...], dtype: np.dtype
-) -> tuple[int, int, int, int]:
-    """Number of images, height, width and channels."""
-    if len(shape) == 3:
-        shape = (*shape, 1)
-    if len(shape) != 4 or dtype != np.uint8 or shape[-1] not in (1, 3):
+    """Images [N, height, width, channels]."""
+    shape = (*images.shape, 1) if images.ndim == 3 else images.shape
+    if len(shape) != 4 or images.dtype != np.uint8 or shape[-1] not in (1, 3):
         raise ValueError(
             "Images must be uint8 of shape [N, height, width] or [N, height, width, 1 "
-            f"or 3]. Received: {file} with {dtype} of shape {shape}"
+            f"or 3]. Received: {file} with {images.dtype} of shape {shape}"
         )
     if 0 in shape:
         raise ValueError(f"There must be images. Received: {file} with shape {shape}")
-    number, height, width, channels = shape
-    return number, height, width, channels
+    return images.reshape(shape)
 
 
 def _check_labels(file: str, labels: np.ndarray, num_images: int) -> np.ndarray:
@@ -198,7 +175,7 @@ def _check_labels(file: str, labels: np.ndarray, num_images: int) -> np.ndarray:
     return labels
 
 
-def _check_own(file: str, images: np.ndarray, options: ReadOptions) -> None:
+def _check_options_fit(file: str, images: np.ndarray, options: ReadOptions) -> None:
     *size, channels = images.shape[1:]
     for name, own in (("image_size", tuple(size)), ("channels", channels)):
         if getattr(options, name) not in (None, own):

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 
 from mm_tf.data import prepared
-from mm_tf.data.custom.assembly import Part, from_arrays
+from mm_tf.data.custom.assembly import image_data
 from mm_tf.data.custom.decoding import decode_bytes
 from mm_tf.data.custom.image_files import Threads, available_cores, check_image_size
 from mm_tf.data.custom.options import DEFAULT_SIZE, ReadOptions, check_options
-from mm_tf.data.loading import ImageData, in_order
+from mm_tf.data.dataset import ImageData, Split, in_order
 
 _IMAGES_AT_ONCE = 100
 
@@ -60,27 +60,19 @@ def read_tfds(
     options = check_options(options)
     builder = prepared.prepared_builder(name, data_dir)
     source = _TfdsSource(name, builder, options)
-    parts: dict[str, Part] = {}
+    parts: dict[str, Split] = {}
     for split, wanted in (("train", "train"), ("test", "test"), ("validation", "test")):
         if wanted not in parts and split in builder.info.splits:
             part = source.read(split)
             if part is not None:
                 parts[wanted] = part
-    return from_arrays(
+    return image_data(
         f"tfds:{name}",
         f"TensorFlow Datasets, {name}",
         parts,
         source.names,
         options,
     )
-
-
-def image_shape(
-    name: str, data_dir: str | os.PathLike[str] | None, options: ReadOptions
-) -> tuple[int, int, int]:
-    """Height, width and channels of the images that `read_tfds` gives."""
-    builder = prepared.prepared_builder(name, data_dir)
-    return _TfdsSource(name, builder, options).image_shape
 
 
 class _TfdsSource:
@@ -95,7 +87,7 @@ class _TfdsSource:
         size: Any = DEFAULT_SIZE if None in own_size else own_size
         height, width = check_image_size(options.image_size or size)
         channels = options.channels or (1 if own_channels == 1 else 3)
-        self.image_shape: tuple[int, int, int] = height, width, channels
+        self._image_shape: tuple[int, int, int] = height, width, channels
         self._threads = Threads(options.num_threads or available_cores())
         self._check_memory(options.memory_limit)
 
@@ -108,7 +100,7 @@ class _TfdsSource:
             )
         tests = [self._number(s) for s in ("test", "validation") if s in splits]
         number = self._number("train") + max(tests, default=0)
-        needed = number * math.prod(self.image_shape)
+        needed = number * math.prod(self._image_shape)
         if needed > limit:
             raise ValueError(
                 f"`memory_limit` must be at least {needed:,} for the {number:,} images "
@@ -119,9 +111,9 @@ class _TfdsSource:
     def _number(self, split: str) -> int:
         return self._builder.info.splits[split].num_examples
 
-    def read(self, split: str) -> Part | None:
+    def read(self, split: str) -> Split | None:
         """Images and classes of a split, in order; None where they are secret."""
-        images = np.empty((self._number(split), *self.image_shape), np.uint8)
+        images = np.empty((self._number(split), *self._image_shape), np.uint8)
         labels = np.empty(len(images), np.int64)
         with prepared.reading(self._name, self._builder):
             first = 0
@@ -144,7 +136,7 @@ class _TfdsSource:
         return tfds.as_numpy(pairs.batch(_IMAGES_AT_ONCE))
 
     def _decode(self, content: bytes) -> np.ndarray:
-        *size, channels = self.image_shape
+        *size, channels = self._image_shape
         return decode_bytes(content, self._name, (size[0], size[1]), channels)
 
 

@@ -9,15 +9,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mm_tf.class_errors import SHOT_GROUPS
-from mm_tf.data.custom.assembly import draw_test
-from mm_tf.data.custom.csv_file import list_csv
 from mm_tf.data.custom.decoding import ImageFileError, opened, quiet, to_array
 from mm_tf.data.custom.digests import file_digest, pixel_digest
-from mm_tf.data.custom.folders import list_folder
 from mm_tf.data.custom.image_files import Images, Threads, available_cores
 from mm_tf.data.custom.listing import UNREADABLE, Listing, Problem
 from mm_tf.data.custom.options import ReadOptions, check_options
-from mm_tf.data.loading import DATASETS, TFDS_PREFIX, ImageData, check_name, load
+from mm_tf.data.dataset import DATASETS, TFDS_PREFIX, ImageData, check_name
+from mm_tf.data.loading import LISTS, check_place, load
+from mm_tf.data.splitting import stratified_split
 
 DUPLICATE = "duplicate"
 LEAKAGE = "leakage"
@@ -139,17 +138,12 @@ def inspect_data(
     (np.int64(1297), np.int64(500), ())
     """
     check_name(name)
-    lists = {"folder": list_folder, "csv": list_csv}
-    if name not in lists:
+    if name not in LISTS:
         given = None if name in DATASETS else options
         return _inspect_arrays(load(name, data_dir, given), progress)
-    if data_dir is None:
-        raise ValueError(
-            f"`data_dir` must say where the images of the data set {name!r} are. "
-            "Received: data_dir=None"
-        )
     options = check_options(options)
-    return _inspect_files(name, lists[name](data_dir), options, progress)
+    listing = LISTS[name](check_place(name, data_dir))
+    return _inspect_files(name, listing, options, progress)
 
 
 def _inspect_files(
@@ -181,7 +175,9 @@ def _inspect_files(
             "taken for it, as for training."
         )
         contents = [found.content for _, found in good]
-        is_test = draw_test(labels, contents, options).tolist() if good else []
+        fraction, seed = options.test_fraction, options.split_seed
+        drawn = stratified_split(labels, fraction, seed, contents) if good else labels
+        is_test = drawn.astype(bool).tolist()
     examples = [
         _Example(entry.name, int(label), test, found)
         for (entry, found), label, test in zip(good, labels, is_test, strict=True)

@@ -27,8 +27,8 @@ from mm_tf.data._checks import check_path
 from mm_tf.data.custom.assembly import DataWarning
 from mm_tf.data.custom.folders import check_outside
 from mm_tf.data.custom.options import ReadOptions, parse_image_size
+from mm_tf.data.dataset import check_name
 from mm_tf.data.inspect.scan import Inspection, inspect_data
-from mm_tf.data.loading import check_name
 from mm_tf.data.prepared import DatasetUnavailableError
 
 COUNTS = "counts.csv"

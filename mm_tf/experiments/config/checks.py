@@ -1,10 +1,9 @@
 """What the flags of a run must not say together, told before any work starts."""
 
 from mm_tf import _checks, backbones
-from mm_tf.data import loading
 from mm_tf.data.custom.options import DEFAULT_SIZE
+from mm_tf.data.dataset import CUSTOM_DATASETS, DATASETS
 from mm_tf.data.imbalance import IMBALANCES
-from mm_tf.data.loading import DATASETS
 from mm_tf.experiments.config.fields import (
     AS_IS,
     MODEL_DEPTHS,
@@ -117,7 +116,7 @@ def _check_drops(config):
 def _check_reading(config):
     """Checks what is about images of one's own, without looking at them."""
     if config.is_own:
-        if config.dataset in loading.OWN_DATASETS and config.data_dir is None:
+        if config.dataset in CUSTOM_DATASETS and config.data_dir is None:
             raise ValueError(
                 f"`data_dir` must say where the images of --dataset={config.dataset} "
                 "are. Received: data_dir=None"

@@ -13,12 +13,11 @@ import re
 import numpy as np
 
 from mm_tf import backbones
-from mm_tf.data import loading
 from mm_tf.data.custom.image_files import check_image_size
 from mm_tf.data.custom.options import ReadOptions, parse_image_size
+from mm_tf.data.dataset import CUSTOM_DATASETS, DATASETS, check_name
 from mm_tf.data.holdout import holdout_counts
 from mm_tf.data.imbalance import class_counts
-from mm_tf.data.loading import DATASETS
 from mm_tf.experiments.config import checks as config_checks
 from mm_tf.experiments.config import fields as config_fields
 from mm_tf.experiments.config.fields import (
@@ -64,7 +63,7 @@ class RunConfig(config_fields.RunFields):
     counts_of_data: tuple[int, ...] | None = None
 
     def __post_init__(self):
-        loading.check_name(self.dataset, "dataset")
+        check_name(self.dataset, "dataset")
         if self.imbalance is None:
             self._set("imbalance", AS_IS if self.is_own else "long_tailed")
         if not isinstance(self.image_size, str):
@@ -137,7 +136,7 @@ class RunConfig(config_fields.RunFields):
         if not self.is_own:
             return self.dataset
         name = self.dataset
-        if self.dataset in loading.OWN_DATASETS:
+        if self.dataset in CUSTOM_DATASETS:
             path = os.path.abspath(os.path.expanduser(str(self.data_dir)))
             place = pathlib.Path(path)
             name = f"{name}-{place.name if self.dataset == 'folder' else place.stem}"

@@ -5,9 +5,7 @@ import warnings
 from types import MappingProxyType
 
 from mm_tf.data import DataWarning, hold_out, imbalanced, load
-from mm_tf.data.custom.identification import data_digest
-from mm_tf.data.custom.shapes import image_shape
-from mm_tf.experiments.config import checks as config_checks
+from mm_tf.data.loading import data_digest
 
 # What a `RunConfig` and a `RunResult` name by `evaluated_on`, in words.
 EVALUATED_ON = MappingProxyType({"test": "test", "holdout": "hold-out"})
@@ -23,12 +21,9 @@ def load_whole(config):
 
     What there is to say of it stands in its `notes`; no warning says it again.
     """
-    arguments = config.dataset, config.data_dir, config.read_options
-    # That they are too small for the network is told before they are decoded.
-    config_checks.check_shape(config, image_shape(*arguments))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DataWarning)
-        return load(*arguments)
+        return load(config.dataset, config.data_dir, config.read_options)
 
 
 def subset(config, data):

@@ -4,11 +4,8 @@ import dataclasses
 import pathlib
 import tempfile
 
-from mm_tf import backbones
 from mm_tf._files import WriteError
 from mm_tf.data.custom.folders import check_outside
-from mm_tf.data.custom.shapes import image_shape
-from mm_tf.experiments.config import checks as config_checks
 from mm_tf.experiments.machine.stopping import Stop
 from mm_tf.experiments.runs import images, inputs
 from mm_tf.experiments.runs.result import RunFolder
@@ -78,8 +75,6 @@ def _train(config, data, folder, begins_from=None):
     _check_backend(config)
     with Stop() as stop:
         # Data come first: that they are missing is told before Keras is imported.
-        if data is None:
-            _check_weights(config)
         config, data = _with_images(config, data)
         from mm_tf.checkpoints import CheckpointError, UnusableCheckpointError
         from mm_tf.divergence import DivergedError
@@ -100,21 +95,6 @@ def _train(config, data, folder, begins_from=None):
             raise RunFailedError(f"{error} {_what_is_kept(folder)}") from error
         except WriteError as error:
             raise _not_written(error, folder) from None
-
-
-def _check_weights(config):
-    """Looks whether weights can be had and are of the network, before all is decoded.
-
-    Not with a strategy: what it sets up must come before Keras makes anything.
-    """
-    if config.weights is None or config.strategy != "none":
-        return
-    shape = image_shape(config.dataset, config.data_dir, config.read_options)
-    config_checks.check_shape(config, shape)
-    from mm_tf.experiments.machine import determinism
-
-    with determinism.computing(config.deterministic):
-        backbones.build(config.model, shape, config.weights, config.seed)
 
 
 def _with_images(config, data):

@@ -32,9 +32,8 @@ from mm_tf.data import (
     read_tfds,
 )
 from mm_tf.data.custom.folders import list_folder
-from mm_tf.data.custom.shapes import image_shape
+from mm_tf.data.dataset import check_name
 from mm_tf.data.inspect import show
-from mm_tf.data.loading import check_name
 from mm_tf.data.splitting import stratified_split
 
 pytestmark = pytest.mark.filterwarnings("error::mm_tf.data.DataWarning")
@@ -676,30 +675,6 @@ def test_tfds_with_a_secret_test_set(tfds_dir):
     assert {i.tobytes() for i in data.train_images} == {
         pixels(i, 6, 5).tobytes() for i in range(4)
     }
-
-
-def test_shapes_are_known_before_anything_is_read(tfds_dir, photos, tmp_path):
-    noise = np.random.default_rng(0).integers(0, 256, (9, 6, 5, 3), dtype=np.uint8)
-    np.savez(tmp_path / "a.npz", x_train=noise, y_train=[0, 1, 2] * 3, other=[1])
-    for arguments in (
-        ("folder", photos, None),
-        ("folder", photos, ReadOptions(image_size=(8, 9), channels=1)),
-        ("npz", tmp_path / "a.npz", None),
-        ("tfds:sizes", tfds_dir, None),
-        ("tfds:sizes", tfds_dir, ReadOptions(image_size=8, channels=1)),
-        ("tfds:secret", tfds_dir, None),
-        ("digits", None, None),
-    ):
-        assert image_shape(*arguments) == load(*arguments).info.image_shape
-    np.savez(tmp_path / "b.npz", images=noise.astype(float), labels=[0, 1, 2] * 3)
-    (tmp_path / "c.npz").write_bytes((tmp_path / "a.npz").read_bytes()[:-99])
-    for name in ("b.npz", "c.npz", "none.npz"):
-        messages = []
-        for read in (load, image_shape):
-            with pytest.raises(ValueError, match="Received: ") as error:
-                read("npz", tmp_path / name)
-            messages.append(str(error.value))
-        assert messages[0] == messages[1]
 
 
 def test_tfds_that_cannot_be_used(tfds_dir, tmp_path, monkeypatch):

@@ -7,7 +7,7 @@ from made_up_images import save_classes
 from made_up_runs import make_data, make_run
 from page_parsing import Page
 
-from mm_tf.data.custom.identification import data_digest
+from mm_tf.data.loading import data_digest
 from mm_tf.experiments import report
 
 pytestmark = pytest.mark.usefixtures("coarse_pictures")

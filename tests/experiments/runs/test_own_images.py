@@ -13,7 +13,7 @@ from made_up_images import pixels, save_classes, store_in_tfds
 
 from mm_tf import backbones, checkpoints
 from mm_tf.data import DataWarning, ImageFiles, load
-from mm_tf.data.custom.identification import data_digest
+from mm_tf.data.loading import data_digest
 from mm_tf.experiments import report, table
 from mm_tf.experiments.config import RunConfig
 from mm_tf.experiments.grids import grid
@@ -390,31 +390,25 @@ def test_a_grid_knows_its_weights(of_weights):
     assert len(found.weights_digest) == 32
 
 
-def test_weights_of_another_network_are_told_before_images_are_decoded(
-    of_weights, weights, monkeypatch
-):
-    monkeypatch.setattr(images, "load_whole", None)
-    wrong = dataclasses.replace(of_weights, weights=str(weights / "other.weights.h5"))
-    with pytest.raises(ValueError, match="`weights` must be of MobileNetV3Small"):
-        run(wrong)
-    none = dataclasses.replace(of_weights, weights="nowhere.h5")
-    with pytest.raises(ValueError, match="that is there. Received: weights='nowhere"):
-        run(none)
-    assert not RunFolder(of_weights).incomplete.exists()
-
-
-def test_weights_that_cannot_be_downloaded_are_told_before_too(of_weights, monkeypatch):
+def test_weights_that_cannot_be_used_are_named(of_weights, weights, monkeypatch):
     def fail(*arguments, **named):
         raise OSError("there is no network")
 
-    monkeypatch.setattr(images, "load_whole", None)
     monkeypatch.setattr(keras.applications, "MobileNetV3Small", fail)
-    with pytest.raises(ValueError, match="MobileNetV3Small on ImageNet cannot be had"):
-        run(dataclasses.replace(of_weights, weights="imagenet"))
+    wrong = str(weights / "other.weights.h5")
+    for given, message in (
+        ("imagenet", "MobileNetV3Small on ImageNet cannot be had"),
+        ("nowhere.h5", "that is there. Received: weights='nowhere"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            run(dataclasses.replace(of_weights, weights=given))
+    monkeypatch.undo()
+    with pytest.raises(ValueError, match="`weights` must be of MobileNetV3Small"):
+        run(dataclasses.replace(of_weights, weights=wrong))
+    assert not RunFolder(of_weights).incomplete.exists()
 
 
-def test_images_too_small_are_told_before_they_are_read(config, in_npz, monkeypatch):
-    monkeypatch.setattr(images, "load", None)
+def test_images_too_small_for_the_network_are_an_error(config, in_npz):
     given = {**in_npz, "dataset": "npz", "image_size": None, "model": "MobileNet"}
     with pytest.raises(ValueError, match="at least 32 x 32 pixels.*Received: 8 x 8"):
         run(dataclasses.replace(config, **given))
