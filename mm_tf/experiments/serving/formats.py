@@ -1,13 +1,18 @@
-"""A Keras model with probabilities, written in the formats of other runtimes."""
+"""A Keras model with probabilities, written in the formats of other runtimes.
+
+Keras writes ONNX and LiteRT. A SavedModel has more signatures than Keras's own export
+gives, so it is put together here.
+"""
 
 import contextlib
 import importlib.util
+import json
 import logging
-import os
-import tempfile
 import warnings
 
 import numpy as np
+
+from mm_tf._text import first_line
 
 SAVED_MODEL = "saved_model"
 ONNX = "onnx"
@@ -18,6 +23,39 @@ _OPSET = 17
 
 # Of probabilities, between Keras and a converted model.
 _MOST_DIFFERENCE = 1e-4
+
+
+def check_installed(form):
+    """Raises a ValueError if something that a format needs is not there."""
+    if form == ONNX:
+        for package in ("onnx", "tf2onnx"):
+            if importlib.util.find_spec(package) is None:
+                raise ValueError(
+                    f"`format` onnx needs {package}: in a checkout of mm_tf, "
+                    "pip install --editable '.[export]'. Received: format='onnx'"
+                )
+    import keras
+
+    if keras.backend.backend() != "tensorflow":
+        raise ValueError(
+            "`backend` must be tensorflow to export. "
+            f"Received: backend={keras.backend.backend()!r}"
+        )
+
+
+def in_float32(model):
+    """The model, computing in float32, which its weights are in every precision."""
+    import keras
+
+    def new_layer(layer):
+        settings = layer.get_config()
+        if isinstance(layer, keras.Layer):  # And not an operation, such as `Add`.
+            settings["dtype"] = "float32"
+        return layer.__class__.from_config(settings)
+
+    if all(each.compute_dtype == "float32" for each in model._flatten_layers()):
+        return model
+    return _rebuild(model, new_layer)
 
 
 def with_probabilities(model, scale, offset):
@@ -33,50 +71,21 @@ def with_probabilities(model, scale, offset):
     return keras.Model(images, {"probabilities": softmax(logits(model(images)))})
 
 
-def rebuilt(model, new_layer):
-    """Copies a model, its weights too, with other layers."""
-    import keras
-
-    def clone(layer):
-        if isinstance(layer, keras.Model):
-            return keras.models.clone_model(layer, clone_function=clone)
-        return new_layer(layer)
-
-    copy = clone(model)
-    copy.set_weights(model.get_weights())
-    for layer in copy._flatten_layers():
-        # It computes with a copy of its weights, which it takes when they are loaded.
-        if isinstance(layer, keras.layers.Normalization):
-            layer.finalize_state()
-    return copy
-
-
-def check_installed(form):
-    """Raises a ValueError if a package that a format needs is not there."""
-    if form == ONNX:
-        for package in ("onnx", "tf2onnx"):
-            if importlib.util.find_spec(package) is None:
-                raise ValueError(
-                    f"`format` onnx needs {package}: in a checkout of mm_tf, "
-                    "pip install --editable '.[export]'. Received: format='onnx'"
-                )
-
-
 def write(form, model, class_names, folder, images=None):
-    """Writes a model in a format."""
+    """Writes a model; a converted one must answer as Keras's does on `images`."""
     if images is None:
-        images = _colored(model.input_shape[1:])
+        images = _coloured(model.input_shape[1:])
     _WRITERS[form](model, class_names, folder, images)
 
 
-def _colored(shape):
+def _coloured(shape):
     height, width, channels = shape
     colors = np.random.default_rng(0).integers(0, 256, (4, 2, 2, channels), "uint8")
     rows, columns = (np.arange(size) * 2 // size for size in (height, width))
     return colors[:, rows][:, :, columns]
 
 
-def _saved_model(model, class_names, folder, images):
+def _write_saved_model(model, class_names, folder, images):
     import keras
     import tensorflow as tf
 
@@ -85,7 +94,7 @@ def _saved_model(model, class_names, folder, images):
     *size, channels = model.input_shape[1:]
     names = tf.constant(class_names)
 
-    def of_images(images):
+    def from_images(images):
         chances = model(images)["probabilities"]
         return {
             "probabilities": chances,
@@ -93,24 +102,95 @@ def _saved_model(model, class_names, folder, images):
             "class_name": tf.gather(names, tf.argmax(chances, axis=-1)),
         }
 
-    def of_bytes(image_bytes):
-        return of_images(decoding.decode(image_bytes, tuple(size), channels))
+    def from_bytes(image_bytes):
+        return from_images(decoding.decode(image_bytes, tuple(size), channels))
 
     archive = keras.export.ExportArchive()
     archive.track(model)
     pixels = tf.TensorSpec((None, *size, channels), tf.uint8, name="images")
     encoded = tf.TensorSpec((None,), tf.string, name="image_bytes")
-    archive.add_endpoint("serving_default", of_images, input_signature=[pixels])
-    archive.add_endpoint("serving_bytes", of_bytes, input_signature=[encoded])
+    archive.add_endpoint("serving_default", from_images, input_signature=[pixels])
+    archive.add_endpoint("serving_bytes", from_bytes, input_signature=[encoded])
     archive.add_endpoint("class_names", lambda: {"class_names": names}, [])
     archive.write_out(folder, verbose=False)
 
 
+def _write_onnx(model, class_names, folder, images):
+    import keras
+    import onnx
+
+    for layer in model._flatten_layers():
+        # Tensors that are no weights would become inputs of the graph.
+        if isinstance(layer, keras.layers.Normalization):
+            layer.mean, layer.variance = np.array(layer.mean), np.array(layer.variance)
+    path = folder / "model.onnx"
+    with _converting(ONNX):
+        model(images[:1])  # Keras exports only what has been called.
+        model.export(path, format="onnx", verbose=False, opset_version=_OPSET)
+    written = onnx.load(path)
+    onnx.helper.set_model_props(written, {"class_names": json.dumps(class_names)})
+    onnx.save(written, path)
+    if importlib.util.find_spec("onnxruntime") is not None:
+        import onnxruntime
+
+        session = onnxruntime.InferenceSession(str(path))
+        _check(ONNX, model, lambda x: session.run(None, {"images": x})[0], images)
+
+
+def _write_tflite(model, class_names, folder, images):
+    import tensorflow as tf
+
+    path = str(folder / "model.tflite")
+    with _converting(TFLITE):
+        # LiteRT has no others: Keras allows those of TensorFlow too.
+        operations = {"supported_ops": [tf.lite.OpsSet.TFLITE_BUILTINS]}
+        _rebuild(model, _for_tflite).export(
+            path, format="litert", verbose=False, target_spec=operations
+        )
+        served = tf.lite.Interpreter(path).get_signature_runner()
+    _check(TFLITE, model, lambda x: served(images=x)["probabilities"], images)
+
+
+def _for_tflite(layer):
+    """The layer, or a head that brings features to unit length in another way.
+
+    The converter makes one operation of what a head does, and that leaves features
+    below a length of 1e-6 as they are. A network has such features as long as its
+    batch normalizations have not settled.
+    """
+    from keras import ops
+
+    from mm_tf import layers
+
+    class Head(layers.NormalizedDense):
+        def call(self, inputs):
+            # The largest number of each vector is then 1, or the vector nearly zero.
+            largest = ops.max(ops.abs(inputs), axis=-1, keepdims=True)
+            scaled = inputs / ops.maximum(largest, 1e-12)
+            return super().call(scaled)
+
+    kind = Head if type(layer) is layers.NormalizedDense else type(layer)
+    return kind.from_config(layer.get_config())
+
+
+def _rebuild(model, new_layer):
+    """Copies a model with its weights, each layer made by `new_layer`."""
+    import keras
+
+    copy = keras.models.clone_model(model, clone_function=new_layer, recursive=True)
+    copy.set_weights(model.get_weights())
+    for layer in copy._flatten_layers():
+        # It computes with a copy of its weights, made when they are loaded.
+        if isinstance(layer, keras.layers.Normalization):
+            layer.finalize_state()
+    return copy
+
+
 @contextlib.contextmanager
 def _converting(form):
-    """Makes what a converter fails with, of any type, a ValueError.
+    """Makes any failure of a converter a ValueError, and silences its warnings.
 
-    What it warns of, as what it uses itself, no reader can act on.
+    No reader can act on them.
     """
     log = logging.getLogger("tf2onnx")
     level = log.level
@@ -122,97 +202,26 @@ def _converting(form):
     except OSError:
         raise
     except Exception as error:
-        lines = str(error).strip().splitlines() or [type(error).__name__]
         raise ValueError(
             f"`format` {form} does not fit this network: its converter fails "
-            f"({lines[0][:200]}). Use another. Received: format={form!r}"
+            f"({first_line(error)[:200]}). Use another. Received: format={form!r}"
         ) from error
     finally:
         log.setLevel(level)
 
 
-def _onnx(model, class_names, folder, images):
-    import json
-
-    import keras
-    import onnx
-
-    for layer in model._flatten_layers():
-        # Tensors that are no weights would become inputs of the graph.
-        if isinstance(layer, keras.layers.Normalization):
-            layer.mean, layer.variance = np.array(layer.mean), np.array(layer.variance)
-    path = folder / "model.onnx"
-    with _converting(ONNX):
-        # Keras exports what has been called.
-        model(np.zeros((1, *model.input_shape[1:]), "uint8"))
-        model.export(path, format="onnx", verbose=False, opset_version=_OPSET)
-    written = onnx.load(path)
-    onnx.helper.set_model_props(written, {"class_names": json.dumps(class_names)})
-    onnx.save(written, path)
-    if importlib.util.find_spec("onnxruntime") is None:
-        return
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(str(path))
-    _check(ONNX, model, lambda x: session.run(None, {"images": x})[0], images)
-
-
-def _tflite(model, class_names, folder, images):
-    import keras
-    import tensorflow as tf
-
-    pixels = tf.TensorSpec((None, *model.input_shape[1:]), tf.uint8, name="images")
-    copy = rebuilt(model, _for_tflite)
-    with _converting(TFLITE), tempfile.TemporaryDirectory() as scratch:
-        archive = keras.export.ExportArchive()
-        archive.track(copy)
-        archive.add_endpoint("serving_default", copy, input_signature=[pixels])
-        archive.write_out(os.path.join(scratch, "model"), verbose=False)
-        converter = tf.lite.TFLiteConverter.from_saved_model(
-            os.path.join(scratch, "model"), signature_keys=["serving_default"]
-        )
-        content = converter.convert()
-        served = tf.lite.Interpreter(model_content=content).get_signature_runner()
-    _check(TFLITE, model, lambda x: served(images=x)["probabilities"], images)
-    (folder / "model.tflite").write_bytes(content)
-
-
-def _for_tflite(layer):
-    """The layer, or a head that brings features to unit length in another way.
-
-    Of what a head does the converter makes one operation, and it leaves features below
-    a length of 1e-6 as they are. Those of a network whose batch normalizations have
-    not settled yet are.
-    """
-    from keras import ops
-
-    from mm_tf import layers
-
-    class Head(layers.NormalizedDense):
-        def call(self, inputs):
-            # One of each vector's numbers is then 1, or the vector is as good as zero.
-            largest = ops.max(ops.abs(inputs), axis=-1, keepdims=True)
-            features = inputs / ops.maximum(largest, layers._SMALLEST_NORM)
-            squared = ops.sum(ops.square(features), axis=-1, keepdims=True)
-            features = features * ops.rsqrt(ops.maximum(squared, 1.0))
-            return ops.matmul(features, layers._to_unit_length(self.kernel, axis=0))
-
-    kind = Head if type(layer) is layers.NormalizedDense else type(layer)
-    return kind.from_config(layer.get_config())
-
-
 def _check(form, model, served, images):
-    """Refuses what a converter got wrong."""
+    """Refuses a converted model that does not answer as Keras's does."""
     with _converting(form):
         found = served(images)
     difference = np.abs(found - np.asarray(model(images)["probabilities"])).max()
     if not difference < _MOST_DIFFERENCE:
         raise ValueError(
-            f"`format` {form} does not fit this network: its converter gives one with "
+            f"`format` {form} does not fit this network: the converted network gives "
             f"other probabilities, by {difference:.2g}. Use another. "
             f"Received: format={form!r}"
         )
 
 
-_WRITERS = {SAVED_MODEL: _saved_model, ONNX: _onnx, TFLITE: _tflite}
+_WRITERS = {SAVED_MODEL: _write_saved_model, ONNX: _write_onnx, TFLITE: _write_tflite}
 FORMATS = tuple(_WRITERS)

@@ -16,6 +16,7 @@ from mm_tf.experiments.config import RunConfig
 from mm_tf.experiments.predict import list_images, main, predict
 from mm_tf.experiments.run import run
 from mm_tf.experiments.runs.result import RunResult
+from mm_tf.experiments.serving import predict as serving_predict
 from mm_tf.experiments.serving.probabilities import output_scale, probabilities
 
 
@@ -121,7 +122,7 @@ def test_names_of_files_that_are_no_text(finished, photos, tmp_path, capsysbinar
     [
         (["nowhere", "."], "`run` must be the folder of a finished run", 2),
         (["stopped", "."], "It has not finished: stopped.incomplete. Received", 2),
-        (["RUN", "nowhere.png"], "`paths` must be files and folders that are", 2),
+        (["RUN", "nowhere.png"], "`paths` must be existing files and folders", 2),
         (["RUN", "EMPTY"], "`paths` must hold an image", 2),
         (["RUN", "PHOTOS", "--top=4"], "`top` must be an integer >= 1 and <= 3", 2),
         (["RUN", "BROKEN", "--strict"], "With `strict`, every file must be", 2),
@@ -170,7 +171,7 @@ def test_images_of_a_folder_come_in_the_order_of_their_names(tmp_path):
 
 def test_many_images_are_read_part_by_part(finished, photos, monkeypatch):
     whole = predict(finished, [photos])
-    monkeypatch.setattr(predict_module, "_IMAGES_AT_ONCE", 4)
+    monkeypatch.setattr(serving_predict, "_BATCH", 4)
     parts = predict(finished, [photos])
     assert len(parts.predictions) == 25
     for one, other in zip(whole.predictions, parts.predictions, strict=True):

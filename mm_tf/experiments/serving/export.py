@@ -1,0 +1,287 @@
+"""Exports a finished run: its model, with calibrated probabilities, in a folder."""
+
+import dataclasses
+import importlib.metadata
+import json
+import pathlib
+from typing import Any
+
+import numpy as np
+
+from mm_tf import _files, calibration, data
+from mm_tf._checks import as_numbers, check_bool, check_choice
+from mm_tf._text import printable
+from mm_tf.data import DatasetUnavailableError
+from mm_tf.experiments.machine import environment
+from mm_tf.experiments.paper.methods import METHODS
+from mm_tf.experiments.runs import finished, images
+from mm_tf.experiments.serving import formats
+from mm_tf.experiments.serving.probabilities import output_scale, probabilities
+
+EXPORT = "export.json"
+LABELS = "labels.txt"
+PRIORS = ("uniform", "train")
+
+# Images by which a converted model is compared with Keras's.
+_IMAGES_COMPARED = 8
+
+
+@dataclasses.dataclass(frozen=True)
+class Export:
+    """What was exported.
+
+    Attributes:
+        folder: Where it is.
+        facts: The content of its `export.json`.
+    """
+
+    folder: pathlib.Path
+    facts: dict[str, Any]
+
+
+def export(
+    run,
+    format="saved_model",
+    output=None,
+    calibrate=None,
+    prior=None,
+    data_dir=None,
+    overwrite=False,
+):
+    r"""Exports the model of a finished run, with a softmax behind it.
+
+    $$ p_j = \operatorname{softmax}_j(s z_j / T + a_j) $$
+
+    for its outputs z, the run's own scale s, a temperature T and an adjustment a to
+    another prior of the classes. It is written in float32. Keras must run on
+    TensorFlow for it, whatever the run was trained on.
+
+    Args:
+        run: The run's folder.
+        format: `"saved_model"` for TensorFlow and TensorFlow Serving, `"onnx"` (needs
+            the packages of the extra `export`) or `"tflite"`. Defaults to
+            `"saved_model"`.
+        output: The folder to write. Defaults to `None`, `export/FORMAT` in the run's.
+        calibrate: Whether T is fitted on the run's hold-out (`--holdout` of the run);
+            the test images are never used. `False` leaves T = 1. Defaults to `None`:
+            only where the run has a hold-out.
+        prior: How often each class occurs where the model is used: `"uniform"`,
+            `"train"` (as in the training images), or K numbers > 0, of which only the
+            proportions count. a is then log prior minus log of the prior that the
+            outputs have: that of the training images, times the class weights of
+            methods that weight or re-sample by them, as far as a margin does not
+            bend it. T is fitted with the prior of the training images, which
+            the hold-out has. Defaults to `None`, a = 0: the outputs as
+            the method gives them.
+        data_dir: Where the run's images are now, for the hold-out. Defaults to
+            `None`, as in the run's flags.
+        overwrite: Whether an earlier export at `output` may be replaced. Other
+            files never are. Defaults to `False`.
+
+    Returns:
+        An `Export`.
+
+    Raises:
+        ValueError: An argument is not as described, `run` is no finished run or
+            cannot be read, or the images are not those of the run.
+        DatasetUnavailableError: The images of the hold-out are not there.
+        OSError: The export cannot be written.
+
+    Example:
+
+    ```python
+    from mm_tf.experiments.export import export
+
+    exported = export("saved_models/.../seed0", "onnx", prior="uniform")
+    print(exported.folder, exported.facts["temperature"])
+    ```
+
+    Source: Guo et al. 2017 for T, Menon et al. 2021 for a.
+    """
+    run = pathlib.Path(run).expanduser()
+    result = finished.read_result(run)
+    check_choice("format", format, formats.FORMATS)
+    has_holdout = result.evaluated_on == "holdout"
+    calibrate = check_bool("calibrate", has_holdout if calibrate is None else calibrate)
+    check_bool("overwrite", overwrite)
+    scale = output_scale(result)
+    prior = _check_prior(prior, result)
+    if calibrate and not has_holdout:
+        raise ValueError(
+            "`calibrate` needs a run with a hold-out (for example --holdout=0.2): the "
+            "test images must choose nothing. Received: calibrate=True for a run "
+            "without one"
+        )
+    needs_config = calibrate or prior is not None
+    config = finished.read_config(run) if needs_config else None
+    folder = _check_output(output or run / "export" / format, overwrite)
+    formats.check_installed(format)
+    holdout = _read_holdout(config, data_dir) if calibrate else None
+    model = formats.in_float32(finished.load_model(run))
+    offset, train_offset = _offsets(prior, config, result)
+    temperature, measured = 1.0, None
+    if holdout is not None:
+        temperature, measured = _calibrate(model, scale, train_offset, holdout)
+    not_calibrated = None
+    if not calibrate:
+        not_calibrated = (
+            "it was left out (--nocalibrate)"
+            if has_holdout
+            else "the run has no hold-out (--holdout)"
+        )
+    facts = {
+        "format": format,
+        "class_names": result.class_names,
+        "outputs_are_multiplied_by": scale / temperature,
+        "scale": scale,
+        "temperature": temperature,
+        "calibration": measured,
+        "not_calibrated": not_calibrated,
+        "prior": None if prior is None else prior.tolist(),
+        "added_to_logits": offset.tolist(),
+        "images": _image_facts(model, format),
+        "run": {
+            name: getattr(result, name)
+            for name in (
+                "method",
+                "top1_error",
+                "balanced_error",
+                "evaluated_on",
+                "class_counts",
+                "flags",
+                "versions",
+            )
+        },
+        "versions": _versions(),
+    }
+    with _files.whole_folder(folder) as unfinished:
+        formats.write(
+            format,
+            formats.with_probabilities(model, scale / temperature, offset),
+            result.class_names,
+            unfinished,
+            None if holdout is None else holdout.test_images[:_IMAGES_COMPARED],
+        )
+        labels = "".join(f"{printable(name)}\n" for name in result.class_names)
+        _files.write_text(unfinished / LABELS, labels)
+        _files.write_text(unfinished / EXPORT, json.dumps(facts, indent=2) + "\n")
+    return Export(folder, facts)
+
+
+def _check_prior(prior, result):
+    """The prior as K numbers that sum to 1, or None."""
+    if prior is None:
+        return None
+    size = len(result.class_names)
+    if isinstance(prior, str):
+        check_choice("prior", prior, PRIORS)
+        numbers = np.ones(size) if prior == "uniform" else result.class_counts
+        return np.asarray(numbers) / np.sum(numbers)
+    numbers = as_numbers(prior)
+    if (
+        numbers is None
+        or numbers.shape != (size,)
+        or not np.all(np.isfinite(numbers) & (numbers > 0))
+    ):
+        raise ValueError(
+            f"`prior` must be uniform, train or {size} numbers > 0, one for each "
+            f"class. Received: prior={prior!r}"
+        )
+    return numbers / numbers.sum()
+
+
+def _check_output(output, overwrite):
+    folder = pathlib.Path(output).expanduser()
+    # A link is followed: its target is replaced, and not the link.
+    if folder.name in ("", "..") or folder.is_symlink():
+        folder = folder.resolve()
+    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+        is_export = (folder / EXPORT).is_file()
+        if not (is_export and overwrite):
+            what = "an export; --overwrite replaces it" if is_export else "other files"
+            raise ValueError(
+                "`output` must be a new or empty folder, and this one holds "
+                f"{what}. Received: output={folder}"
+            )
+    return folder
+
+
+def _read_holdout(config, data_dir):
+    if data_dir is not None:
+        config = dataclasses.replace(config, data_dir=str(data_dir))
+    try:
+        config = images.identified(config, advice="")
+        return images.subset(config, images.load_whole(config))
+    except (ValueError, DatasetUnavailableError) as error:
+        is_missing = isinstance(error, DatasetUnavailableError)
+        raise (DatasetUnavailableError if is_missing else ValueError)(
+            "The run's hold-out, which calibrates the probabilities, cannot be read: "
+            "give --data_dir, where its images are now, or --nocalibrate to do "
+            f"without. {error}"
+        ) from error
+
+
+def _calibrate(model, scale, offset, holdout):
+    """The temperature, and what is measured with and without it."""
+    pixels, labels = holdout.test_images, holdout.test_labels
+    outputs = model.predict(data.prediction_data(pixels), verbose=0)
+    logits = scale * outputs.astype("float64")
+    temperature = calibration.fit_temperature(logits, labels, offset)
+    measured = {"images": len(labels)}
+    for name, value in (("before", 1.0), ("after", temperature)):
+        chances = probabilities(logits / value + offset)
+        for measure in (
+            calibration.negative_log_likelihood,
+            calibration.expected_calibration_error,
+        ):
+            measured[f"{measure.__name__}_{name}"] = measure(chances, labels)
+    return temperature, measured
+
+
+def _offsets(prior, config, result):
+    """What is added to logits: for `prior`, and for that of the training images."""
+    if prior is None:
+        return (np.zeros(len(result.class_names)),) * 2
+    from mm_tf.experiments.runs import training
+
+    output_prior = train_prior = np.asarray(result.class_counts, dtype="float64")
+    method = METHODS[config.method]
+    is_never = method.is_deferred and config.first_reweighted_epoch >= config.epochs
+    if method.is_balanced and not is_never:
+        output_prior = train_prior * training.weights_of_classes(config, train_prior)
+    return (
+        calibration.prior_adjustment(output_prior, prior),
+        calibration.prior_adjustment(output_prior, train_prior),
+    )
+
+
+def _image_facts(model, format):
+    height, width, channels = model.input_shape[1:]
+    facts = {
+        "height": height,
+        "width": width,
+        "channels": channels,
+        "dtype": "uint8",
+        "range": [0, 255],
+        "normalization": "inside the model",
+        "resizing": (
+            "the largest box of these proportions from the centre, resized bicubic "
+            "and without aliasing; transparent on white; EXIF orientation applied"
+        ),
+    }
+    if format == formats.SAVED_MODEL:
+        facts["serving_bytes"] = (
+            "resizes inside the graph; mm_tf.experiments.serving.decoding lists what "
+            "differs"
+        )
+    return facts
+
+
+def _versions():
+    found = environment.versions()
+    for package in ("onnx", "tf2onnx"):
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
