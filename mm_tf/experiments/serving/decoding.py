@@ -2,58 +2,51 @@
 
 import tensorflow as tf
 
-# As in `mm_tf.data.custom.decoding`, whose rules these are.
+# As in `mm_tf.data.custom.decoding`.
 _REDUCING_GAP = 2
 
 # Parts of Pillow's luma, of 65,536.
 _LUMA = (19595, 38470, 7471)
 
-# Markers of JPEG: the one of EXIF, and those that no length follows.
+# Markers of JPEG: the one of EXIF, and those without a length.
 _APP1 = 0xFFE1
 _PADDING = 0xFFFF
 _WITHOUT_LENGTH = (*range(0xFFD0, 0xFFDB), _PADDING)
 _EXIF = int.from_bytes(b"Exif\0\0", "big")
 
-# Parts of a file before its pixels. A stranger's may have millions, others a dozen.
+# Parts of a file before its pixels. Most have a dozen, a malicious one millions.
 _MOST_PARTS = 1000
 
 _LITTLE_ENDIAN = int.from_bytes(b"II", "big")
 _BIG_ENDIAN = int.from_bytes(b"MM", "big")
 _ORIENTATION, _SHORT = 0x0112, 3
 
-# Orientations by what brings them upright: first this, then those.
+# The orientations that each operation brings upright, applied in this order.
 _TRANSPOSED = (5, 6, 7, 8)
 _UPSIDE_DOWN = (3, 4, 7, 8)
 _MIRRORED = (2, 3, 6, 7)
 
-# Chunks of PNG: what is transparent, and the pixels.
+# Chunks of PNG: transparency, and pixels.
 _TRNS, _IDAT = (int.from_bytes(kind, "big") for kind in (b"tRNS", b"IDAT"))
-
-# Kinds of BMP, and where red, green, blue and alpha are in pixels that do not say it.
-_RAW, _BITFIELDS = 0, 3
-_BITS_OF_BMP = (1, 4, 8, 16, 24, 32)
-_MASKS_OF_16_BITS = (0x7C00, 0x03E0, 0x001F, 0)
-_MASKS_OF_24_BITS = (0xFF0000, 0x00FF00, 0x0000FF, 0)
 
 
 def decode(contents, image_size, channels):
     """Decodes files of images and brings them to one size.
 
-    It is `custom.decoding.decode` in TensorFlow's operations: the same box out of
-    the centre, the same bicubic kernel without aliasing, large JPEGs at 1/2, 1/4 or
-    1/8 of their size, a JPEG's EXIF orientation, what is transparent on white. It
-    differs in this:
+    It is `custom.decoding.decode` in TensorFlow's operations: the same box from the
+    centre, the same bicubic kernel without aliasing, large JPEGs at 1/2, 1/4 or 1/8 of
+    their size, a JPEG's EXIF orientation, transparent pixels on white. What differs:
 
     - Some pixels differ by 1 of 255. Where overshoot at a hard edge leaves 0 to 255
       it can be 30, since new releases of Pillow resize the rows of some images first.
-    - An orientation is read from the EXIF of a JPEG alone, not from its XMP nor from
-      a PNG or a WebP.
-    - Of a GIF that is transparent, the colours below are shown.
-    - A WebP that is animated and a BMP that is compressed (RLE) are errors. WebP needs
-      TensorFlow 2.21 or later.
+    - An orientation is read only from the EXIF of a JPEG, not from its XMP nor from a
+      PNG or a WebP.
+    - The transparent pixels of a GIF keep their colours.
+    - An animated WebP is an error, and so is a BMP with a palette, masks or
+      compression. WebP needs TensorFlow 2.21 or later.
 
-    A file that is no image, or is cut off, is an `InvalidArgumentError`, of the whole
-    batch.
+    A file that is no image, or is cut off, is an `InvalidArgumentError`, which fails
+    the whole batch.
     """
     return tf.map_fn(
         lambda content: _decode_one(content, image_size, channels),
@@ -110,7 +103,7 @@ def _upright(image, orientation):
 
 
 class _Bytes:
-    """The content of a file as numbers. Beyond its end there are zeros.
+    """The content of a file as numbers, with zeros beyond its end.
 
     Attributes:
         all: The bytes, uint8 [N].
@@ -123,7 +116,7 @@ class _Bytes:
         self._padded = tf.pad(self.all, [[0, 8]])
 
     def number(self, place, count, is_little=False):
-        """The int64 of `count` bytes, at most 7, the highest first or last."""
+        """The int64 of `count` bytes, at most 7, big- or little-endian."""
         place = tf.clip_by_value(tf.cast(place, tf.int64), 0, self.size)
         parts = tf.cast(self._padded[place : place + count], tf.int64)
         parts = tf.where(is_little, parts[::-1], parts)
@@ -131,7 +124,7 @@ class _Bytes:
 
 
 def _walk(first, is_passed, next_place):
-    """The first place in a file that is not passed, from one to the next."""
+    """Walks from place to place in a file, to the first that is not passed."""
     (place,) = tf.while_loop(
         is_passed,
         lambda place: (next_place(place),),
@@ -142,7 +135,7 @@ def _walk(first, is_passed, next_place):
 
 
 def _orientation(data):
-    """From 1 to 8, as the EXIF of a JPEG says; another number where it says none."""
+    """The EXIF orientation of a JPEG, from 1 to 8; another number where it has none."""
 
     def is_exif(place):
         return (data.number(place, 2) == _APP1) & (data.number(place + 4, 6) == _EXIF)
@@ -162,7 +155,7 @@ def _orientation(data):
     order = data.number(start, 2)
     is_little = order == _LITTLE_ENDIAN
     is_tiff = is_exif(place) & (is_little | (order == _BIG_ENDIAN))
-    # Their number, and tags of 12 bytes: which one, type, count and value.
+    # The number of tags, then 12 bytes for each: tag, type, count and value.
     first = start + data.number(start + 4, 4, is_little)
     number = tf.minimum(data.number(first, 2, is_little), (end - first - 2) // 12)
     number = tf.maximum(number, 0) * tf.cast(is_tiff, tf.int64)
@@ -207,13 +200,14 @@ def _webp(content):
         data.number(12, 4) == int.from_bytes(kind, "big") for kind in (b"VP8X", b"VP8L")
     )
     flags = data.number(20, 1)
-    is_animated = is_extended & (flags & 0x02 > 0)
+    # TensorFlow 2.21 writes beyond its memory where one has four channels.
+    is_still = ~is_extended | (flags & 0x02 == 0)
+    message = "A WebP must not be animated: save its first image as PNG."
+    content = _checked(content, is_still, message)
     has_alpha = is_extended & (flags & 0x10 > 0)
     has_alpha |= is_lossless & (data.number(24, 1) & 0x10 > 0)
-    # TensorFlow 2.21 refuses an animation with three channels, and with four it writes
-    # beyond its memory.
     return tf.cond(
-        has_alpha & ~is_animated,
+        has_alpha,
         lambda: _on_white(
             tf.io.decode_image(content, channels=4, expand_animations=False)
         ),
@@ -226,75 +220,35 @@ def _any(content):
 
 
 def _bmp(content):
-    """A BMP. TensorFlow's own decoder takes no palettes and not all kinds of pixels."""
     data = _Bytes(content)
-
-    def number(place, count):
-        return data.number(place, count, is_little=True)
-
-    # The header of OS/2 is shorter, and so are its numbers.
-    header = number(14, 4)
-    is_short = header == 12
-    width = tf.where(is_short, number(18, 2), number(18, 4))
-    height = tf.where(is_short, number(20, 2), number(22, 4))
-    bits = tf.where(is_short, number(24, 2), number(28, 2))
-    has_masks = ~is_short & (number(30, 4) == _BITFIELDS)
-    is_raw = is_short | (number(30, 4) == _RAW)
-    tf.debugging.Assert(
-        (is_raw | has_masks) & tf.reduce_any(bits == _BITS_OF_BMP),
-        ["A BMP must be of 1, 4, 8, 16, 24 or 32 bits and not compressed. Bits:", bits],
+    header, bits, compression = (
+        data.number(place, count, is_little=True)
+        for place, count in ((14, 4), (28, 2), (30, 4))
     )
-    # Negative where the rows go from the top down.
-    is_down = height >= 2**31
-    height = tf.where(is_down, 2**32 - height, height)
-    # What a header says must not fill the memory.
-    width = tf.minimum(width, 8 * data.size)
-    row = (width * bits + 31) // 32 * 4
-    first = number(10, 4)
-    rows = tf.reshape(data.all[first : first + height * row], (height, row))
-    rows = tf.cond(is_down, lambda: rows, lambda: rows[::-1])
+    # TensorFlow would read a palette's places as grey, and masks not at all.
+    is_plain = (header >= 40) & tf.reduce_any(bits == (24, 32)) & (compression == 0)
+    message = (
+        "A BMP must have 24 or 32 bits a pixel, without masks or compression: save "
+        "it as PNG. Received bits and compression:"
+    )
+    return _any(_checked(content, is_plain, message, bits, compression))
 
-    def of_palette():
-        places = tf.range(width) * bits
-        shifts = tf.cast(8 - bits - places % 8, tf.uint8)
-        of_pixels = tf.gather(rows, places // 8, axis=1)
-        of_pixels = tf.bitwise.right_shift(of_pixels, shifts)
-        of_pixels = tf.cast(of_pixels, tf.int32) % tf.cast(2**bits, tf.int32)
-        size = 4 - tf.cast(is_short, tf.int64)
-        number_of_colors = tf.minimum(2**bits, (data.size - 14 - header) // size)
-        colors = data.all[14 + header : 14 + header + number_of_colors * size]
-        colors = tf.reshape(colors, (number_of_colors, size))
-        return tf.gather(colors[:, 2::-1], of_pixels)
 
-    def of_masks():
-        size = bits // 8
-        of_pixels = tf.reshape(rows[:, : width * size], (height, width, size))
-        of_pixels = tf.cast(of_pixels, tf.int64) * 256 ** tf.range(size)
-        of_pixels = tf.reduce_sum(of_pixels, -1, keepdims=True)
-        default = tf.where(bits == 16, _MASKS_OF_16_BITS, _MASKS_OF_24_BITS)
-        # They stand in the header, or right behind a shorter one.
-        masks = [number(54 + 4 * place, 4) for place in range(4)]
-        masks[3] = tf.where(header >= 56, masks[3], 0)
-        masks = tf.where(has_masks, tf.stack(masks), tf.cast(default, tf.int64))
-        has_alpha = tf.cast(masks[3] > 0, tf.int32)
-        ones = tf.maximum(tf.bitwise.bitwise_and(masks, -masks), 1)
-        parts = tf.bitwise.bitwise_and(of_pixels, masks) // ones
-        parts = parts * 255 // tf.maximum(masks // ones, 1)
-        # Without a mask all is opaque.
-        return _on_white(tf.where(tf.range(4) < 3 + has_alpha, parts, 255))
-
-    return tf.cond(bits <= 8, of_palette, of_masks)
+def _checked(content, is_good, *message):
+    """The content, which nothing decodes before it is known to be good."""
+    with tf.control_dependencies([tf.debugging.Assert(is_good, message)]):
+        return tf.identity(content)
 
 
 def _fit(image, image_size):
-    """The largest box of the size's proportions, resized; as Pillow's `fit`."""
+    """The largest box of the size's proportions, resized; as Pillow's `fit` does."""
     height, width = image_size
     shape = tf.cast(tf.shape(image)[:2], tf.float32)
     box = tf.minimum(
         shape, tf.stack([shape[1] * height / width, shape[0] * width / height])
     )
     pixels = tf.cast(image, tf.float32)
-    # Columns first, then rows, and whole numbers in between: as Pillow, mostly.
+    # As Pillow does for most images: columns first, then rows, rounded in between.
     for axis in (1, 0):
         pixels = _resize(pixels, axis, image_size[axis], shape[axis], box[axis])
     return tf.cast(pixels, tf.uint8)
