@@ -1,4 +1,4 @@
-"""What MkDocs builds the site of that is no file under docs/: see `on_files`."""
+"""Pages of the site that are not files under docs/: see `on_files`."""
 
 import pathlib
 import re
@@ -8,14 +8,16 @@ import nbconvert
 from mkdocs.structure.files import File
 
 ROOT = pathlib.Path(__file__).parents[2]
-# MkDocs loads this file alone, by its path.
+# MkDocs loads this file by its path.
 sys.path[:0] = [str(ROOT), str(pathlib.Path(__file__).parent)]
 
 import reference  # noqa: E402
 import tables  # noqa: E402
 
-# Files of the repository that are pages, or that pages show, beside those of docs/.
+# Pages, and files that pages show, outside docs/.
 _OTHERS = (
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
     "README.md",
     "benchmarks/README.md",
     "benchmarks/results/README.md",

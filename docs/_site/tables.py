@@ -36,24 +36,27 @@ from `mm_tf.experiments.paper.methods.METHODS`; `RunConfig` says what the flags 
 
 </div>
 
-"Deferred" is from epoch {reweighting} of {epochs}, and in proportion with other
-`--epochs`; `--reweight_epoch` says another. What is weighted or re-sampled takes
-`--class_weighting` and `--effective_number_beta` as well, pre-training
-`--pretraining_epochs`. What the losses do is in [Losses](losses.md), which method to
-take in [Which loss for me?](choosing.md).
+"Deferred" means from epoch {reweighting} of {epochs}, in proportion with other
+`--epochs`, or from `--reweight_epoch`. Weights, and the chances of a draw in
+re-sampling, follow the effective number of a class's images
+(`--effective_number_beta`), or its inverse frequency
+(`--class_weighting=inverse_frequency`). Pre-training takes `--pretraining_epochs`.
+[Losses](losses.md) explains the losses, [Which loss for me?](choosing.md) which
+method to take.
 """
 
 _SETTINGS_PAGE = """# Settings
 
-A setting is a flagfile, a run is a flagfile and the flags that differ from it:
+A setting is a flag file. A run is a flag file and the flags that differ from it:
 
 ```sh
-python -m mm_tf.experiments.run --flagfile=experiments/cifar10_lt100.flags --seed=1
+mm_tf run --flagfile=experiments/cifar10_lt100.flags --seed=1
 ```
 
-## Flagfiles
+## Flag files
 
 In `experiments/`. The head of each says what the paper published for it.
+`--setting=cifar10_lt100` names one from any folder.
 
 <div class="flags" markdown>
 
@@ -63,8 +66,7 @@ In `experiments/`. The head of each says what the paper published for it.
 
 ## What decides a run
 
-Each flag is a field of `mm_tf.experiments.config.RunConfig` under the same name, and
-the other way round.
+Each flag is a field of `mm_tf.experiments.config.RunConfig` of the same name.
 
 <div class="flags" markdown>
 
@@ -72,9 +74,9 @@ the other way round.
 
 </div>
 
-## Where and how a run is kept
+## Where and how a run is saved
 
-These are no part of what a run is: the same run may be gone on with under others.
+These do not decide a run: the same run may be resumed with other values.
 
 <div class="flags" markdown>
 
