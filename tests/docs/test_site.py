@@ -76,7 +76,7 @@ def test_what_is_named_in_docstrings_and_pages_has_a_page():
     files = [*ROOT.glob("mm_tf/**/*.py"), *ROOT.glob("docs/*.md"), ROOT / "README.md"]
     texts = [path.read_text("utf-8") for path in files]
     named = {n for text in texts for n in re.findall(r"`mm_tf\.([a-z_.]+\w+)", text)}
-    assert {"data.custom.folders.list_folder", "losses.LDAM"} <= named
+    assert {"data.read_folder", "losses.LDAM"} <= named
     modules = reference.modules()
     for name in named:
         if not package[name].is_module:
