@@ -21,8 +21,8 @@ import numpy as np
 from keras import ops
 
 from mm_tf import _checks, _files
+from mm_tf.callbacks.divergence import DivergedError, StopOnDivergence
 from mm_tf.data import fit_data
-from mm_tf.divergence import DivergedError, StopOnDivergence
 
 _NAME = re.compile(r"epoch(\d+)-step(\d+)\.npz")
 _FACTS = "facts"

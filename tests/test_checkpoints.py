@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from mm_tf import _files, callbacks, checkpoints, layers, losses, optimizers
+from mm_tf.callbacks.divergence import DivergedError
 from mm_tf.checkpoints import CheckpointError, CheckpointFolder, Checkpoints
 from mm_tf.data import EpochOrder
-from mm_tf.divergence import DivergedError
 
 EPOCHS = 4
 STEPS = 3

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mm_tf import callbacks, layers, losses
-from mm_tf.divergence import DivergedError
+from mm_tf.callbacks.divergence import DivergedError
 
 X = np.random.default_rng(0).normal(size=(8, 4)).astype("float32")
 Y = np.array([0, 1] * 4)

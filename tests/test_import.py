@@ -47,7 +47,7 @@ def test_keras_knows_the_classes_in_either_order(imports):
     )
     assert run_python(code) == [
         "mm_tf.losses.label_distribution",
-        "mm_tf.layers",
+        "mm_tf.layers.cosine_head",
         "mm_tf.optimizers",
         "mm_tf.metrics",
     ]

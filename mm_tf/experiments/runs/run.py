@@ -76,8 +76,8 @@ def _train(config, data, folder, begins_from=None):
     with Stop() as stop:
         # Data come first: that they are missing is told before Keras is imported.
         config, data = _with_images(config, data)
+        from mm_tf.callbacks import DivergedError
         from mm_tf.checkpoints import CheckpointError, UnusableCheckpointError
-        from mm_tf.divergence import DivergedError
         from mm_tf.experiments.runs import summary, training
 
         summary.print_plan(config)

@@ -6,8 +6,8 @@ import keras_tuner
 from keras_tuner.errors import FailedTrialError
 
 from mm_tf import callbacks as callbacks_module
+from mm_tf.callbacks import DivergedError
 from mm_tf.data import fit_data
-from mm_tf.divergence import DivergedError
 from mm_tf.experiments.machine import determinism
 from mm_tf.experiments.paper.methods import METHODS
 from mm_tf.experiments.runs import images, training

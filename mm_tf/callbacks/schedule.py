@@ -1,0 +1,99 @@
+"""The learning rate of each epoch."""
+
+import keras
+
+from mm_tf import _checks
+
+PAPER_DROPS = ((160, 1e-2), (180, 1e-4))
+
+
+def warm_up_step_decay(epoch, learning_rate, warmup_epochs=5, drops=PAPER_DROPS):
+    """Returns the learning rate of an epoch: linear warm-up, then steps down.
+
+    Args:
+        epoch: The epoch, counted from 0.
+        learning_rate: The rate after the warm-up.
+        warmup_epochs: w: epoch e < w has the rate (e + 1) / w of it.
+        drops: Pairs (epoch, factor), epochs ascending: from that epoch on the rate
+            is `learning_rate * factor`. Factors do not multiply each other.
+
+    Example:
+
+    >>> import mm_tf
+    >>> for epoch in (0, 4, 159, 160, 180):
+    ...     print(epoch, f"{mm_tf.callbacks.warm_up_step_decay(epoch, 0.1):.0e}")
+    0 2e-02
+    4 1e-01
+    159 1e-01
+    160 1e-03
+    180 1e-05
+
+    Source: the code of Cao et al. 2019, which the authors of the paper use.
+    """
+    if epoch < warmup_epochs:
+        return learning_rate * (epoch + 1) / warmup_epochs
+    factor = 1.0
+    for first_epoch, dropped in drops:
+        if epoch >= first_epoch:
+            factor = dropped
+    return learning_rate * factor
+
+
+class WarmUpStepDecay(keras.callbacks.LearningRateScheduler):
+    """Sets the learning rate of each epoch: linear warm-up, then steps down.
+
+    See `warm_up_step_decay`. By default the paper's 200 epochs: 5 of warm-up,
+    x 0.01 from epoch 160, x 0.0001 from epoch 180. A drop inside the warm-up acts
+    when that has ended.
+
+    Args:
+        learning_rate: The rate after the warm-up, > 0.
+        warmup_epochs: The number of epochs of warm-up, >= 0.
+        drops: Pairs (epoch, factor), epochs ascending.
+
+    Raises:
+        ValueError: An argument is not as described.
+
+    Example:
+
+    >>> import mm_tf
+    >>> schedule = mm_tf.callbacks.WarmUpStepDecay(0.1, drops=[(8, 0.01)])
+    >>> round(schedule.schedule(9), 6)
+    0.001
+    """
+
+    def __init__(self, learning_rate, warmup_epochs=5, drops=PAPER_DROPS):
+        self.learning_rate = _checks.check_number(
+            "learning_rate", learning_rate, low=0.0, low_allowed=False
+        )
+        self.warmup_epochs = _checks.check_integer(
+            "warmup_epochs", warmup_epochs, low=0
+        )
+        if not isinstance(drops, list | tuple):
+            raise ValueError(
+                f"`drops` must be pairs (epoch, factor). Received: drops={drops!r}"
+            )
+        self.drops = tuple(_checked_drop(drop) for drop in drops)
+        epochs = [epoch for epoch, _ in self.drops]
+        if epochs != sorted(epochs):
+            raise ValueError(
+                f"The epochs of `drops` must ascend. Received: drops={drops!r}"
+            )
+        super().__init__(
+            lambda epoch, _=None: warm_up_step_decay(
+                epoch, self.learning_rate, self.warmup_epochs, self.drops
+            )
+        )
+
+
+def _checked_drop(drop):
+    try:
+        epoch, factor = drop
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"`drops` must be pairs (epoch, factor). Received: drops with {drop!r}"
+        ) from None
+    return (
+        _checks.check_integer("epoch of a drop", epoch, low=0),
+        _checks.check_number("factor of a drop", factor, low=0.0, low_allowed=False),
+    )

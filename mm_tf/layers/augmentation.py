@@ -1,0 +1,158 @@
+"""Random crops and flips of images, in training only."""
+
+import keras
+from keras import ops
+
+from mm_tf import _checks, _replicas
+
+# Keras keeps seeds as uint32.
+_LARGEST_SEED = 2**32 - 1
+
+
+@keras.saving.register_keras_serializable("mm_tf")
+class RandomPaddedCrop(keras.layers.Layer):
+    """Pads images with black and crops each back to its size at a random place.
+
+    In training only; otherwise images pass unchanged. Each image of a batch has
+    a crop of its own.
+
+    Args:
+        padding: Pixels added on every side, >= 0.
+        seed: An integer >= 0, for the same crops in every run; None for others.
+        **kwargs: As for `keras.layers.Layer`.
+
+    Input and output shape: [N, height, width, channels], the values unchanged in
+    dtype and range.
+
+    Raises:
+        ValueError: `padding` or `seed` is no integer >= 0, or the inputs are no
+            images of a known size.
+
+    Example:
+
+    >>> import numpy as np
+    >>> import mm_tf
+    >>> images = np.full((8, 32, 32, 3), 255, "uint8")
+    >>> crop = mm_tf.layers.RandomPaddedCrop(padding=4, seed=1)
+    >>> crop(images, training=True).shape == images.shape
+    True
+
+    Source: He et al., "Deep Residual Learning for Image Recognition", 2016,
+    section 4.2.
+    """
+
+    def __init__(self, padding=4, seed=None, **kwargs):
+        super().__init__(autocast=False, **kwargs)
+        self.padding = _checks.check_integer("padding", padding, low=0)
+        self.seed = _checked_seed(seed)
+        self.seed_generator = keras.random.SeedGenerator(self.seed)
+        self.input_spec = keras.layers.InputSpec(ndim=4)
+
+    def build(self, input_shape):
+        if None in input_shape[1:]:
+            raise ValueError(
+                "Images must have a known size to be cropped. "
+                f"Received: input_shape={tuple(input_shape)}"
+            )
+        self.built = True
+
+    def call(self, images, training=False):
+        if not training or self.padding == 0:
+            return images
+        count = ops.shape(images)[0]
+        height, width, channels = images.shape[1:]
+        border = (self.padding, self.padding)
+        padded = ops.pad(images, ((0, 0), border, border, (0, 0)))
+        padded_height, padded_width = padded.shape[1:3]
+        corners = _replicas.draw(
+            lambda number: keras.random.randint(
+                (number, 2),
+                0,
+                2 * self.padding + 1,
+                dtype="int32",
+                seed=self.seed_generator,
+            ),
+            count,
+        )
+        rows = corners[:, :1] + ops.arange(height, dtype="int32")
+        columns = corners[:, 1:] + ops.arange(width, dtype="int32")
+        image_of = ops.reshape(ops.arange(count, dtype="int32"), (-1, 1, 1))
+        pixel_of = (
+            image_of * padded_height + ops.expand_dims(rows, 2)
+        ) * padded_width + ops.expand_dims(columns, 1)
+        pixels = ops.reshape(padded, (-1, channels))
+        return ops.take(pixels, pixel_of, axis=0)
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def compute_output_spec(self, images, training=False):
+        return keras.KerasTensor(images.shape, dtype=images.dtype)
+
+    def get_config(self):
+        return {**super().get_config(), "padding": self.padding, "seed": self.seed}
+
+
+@keras.saving.register_keras_serializable("mm_tf")
+class RandomHorizontalFlip(keras.layers.Layer):
+    """Mirrors each image, left to right, with the probability 1/2.
+
+    In training only; otherwise images pass unchanged. Unlike
+    `keras.layers.RandomFlip` it draws anew for each image of the batch under
+    `tf.distribute.MirroredStrategy` too, where the parts of a batch would have the
+    same flips, and it leaves the images' dtype as it is.
+
+    Args:
+        seed: An integer >= 0, for the same flips in every run; None for others.
+        **kwargs: As for `keras.layers.Layer`.
+
+    Input and output shape: [N, height, width, channels], the values unchanged in
+    dtype and range.
+
+    Raises:
+        ValueError: `seed` is no integer >= 0.
+
+    Example:
+
+    >>> import numpy as np
+    >>> import mm_tf
+    >>> images = np.zeros((8, 32, 32, 3), "uint8")
+    >>> flip = mm_tf.layers.RandomHorizontalFlip(seed=1)
+    >>> flip(images, training=True).shape == images.shape
+    True
+    """
+
+    def __init__(self, seed=None, **kwargs):
+        super().__init__(autocast=False, **kwargs)
+        self.seed = _checked_seed(seed)
+        self.seed_generator = keras.random.SeedGenerator(self.seed)
+        self.input_spec = keras.layers.InputSpec(ndim=4)
+
+    def build(self, input_shape):
+        self.built = True
+
+    def call(self, images, training=False):
+        if not training:
+            return images
+        drawn = _replicas.draw(
+            lambda number: keras.random.uniform(
+                (number, 1, 1, 1), seed=self.seed_generator
+            ),
+            ops.shape(images)[0],
+        )
+        return ops.where(drawn <= 0.5, ops.flip(images, axis=2), images)
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def compute_output_spec(self, images, training=False):
+        return keras.KerasTensor(images.shape, dtype=images.dtype)
+
+    def get_config(self):
+        return {**super().get_config(), "seed": self.seed}
+
+
+def _checked_seed(seed):
+    if seed is None:
+        return None
+    return _checks.check_integer("seed", seed, low=0, high=_LARGEST_SEED)
