@@ -31,7 +31,7 @@ from mm_tf.experiments.machine import environment, precision
 from mm_tf.experiments.paper.methods import METHODS
 from mm_tf.experiments.run import run
 from mm_tf.experiments.runs import training
-from mm_tf.experiments.runs.result import MODEL, RunFolder
+from mm_tf.experiments.runs.folder import MODEL, RunFolder
 
 # The paper's own rows first, then its closest rivals.
 METHOD_ORDER = ("mm_ldam_drw", "mm_drw", "ldam_drw", "erm", "mm", "ldam")

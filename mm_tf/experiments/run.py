@@ -23,7 +23,7 @@ from mm_tf.experiments.config import flags as config_flags
 from mm_tf.experiments.machine import command
 from mm_tf.experiments.machine.stopping import StoppedError, leave
 from mm_tf.experiments.paper.methods import METHODS
-from mm_tf.experiments.runs.result import RunFolder
+from mm_tf.experiments.runs.folder import RunFolder
 from mm_tf.experiments.runs.run import RunDivergedError, RunFailedError, run
 
 __all__ = ["RunConfig", "RunDivergedError", "RunFailedError", "run"]
@@ -42,24 +42,24 @@ def main(argv):
     except RunFailedError as error:
         command.fail(error, status=1)
     except KeyboardInterrupt as stopped:
-        leave(stopped, "mm_tf.experiments.run", _kept_of(config))
+        leave(stopped, "mm_tf.experiments.run", _saved_of(config))
     except BrokenPipeError:
         # Who reads has gone, as `head` does: there is nowhere to print.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        leave(StoppedError(signal.SIGPIPE), "mm_tf.experiments.run", _kept_of(config))
+        leave(StoppedError(signal.SIGPIPE), "mm_tf.experiments.run", _saved_of(config))
     from mm_tf.experiments.runs import summary
 
     summary.print_result(result, config.run_folder)
 
 
-def _kept_of(config):
+def _saved_of(config):
     if RunFolder(config).has_checkpoint:
-        return "A checkpoint is kept."
+        return "A checkpoint is saved."
     if METHODS[config.method].pretraining != "none" and any(
         pathlib.Path(config.pretrained_dir).expanduser().glob("*.incomplete")
     ):
-        return "A checkpoint of the pre-training is kept."
-    return "Nothing is kept yet."
+        return "A checkpoint of the pre-training is saved."
+    return "Nothing is saved yet."
 
 
 if __name__ == "__main__":

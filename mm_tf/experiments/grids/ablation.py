@@ -10,7 +10,7 @@ from mm_tf.data import DatasetUnavailableError
 from mm_tf.experiments import paper
 from mm_tf.experiments.config import RunConfig
 from mm_tf.experiments.grids import grid
-from mm_tf.experiments.runs.result import RunFolder
+from mm_tf.experiments.runs.folder import RunFolder
 
 # The flags of a run that a table sets.
 SET_BY_GRID = ("dataset", "imbalance", "imbalance_ratio", "method", "beta", "delta")

@@ -22,7 +22,8 @@ from mm_tf.data import DatasetUnavailableError
 from mm_tf.experiments.config import RunConfig
 from mm_tf.experiments.grids import grid
 from mm_tf.experiments.machine import environment
-from mm_tf.experiments.runs.result import HISTORY, RunFolder, RunResult
+from mm_tf.experiments.runs.folder import HISTORY, RunFolder
+from mm_tf.experiments.runs.result import RunResult
 
 # A machine that dies is no fault of the run's; more of them are no chance.
 _MOST_RETRIES = 10
@@ -242,7 +243,7 @@ class Cluster:
     def _tell(self, configs, seen, to):
         """Shows the epochs of the runs under way, as their folders tell them."""
         for config in configs:
-            folder = RunFolder(config).incomplete
+            folder = RunFolder(config).path
             if not folder.exists():
                 continue
             try:

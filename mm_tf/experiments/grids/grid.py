@@ -38,7 +38,8 @@ from mm_tf.experiments.config.config import SHORT_IMBALANCE, RunConfig
 from mm_tf.experiments.grids.progress import Progress
 from mm_tf.experiments.paper.methods import METHODS
 from mm_tf.experiments.runs import inputs
-from mm_tf.experiments.runs.result import RunFolder, RunResult
+from mm_tf.experiments.runs.folder import RunFolder
+from mm_tf.experiments.runs.result import RunResult
 from mm_tf.experiments.runs.run import RunDivergedError, RunFailedError, run
 
 ROOT = "saved_models"

@@ -14,7 +14,8 @@ from mm_tf.experiments.config import RunConfig
 from mm_tf.experiments.config import flags as config_flags
 from mm_tf.experiments.paper.methods import METHODS
 from mm_tf.experiments.runs import finished
-from mm_tf.experiments.runs.result import FLAGS, HISTORY, PREDICTIONS, RESULT, RunResult
+from mm_tf.experiments.runs.folder import FLAGS, HISTORY, PREDICTIONS
+from mm_tf.experiments.runs.result import RESULT, RunResult
 
 # As many as there are colours that can be told apart.
 MOST_RUNS = 6
@@ -104,8 +105,6 @@ def _check_result(folder):
         problem = "and there is none at"
         if (folder / FLAGS).is_file():
             problem = f"and the one here has not finished (it has no {RESULT}):"
-        elif incomplete := finished.incomplete_of(folder):
-            problem = f"and this one has not finished ({incomplete}):"
         elif folder.is_dir():
             problem = f"and this folder has no {RESULT}:"
         raise ValueError(f"`runs` must be folders of finished runs, {problem} {folder}")

@@ -7,28 +7,15 @@ from absl import flags
 
 from mm_tf import _files
 from mm_tf.experiments.config import flags as config_flags
-from mm_tf.experiments.runs.result import (
-    FLAGS,
-    INCOMPLETE,
-    MODEL,
-    PREDICTIONS,
-    RESULT,
-    RunResult,
-)
-
-
-def incomplete_of(run):
-    """Says where a run is that was stopped before its end."""
-    path = pathlib.Path(f"{run}{INCOMPLETE}")
-    return path if (path / FLAGS).is_file() else None
+from mm_tf.experiments.runs.folder import FLAGS, MODEL, PREDICTIONS
+from mm_tf.experiments.runs.result import RESULT, RunResult
 
 
 def read_result(run):
     """Reads the result of a finished run."""
     run = pathlib.Path(run)
     if not (run / RESULT).is_file():
-        incomplete = incomplete_of(run)
-        stopped = f" It has not finished: {incomplete}." if incomplete else ""
+        stopped = " It has not finished." if (run / FLAGS).is_file() else ""
         raise ValueError(
             f"`run` must be the folder of a finished run, with its {RESULT}.{stopped} "
             f"Received: {run}"

@@ -28,15 +28,15 @@ from mm_tf.experiments.machine import (
     strategies,
 )
 from mm_tf.experiments.paper.methods import METHODS
-from mm_tf.experiments.runs.pretrained import start_from_pretrained
-from mm_tf.experiments.runs.result import (
+from mm_tf.experiments.runs.folder import (
     CHECKPOINTS,
     HISTORY,
     MODEL,
     PER_CLASS,
     PREDICTIONS,
-    RunResult,
 )
+from mm_tf.experiments.runs.pretrained import start_from_pretrained
+from mm_tf.experiments.runs.result import RunResult
 
 # For one device; several take one that none of them has no image of.
 TEST_BATCH_SIZE = 500

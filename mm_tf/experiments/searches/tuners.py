@@ -20,7 +20,7 @@ from keras_tuner.src.distribute import utils as distribute
 
 from mm_tf import _files
 from mm_tf.experiments.grids import grid
-from mm_tf.experiments.runs.result import RunFolder
+from mm_tf.experiments.runs.folder import RunFolder
 from mm_tf.experiments.runs.run import RunDivergedError, RunFailedError
 from mm_tf.experiments.searches import space
 from mm_tf.experiments.searches.search import SearchFailedError

@@ -16,7 +16,7 @@ import pytest
 
 from mm_tf.experiments.config import RunConfig
 from mm_tf.experiments.grids import cluster, grid
-from mm_tf.experiments.runs.result import RunFolder
+from mm_tf.experiments.runs.folder import RunFolder
 
 METHODS = ("erm", "mm_drw", "ldam_drw", "cb_rs")
 TINY = dict(model="resnet8", epochs=8, warmup_epochs=1, batch_size=16)
@@ -89,7 +89,7 @@ def test_a_machine_that_dies_costs_nothing(two_machines, tmp_path):
             for each in (here, other)
         ]
         np.testing.assert_array_equal(*of_both)
-        assert not RunFolder(here).incomplete.exists()
+        assert not RunFolder(here).has_leftovers
     assert not list((tmp_path / "cluster").glob(".cluster-*"))
 
 
@@ -181,7 +181,7 @@ def test_how_far_a_run_is_stands_in_its_folder(tmp_path):
 
     (config, waiting, *_) = cells(tmp_path, epochs=3)
     machines, seen, to = cluster.Cluster(tmp_path), {}, To()
-    folder = RunFolder(config).incomplete
+    folder = RunFolder(config).path
     folder.mkdir(parents=True)
     machines._tell([config, waiting], seen, to)
     for rows in ("", "0,0.5\n", "0,0.5\n1,0.4\n", "0,0.5\n1,0.4\n"):

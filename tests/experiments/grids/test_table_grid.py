@@ -18,7 +18,8 @@ from mm_tf.experiments import paper, table
 from mm_tf.experiments.config import RunConfig
 from mm_tf.experiments.grids import grid
 from mm_tf.experiments.paper.methods import METHODS
-from mm_tf.experiments.runs.result import RESULT, RunFolder, RunResult
+from mm_tf.experiments.runs.folder import RunFolder
+from mm_tf.experiments.runs.result import RESULT, RunResult
 
 PROJECT = pathlib.Path(__file__).parents[3]
 TINY = (

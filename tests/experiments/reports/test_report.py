@@ -45,8 +45,6 @@ def make_wrong_calls(folder):
     make_run(folder / "names", class_names=["cat", "dog"])
     make_run(folder / "unfinished")
     (folder / "unfinished" / "result.json").unlink()
-    make_run(folder / "stopped.incomplete")
-    (folder / "stopped.incomplete" / "result.json").unlink()
     make_run(folder / "photos", dataset="folder")
     flags = f"--dataset=folder\n--data_dir={folder / 'flat'}\n"
     (folder / "photos" / "flags.txt").write_text(flags)
@@ -61,7 +59,6 @@ WRONG = {
     "no such folder": (["none"], "there is none at"),
     "a folder that is no run": (["empty"], "has no result.json"),
     "a run that has not finished": (["unfinished"], "has not finished (it has no"),
-    "a run that was stopped": (["stopped"], "stopped.incomplete): "),
     "output that would become a class": (["photos", "--output=flat/x"], "a class."),
     "a result that was edited": (
         ["words"],

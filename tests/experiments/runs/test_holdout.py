@@ -12,7 +12,8 @@ from mm_tf.data import imbalanced, load, split_holdout
 from mm_tf.experiments import report
 from mm_tf.experiments.run import RunConfig, run
 from mm_tf.experiments.runs import images, pretrained
-from mm_tf.experiments.runs.result import RunFolder, RunResult
+from mm_tf.experiments.runs.folder import RunFolder
+from mm_tf.experiments.runs.result import RunResult
 
 
 def config(folder, **arguments):

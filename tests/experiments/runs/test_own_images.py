@@ -21,7 +21,8 @@ from mm_tf.experiments.predict import predict
 from mm_tf.experiments.run import run
 from mm_tf.experiments.runs import finished, images, inputs, pretrained, summary
 from mm_tf.experiments.runs import run as run_module
-from mm_tf.experiments.runs.result import RunFolder, RunResult
+from mm_tf.experiments.runs.folder import RunFolder
+from mm_tf.experiments.runs.result import RunResult
 
 COUNTS = {"ant": 15, "bee": 10, "cow": 5}
 
@@ -205,8 +206,8 @@ def test_photos_that_changed_are_noticed(config, photos, tmp_path):
     changed = images.identified(dataclasses.replace(moved, data_digest=None))
     with RunFolder(before).locked():
         RunFolder(before).prepare()
-        with pytest.raises(ValueError, match="the images are others than those"):
-            RunFolder(changed).prepare()
+        with pytest.raises(ValueError, match="the images are not those of that run"):
+            RunFolder(changed).finished_result()
 
 
 def test_a_run_must_not_become_a_class(config, photos):
@@ -368,7 +369,7 @@ def test_other_weights_at_the_same_path_are_noticed(
     moved = str(shutil.copy(of_weights.weights, tmp_path / "moved.weights.h5"))
     assert run(dataclasses.replace(of_weights, weights=moved)) == result
     shutil.copy(weights / "other.weights.h5", of_weights.weights)
-    with pytest.raises(ValueError, match="holds another run.*the weights are others"):
+    with pytest.raises(ValueError, match="another run.*the weights are not those"):
         run(of_weights)
     with pytest.raises(ValueError, match="`weights_digest`: the weights are not those"):
         run(again)
@@ -405,7 +406,7 @@ def test_weights_that_cannot_be_used_are_named(of_weights, weights, monkeypatch)
     monkeypatch.undo()
     with pytest.raises(ValueError, match="`weights` must be of MobileNetV3Small"):
         run(dataclasses.replace(of_weights, weights=wrong))
-    assert not RunFolder(of_weights).incomplete.exists()
+    assert not RunFolder(of_weights).path.exists()
 
 
 def test_images_too_small_for_the_network_are_an_error(config, in_npz):

@@ -18,14 +18,12 @@ import keras
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from made_up import RUN_FILES
 
 from mm_tf.experiments.machine import determinism
 from mm_tf.experiments.paper.methods import METHODS
 from mm_tf.experiments.run import RunConfig, RunFailedError, run
-from mm_tf.experiments.runs import run as run_module
 from mm_tf.experiments.runs import training
-from mm_tf.experiments.runs.result import RunFolder
+from mm_tf.experiments.runs.folder import RunFolder
 
 TINY = dict(
     model="resnet8",
@@ -94,7 +92,7 @@ def stopped_after(monkeypatch, steps, config):
         with pytest.raises(Enough):
             run(config)
     assert RunFolder(config).has_checkpoint or config.method == "ldam_drw_ssp"
-    assert not config.run_folder.exists()
+    assert not (config.run_folder / "result.json").exists()
 
 
 def same_twice_and_when_stopped(tmp_path, monkeypatch, steps, **arguments):
@@ -170,7 +168,7 @@ def _heed_signals():
 def call(folder, kill_after=None, number=signal.SIGKILL):
     """Calls the command, and sends it a signal some time after its first checkpoint."""
     command = [sys.executable, "-m", "mm_tf.experiments.run", *COMMAND]
-    kept = pathlib.Path(f"{folder}.incomplete", "checkpoints")
+    kept = pathlib.Path(folder, "checkpoints")
 
     def newest():
         return max(kept.glob("epoch*.npz"), default=None)
@@ -212,7 +210,7 @@ def kill_at_random(folder, kills, seed):
         status, printed = call(folder, chance.random() ** 3)
         places += [line for line in printed.splitlines() if "Goes on from" in line]
         assert status == -signal.SIGKILL, printed
-        assert not folder.exists()
+        assert not (folder / "result.json").exists()
     return places
 
 
@@ -225,7 +223,7 @@ def test_killed_and_stopped_it_ends_with_the_same_weights(tmp_path, undisturbed)
         got, printed = call(folder, 0.0, number)
         assert got == status, printed
         assert "Traceback" not in printed
-        assert "mm_tf: stopped. A checkpoint is kept. To go on:\n" in printed
+        assert "mm_tf: stopped. A checkpoint is saved. To go on:\n" in printed
         line = printed.strip().splitlines()[-1]
         assert "python" in line.split()[0]
         assert f" -m mm_tf.experiments.run {' '.join(COMMAND)}" in line
@@ -248,87 +246,6 @@ def test_killed_at_20_random_moments_it_ends_with_the_same_weights(
         assert status == 0, printed
         same += 5 * (seen(folder) == undisturbed)
     assert same == 20
-
-
-@pytest.fixture
-def started(tmp_path, monkeypatch):
-    """A run that was stopped in its second epoch, in the midst of writing."""
-    config = RunConfig(**TINY, epochs=2, method="erm", output_dir=str(tmp_path / "run"))
-    stopped_after(monkeypatch, 9, config)
-    (RunFolder(config).incomplete / ".7.incomplete.history.csv").write_text("epo")
-    return config
-
-
-def test_other_flags_are_refused_and_overwrite_discards(started):
-    other = dataclasses.replace(started, learning_rate=0.05)
-    with pytest.raises(
-        ValueError,
-        match="unfinished run of other flags .--learning_rate=0.1 there; "
-        "--learning_rate=0.05 here.*--overwrite",
-    ):
-        run(other)
-    assert RunFolder(started).has_checkpoint
-    overwriting = dataclasses.replace(other, overwrite=True)
-    assert run(overwriting).epochs == 2
-    assert not RunFolder(started).incomplete.exists()
-
-
-def test_overwrite_goes_on_with_an_unfinished_run_of_the_same_flags(started, capsys):
-    run(dataclasses.replace(started, overwrite=True))
-    assert "Goes on from epoch 1, step 2" in capsys.readouterr().out
-
-
-def test_two_runs_into_one_folder(started):
-    with RunFolder(started).locked():
-        with pytest.raises(ValueError, match="`output_dir` is in use: another run"):
-            run(started)
-        assert RunFolder(started).has_checkpoint
-    assert run(started).epochs == 2
-
-
-def test_a_run_stopped_between_its_result_and_its_name_is_finished(
-    started, monkeypatch
-):
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "replace", _refuse_folders(os.replace))
-        with pytest.raises(Enough):
-            run(started)
-    assert not started.run_folder.exists()
-    monkeypatch.setattr(run_module, "_train", None)  # Not needed any more.
-    assert run(started).epochs == 2
-    assert {path.name for path in started.run_folder.iterdir()} == RUN_FILES
-
-
-def _refuse_folders(replace):
-    def refuse(source, target):
-        if pathlib.Path(source).is_dir():
-            raise Enough
-        replace(source, target)
-
-    return refuse
-
-
-def test_a_replaced_run_is_not_lost_when_stopped_in_between(tmp_path, monkeypatch):
-    config = RunConfig(**TINY, epochs=1, method="erm", output_dir=str(tmp_path / "run"))
-    run(config)
-    other = dataclasses.replace(config, method="focal", overwrite=True)
-    replace = os.replace
-
-    def stop_behind_the_first(source, target):
-        replace(source, target)
-        if pathlib.Path(target).name == "run.replaced":
-            raise Enough
-
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "replace", stop_behind_the_first)
-        with pytest.raises(Enough):
-            run(other)
-    assert sorted(path.name for path in tmp_path.iterdir()) == [
-        "run.incomplete",
-        "run.replaced",
-    ]
-    assert run(other).method == "focal"
-    assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
 
 def test_a_run_that_diverges_in_its_first_epoch_leaves_nothing(tmp_path):
@@ -370,7 +287,7 @@ def test_a_full_disk_and_a_read_only_one_cost_nothing(small_disk, tmp_path):
     config = RunConfig(**arguments, output_dir=str(folder / "run"))
     with pytest.raises(
         RunFailedError,
-        match="checkpoint cannot be written .No space left on device.*is kept in",
+        match="checkpoint cannot be written .No space left on device.*is in",
     ):
         run(config)
     assert not change("ro")
@@ -379,7 +296,7 @@ def test_a_full_disk_and_a_read_only_one_cost_nothing(small_disk, tmp_path):
     assert not change("rw,size=2000k")
     (folder / "other").write_bytes(bytes(400_000))
     # Room for the checkpoints, but not for the model beside them.
-    with pytest.raises(RunFailedError, match="written .No space left.*is kept in"):
+    with pytest.raises(RunFailedError, match="written .No space left.*is in"):
         run(config)
     (folder / "other").unlink()
     assert not change("size=9m")

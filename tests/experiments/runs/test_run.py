@@ -8,9 +8,9 @@ import keras
 import numpy as np
 import pytest
 from flag_parsing import parse
-from made_up import RESULT, RUN_FILES
+from made_up import RUN_FILES
 
-from mm_tf import _files, checkpoints, class_weights, layers, losses
+from mm_tf import checkpoints, class_weights, layers, losses
 from mm_tf.data import DATASETS, imbalanced, load
 from mm_tf.experiments.config import fields as config_fields
 from mm_tf.experiments.grids import progress
@@ -18,8 +18,7 @@ from mm_tf.experiments.machine import environment
 from mm_tf.experiments.paper.methods import METHODS
 from mm_tf.experiments.run import RunConfig, run
 from mm_tf.experiments.runs import pretrained, training
-from mm_tf.experiments.runs import run as run_module
-from mm_tf.experiments.runs.result import CHECKPOINTS, RunFolder, RunResult
+from mm_tf.experiments.runs.result import RunResult
 
 TINY = dict(model="resnet8", imbalance_ratio=20.0, batch_size=64)
 
@@ -40,7 +39,6 @@ def test_leaves_what_is_promised(finished):
     config, result = finished
     names = {path.name for path in config.run_folder.iterdir()}
     assert names == RUN_FILES
-    assert not config.run_folder.with_name("mine.incomplete").exists()
     assert RunResult.read(config.run_folder) == result
     backend = keras.backend.backend()
     assert result.flags == {**config.identity(), "backend": backend}
@@ -128,83 +126,6 @@ def test_flags_name_the_backend_and_repeat_the_run(finished):
         f"--output_dir={config.run_folder}",
     )
     assert run(repeated) == result
-
-
-@pytest.mark.parametrize("name", ["run", "run.incomplete"])
-def test_overwrite_never_takes_a_users_files(tmp_path, name):
-    (tmp_path / name).mkdir()
-    (tmp_path / name / "thesis.txt").write_text("mine")
-    with pytest.raises(ValueError, match="holds other files"):
-        run(tiny(tmp_path / "run", overwrite=True))
-    assert (tmp_path / name / "thesis.txt").read_text() == "mine"
-
-
-def leave_a_checkpoint(config, data, folder):
-    """Trains nothing."""
-    kept = folder.incomplete / CHECKPOINTS
-    kept.mkdir()
-    _files.write_arrays(kept / "epoch00001-step0000000.npz", {"a": np.zeros(2)})
-    return dataclasses.replace(RESULT, method=config.method)
-
-
-@pytest.mark.parametrize("name", ["notes.txt", "export/onnx/x", "report/index.html"])
-@pytest.mark.parametrize("is_late", [False, True])
-def test_overwrite_takes_the_run_alone(name, is_late, tmp_path, monkeypatch):
-    path = tmp_path / "run" / name
-
-    def put_there():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("mine")
-
-    def train(*arguments):
-        if is_late and arguments[0].overwrite:
-            put_there()
-        return leave_a_checkpoint(*arguments)
-
-    monkeypatch.setattr(run_module, "_train", train)
-    config = tiny(tmp_path / "run", method="erm")
-    run(config)
-    if not is_late:
-        put_there()
-    # Beside a finished run it is welcome.
-    assert run(config).method == "erm"
-    other = dataclasses.replace(config, method="focal", overwrite=True)
-    what = name.split("/")[0]
-    message = f"nothing but the run that is replaced.*more \\({what}\\)"
-    for _ in range(2):
-        with pytest.raises(ValueError, match=message):
-            run(other)
-    assert path.read_text() == "mine"
-    assert RunResult.read(tmp_path / "run").method == "erm"
-    # Moved away, the same line ends; what was trained is not trained again.
-    (tmp_path / "run" / what).rename(tmp_path / "away")
-    if is_late:
-        monkeypatch.setattr(run_module, "_train", None)
-    assert run(other).method == "focal"
-    assert sorted(each.name for each in tmp_path.iterdir()) == ["away", "run"]
-
-
-def test_what_no_run_wrote_is_never_removed(tmp_path):
-    # A run that failed takes its own files away alone.
-    folder = RunFolder(tiny(tmp_path / "run"))
-    with folder.locked():
-        folder.prepare()
-        (folder.incomplete / "notes.incomplete.txt").write_text("mine")
-        folder.discard_if_empty()
-    assert [path.name for path in folder.incomplete.iterdir()] == [
-        "notes.incomplete.txt"
-    ]
-    with pytest.raises(ValueError, match="holds other files"):
-        folder.finished_result()
-
-
-def test_overwrite_replaces_a_run(tmp_path):
-    config = tiny(tmp_path / "run", method="erm", epochs=1)
-    run(config)
-    other = tiny(tmp_path / "run", method="focal", epochs=1, overwrite=True)
-    assert run(other).method == "focal"
-    assert RunResult.read(tmp_path / "run").method == "focal"
-    assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
 
 def test_another_seed_is_another_run(tmp_path):

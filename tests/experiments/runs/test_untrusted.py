@@ -15,7 +15,8 @@ from mm_tf.experiments import report
 from mm_tf.experiments.machine import command
 from mm_tf.experiments.run import RunConfig
 from mm_tf.experiments.runs import pretrained, training
-from mm_tf.experiments.runs.result import RunFolder, RunResult
+from mm_tf.experiments.runs.folder import RunFolder
+from mm_tf.experiments.runs.result import RunResult
 
 
 class Executed:

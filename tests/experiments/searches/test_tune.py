@@ -20,7 +20,8 @@ from mm_tf.experiments import paper, tune
 from mm_tf.experiments.config import RunConfig
 from mm_tf.experiments.grids import ablation, grid
 from mm_tf.experiments.run import RunDivergedError, RunFailedError
-from mm_tf.experiments.runs.result import RunFolder, RunResult
+from mm_tf.experiments.runs.folder import RunFolder
+from mm_tf.experiments.runs.result import RunResult
 from mm_tf.experiments.searches import local_workers, trials
 from mm_tf.experiments.searches.search import STATE
 
@@ -647,7 +648,7 @@ def undisturbed(tmp_path_factory):
 def under_way(folder):
     return {
         path.parts[-3]: path.name
-        for path in folder.glob("trials/*.incomplete/checkpoints/epoch*.npz")
+        for path in folder.glob("trials/*/checkpoints/epoch*.npz")
     }
 
 

@@ -121,7 +121,7 @@ def test_names_of_files_that_are_no_text(finished, photos, tmp_path, capsysbinar
     ("arguments", "message", "status"),
     [
         (["nowhere", "."], "`run` must be the folder of a finished run", 2),
-        (["stopped", "."], "It has not finished: stopped.incomplete. Received", 2),
+        (["stopped", "."], "It has not finished. Received: stopped", 2),
         (["RUN", "nowhere.png"], "`paths` must be existing files and folders", 2),
         (["RUN", "EMPTY"], "`paths` must hold an image", 2),
         (["RUN", "PHOTOS", "--top=4"], "`top` must be an integer >= 1 and <= 3", 2),
@@ -136,8 +136,8 @@ def test_what_the_command_refuses(
 ):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "empty").mkdir()
-    (tmp_path / "stopped.incomplete").mkdir()
-    (tmp_path / "stopped.incomplete" / "flags.txt").write_text("")
+    (tmp_path / "stopped").mkdir()
+    (tmp_path / "stopped" / "flags.txt").write_text("")
     (tmp_path / "broken.png").write_text("no image")
     places = {
         "RUN": finished,

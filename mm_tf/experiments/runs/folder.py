@@ -1,0 +1,272 @@
+"""The folder of a run: what is in it, whether it is finished, who may write."""
+
+import contextlib
+import dataclasses
+import fnmatch
+import os
+import pathlib
+
+import filelock
+
+from mm_tf import _files
+from mm_tf.experiments.config.flags import to_flagfile
+from mm_tf.experiments.runs.result import RESULT, RunResult
+
+CHECKPOINTS = "checkpoints"
+FLAGS = "flags.txt"
+HISTORY = "history.csv"
+LOCK = "lock"
+MODEL = "model.keras"
+PER_CLASS = "per_class_error.csv"
+PREDICTIONS = "predictions.npz"
+
+_UNFINISHED = ".[0-9]*.incomplete.*"  # What `_files.whole_file` writes to.
+
+# All that a run writes into its folder. A file of another name is a user's.
+_WRITTEN = (
+    *(CHECKPOINTS, f"{CHECKPOINTS}/epoch*.npz", f"{CHECKPOINTS}/{_UNFINISHED}"),
+    *(FLAGS, HISTORY, LOCK, MODEL, PER_CLASS, PREDICTIONS, RESULT, _UNFINISHED),
+)
+
+
+class RunFolder:
+    """The folder that a run writes into and, when it was stopped, resumes in.
+
+    A run is finished when its `result.json` is there, which is written last.
+    `overwrite` moves a finished run to `<folder>.old`, which is removed when the new
+    run is finished.
+    """
+
+    def __init__(self, config):
+        self.path = config.run_folder.resolve()
+        self._old = pathlib.Path(f"{self.path}.old")
+        self._config = config
+        self._locks = contextlib.ExitStack()
+
+    def finished_result(self):
+        """Returns the result of the same run if it is there already, or None.
+
+        Raises:
+            ValueError: The folder holds another run or a user's files.
+        """
+        try:
+            names = _names(self.path)
+            if names and FLAGS not in names:
+                raise ValueError(
+                    "`output_dir` must be a new or empty folder, and this one holds "
+                    f"other files. Received: output_dir={self.path}"
+                )
+            if self._config.overwrite:
+                self._check_can_be_replaced()
+                return None
+            if not names:
+                return None
+            differences = self._differences()
+        except NotADirectoryError:
+            raise ValueError(
+                "`output_dir` must be a folder, and it or one above it is a file. "
+                f"Received: output_dir={self.path}"
+            ) from None
+        except (OSError, UnicodeError) as error:
+            raise self._cannot_be("read", error) from None
+        if differences and RESULT in names:
+            raise ValueError(
+                f"`output_dir` holds another run ({differences}). Give another "
+                f"--output_dir, or --overwrite. Received: output_dir={self.path}"
+            )
+        if differences:
+            raise ValueError(
+                f"`output_dir` has an unfinished run of other flags ({differences}). "
+                "Give those flags to resume it, another --output_dir, or --overwrite "
+                f"to discard it. Received: output_dir={self.path}"
+            )
+        return RunResult.read(self.path) if RESULT in names else None
+
+    def _check_can_be_replaced(self):
+        """Refuses to replace a run if that would move or remove a user's files."""
+        foreign = _foreign(self.path)
+        if foreign:
+            raise ValueError(
+                "`output_dir` must hold nothing but the run that is replaced, and it "
+                f"holds more ({', '.join(foreign)}): move that away, or give another "
+                f"--output_dir. Received: output_dir={self.path}"
+            )
+        if self._old.exists() and not self._has_old:
+            raise ValueError(
+                f"`overwrite` moves the run that it replaces to {self._old}, which is "
+                "there already: move that away, or give another --output_dir. "
+                f"Received: output_dir={self.path}"
+            )
+
+    def _differences(self):
+        """Says how the flags of the run that is there differ from the config's."""
+        text = _files.read_text(self.path / FLAGS, _files.MOST_BYTES_OF_FLAGS)
+        ignored = ["--data_dir="]
+        if not self._config.backend:
+            # Such a run is the same on whichever backend Keras chooses.
+            ignored.append("--backend=")
+        if self._config.weights_digest is not None:
+            # The digest says which weights these are, wherever they lie.
+            ignored.append("--weights=")
+        there, here = (
+            {line for line in flags.splitlines() if not line.startswith(tuple(ignored))}
+            for flags in (text, to_flagfile(self._config))
+        )
+        parts = [
+            f"{' '.join(sorted(lines))} {side}"
+            for lines, side in ((there - here, "there"), (here - there, "here"))
+            if lines
+        ]
+        for flag, what in (("data", "images"), ("weights", "weights")):
+            if any(f"--{flag}_digest=" in part for part in parts):
+                parts.append(f"the {what} are not those of that run")
+        return "; ".join(parts)
+
+    def _cannot_be(self, what, error):
+        reason = getattr(error, "strerror", None) or error
+        return ValueError(
+            f"`output_dir` cannot be {what} ({reason}). "
+            f"Received: output_dir={self.path}"
+        )
+
+    @contextlib.contextmanager
+    def locked(self):
+        """Keeps other processes from writing into the folder."""
+        with self._locks:
+            self._lock()
+            yield
+
+    def _lock(self):
+        lock = filelock.FileLock(self.path / LOCK, timeout=0)
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._locks.enter_context(lock)
+        except filelock.Timeout:
+            raise ValueError(
+                "`output_dir` is in use: another run is writing into it. "
+                f"Received: output_dir={self.path}"
+            ) from None
+        except OSError as error:
+            raise self._cannot_be("written", error) from None
+
+    @property
+    def is_in_use(self):
+        """Whether a process is writing into it."""
+        path = self.path / LOCK
+        if not path.exists():
+            return False
+        try:
+            with filelock.FileLock(path, timeout=0):
+                return False
+        except filelock.Timeout:
+            return True
+
+    def prepare(self):
+        """Makes the folder ready to train in; `locked` must hold it."""
+        flags = self.path / FLAGS
+        try:
+            _files.remove_unfinished(self.path)
+            if (self.path / RESULT).exists():
+                _remove_run(self._old)
+                os.replace(self.path, self._old)
+                # The old folder took its lock along, which stays held.
+                self._lock()
+            elif flags.exists() and self._differences():
+                _remove_run(self.path, with_lock=False)
+            if not flags.exists():
+                _files.write_text(flags, to_flagfile(self._config))
+        except OSError as error:
+            raise self._cannot_be("written", error) from None
+
+    def finish(self, result):
+        """Writes the result, by which the run is finished."""
+        config = dataclasses.replace(self._config, backend=result.backend)
+        _files.write_text(self.path / FLAGS, to_flagfile(config))
+        _files.write_text(self.path / RESULT, result.to_json())
+
+    @property
+    def has_leftovers(self):
+        """Whether there is what a finished run does not need."""
+        names = _names(self.path, ignored=())
+        return CHECKPOINTS in names or LOCK in names or self._has_old
+
+    def remove_leftovers(self):
+        """Removes what a finished run does not need; `locked` must hold the folder."""
+        # The run is finished: what cannot be removed now is removed the next time.
+        with contextlib.suppress(OSError):
+            _remove_checkpoints(self.path)
+            if self._has_old:
+                _remove_run(self._old)
+            (self.path / LOCK).unlink(missing_ok=True)
+
+    @property
+    def has_checkpoint(self):
+        """Whether an unfinished run can resume from a checkpoint."""
+        return any(self.path.glob(f"{CHECKPOINTS}/epoch*.npz"))
+
+    def discard_if_empty(self):
+        """Removes a run that failed before its first checkpoint.
+
+        The run that it was to replace takes its place again.
+        """
+        if self.has_checkpoint or (self.path / RESULT).exists():
+            return
+        with contextlib.suppress(OSError):
+            _remove_run(self.path)
+            if self._has_old:
+                os.replace(self._old, self.path)
+                (self.path / LOCK).unlink()
+
+    @property
+    def _has_old(self):
+        """Whether `<folder>.old` is a run that `prepare` moved there.
+
+        Only such a one has a lock: a finished run that a user moved has none.
+        """
+        if not self._old.is_dir():
+            return False
+        names = _names(self._old, ignored=())
+        return (LOCK in names or not names) and not _foreign(self._old)
+
+
+def _names(folder, ignored=(LOCK, _UNFINISHED)):
+    """The names in a folder, without what a run that was killed may leave."""
+    try:
+        names = os.listdir(folder)
+    except FileNotFoundError:
+        return set()
+    return {name for name in names if not _matches(name, ignored)}
+
+
+def _matches(name, patterns):
+    return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
+
+
+def _foreign(folder):
+    """The names in a folder that no run writes."""
+    names = [path.relative_to(folder).as_posix() for path in folder.rglob("*")]
+    return sorted(name for name in names if not _matches(name, _WRITTEN))
+
+
+def _remove_checkpoints(folder):
+    checkpoints = folder / CHECKPOINTS
+    if checkpoints.exists():
+        for path in [*checkpoints.glob("epoch*.npz"), *checkpoints.glob(_UNFINISHED)]:
+            path.unlink()
+        checkpoints.rmdir()
+
+
+def _remove_run(folder, with_lock=True):
+    """Removes what a run wrote.
+
+    Flags and lock go last: stopped in between, the rest is still known as a run.
+    """
+    _remove_checkpoints(folder)
+    last = (FLAGS, LOCK)
+    for path in folder.glob("*"):
+        if path.name not in last and _matches(path.name, _WRITTEN):
+            path.unlink()
+    (folder / FLAGS).unlink(missing_ok=True)
+    if with_lock and folder.exists():
+        (folder / LOCK).unlink(missing_ok=True)
+        folder.rmdir()
