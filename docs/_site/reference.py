@@ -17,7 +17,7 @@ _NAMED = (
     "mm_tf.data.custom.listing",
     "mm_tf.data.inspect",
     "mm_tf.data.inspect.scan",
-    "mm_tf.data.splitting",
+    "mm_tf.data.splits",
     "mm_tf.experiments.config",
     "mm_tf.experiments.grids.aggregate",
     "mm_tf.experiments.grids.grid",

@@ -17,7 +17,6 @@ from mm_tf.data.custom.npz import read_npz
 from mm_tf.data.custom.options import ReadOptions
 from mm_tf.data.custom.tfds import read_tfds
 from mm_tf.data.dataset import DATASETS, DatasetInfo, ImageData, imbalanced
-from mm_tf.data.holdout import hold_out, holdout_counts, split_holdout
 from mm_tf.data.imbalance import (
     IMBALANCES,
     balanced_counts,
@@ -29,6 +28,7 @@ from mm_tf.data.imbalance import (
 from mm_tf.data.loading import load
 from mm_tf.data.order import EpochOrder
 from mm_tf.data.prepared import DatasetUnavailableError
+from mm_tf.data.splits import hold_out, holdout_counts, split_holdout
 
 if TYPE_CHECKING:
     from mm_tf.data.pipeline import ArrayBatches, fit_data, training_pipeline

@@ -13,7 +13,7 @@ from mm_tf.data.custom.image_files import ImageFiles, Images, content_digests, t
 from mm_tf.data.custom.listing import UNKNOWN_SUFFIX, Listing
 from mm_tf.data.custom.options import DEFAULT_SIZE, ReadOptions
 from mm_tf.data.dataset import DatasetInfo, ImageData
-from mm_tf.data.splitting import stratified_split
+from mm_tf.data.splits import stratified_split
 
 # Training images from which the mean and the deviation of the channels are measured.
 _MEASURED_IMAGES = 1000

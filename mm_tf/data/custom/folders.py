@@ -36,7 +36,7 @@ def read_folder(
 
     Which folders and files count, and in which order they come: see `list_folder`.
     Where there is no folder with test images, they are taken from the training images,
-    as `mm_tf.data.splitting.stratified_split` says; files of the same bytes never part.
+    as `mm_tf.data.splits.stratified_split` says; files of the same bytes never part.
 
     The mean and the deviation of the channels are measured on up to 1,000 training
     images, evenly spread over all of them.

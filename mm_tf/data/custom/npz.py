@@ -26,7 +26,7 @@ def read_npz(
     `train_labels`, `test_images`, `test_labels`; or `images` and `labels`, without a
     split. Where there is `val` and no `test`, `val` is the test set; where there is
     neither, test images are taken from the training images (see
-    `mm_tf.data.splitting.stratified_split`; equal images never part). Images are
+    `mm_tf.data.splits.stratified_split`; equal images never part). Images are
     `uint8` [N, height, width] or [N, height, width, 1 or 3], labels [N] or [N, 1]
     integers or strings; they stay in their order. If there is `class_names` [K],
     labels are from 0 to `K - 1`; otherwise the values that occur are the classes.

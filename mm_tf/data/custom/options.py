@@ -5,7 +5,7 @@ import re
 
 from mm_tf._checks import check_bool, check_integer
 from mm_tf.data.custom.image_files import MEMORY_LIMIT, check_channels, check_image_size
-from mm_tf.data.splitting import check_test_fraction
+from mm_tf.data.splits import check_share
 
 # Height and width of images in files, unless something else is asked for: CIFAR's,
 # which the networks of `mm_tf.models` are made for.
@@ -67,7 +67,7 @@ class ReadOptions:
             object.__setattr__(self, "image_size", check_image_size(self.image_size))
         if self.channels is not None:
             check_channels(self.channels)
-        check_test_fraction(self.test_fraction)
+        check_share("test_fraction", self.test_fraction)
         check_integer("split_seed", self.split_seed, low=0)
         check_integer("memory_limit", self.memory_limit, low=0)
         if self.num_threads is not None:

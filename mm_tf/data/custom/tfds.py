@@ -25,7 +25,7 @@ def read_tfds(
 
     It is downloaded and prepared if it is not there. Its split `test` is the test
     set, or `validation` where there is no `test` with labels; with neither, test
-    images are taken from `train` (see `mm_tf.data.splitting.stratified_split`).
+    images are taken from `train` (see `mm_tf.data.splits.stratified_split`).
     Images are decoded, resized and cropped as those of files, and come in one order,
     by class and then by pixels.
 

@@ -16,7 +16,7 @@ from mm_tf.data.custom.listing import UNREADABLE, Listing, Problem
 from mm_tf.data.custom.options import ReadOptions, check_options
 from mm_tf.data.dataset import DATASETS, TFDS_PREFIX, ImageData, check_name
 from mm_tf.data.loading import LISTS, check_place, load
-from mm_tf.data.splitting import stratified_split
+from mm_tf.data.splits import stratified_split
 
 DUPLICATE = "duplicate"
 LEAKAGE = "leakage"

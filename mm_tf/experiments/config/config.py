@@ -16,8 +16,8 @@ from mm_tf import backbones
 from mm_tf.data.custom.image_files import check_image_size
 from mm_tf.data.custom.options import ReadOptions, parse_image_size
 from mm_tf.data.dataset import CUSTOM_DATASETS, DATASETS, check_name
-from mm_tf.data.holdout import holdout_counts
 from mm_tf.data.imbalance import class_counts
+from mm_tf.data.splits import holdout_counts
 from mm_tf.experiments.config import checks as config_checks
 from mm_tf.experiments.config import fields as config_fields
 from mm_tf.experiments.config.fields import (

@@ -13,8 +13,6 @@ import warnings
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from made_up_images import pixels, save, save_broken, save_classes, store_in_tfds
 from PIL import Image
 
@@ -34,7 +32,6 @@ from mm_tf.data import (
 from mm_tf.data.custom.folders import list_folder
 from mm_tf.data.dataset import check_name
 from mm_tf.data.inspect import show
-from mm_tf.data.splitting import stratified_split
 
 pytestmark = pytest.mark.filterwarnings("error::mm_tf.data.DataWarning")
 tells = pytest.mark.filterwarnings("default::mm_tf.data.DataWarning")
@@ -290,25 +287,6 @@ def test_the_only_image_of_a_class_is_for_training(tmp_path):
         data = read_folder(tmp_path)
     assert data.class_counts.tolist() == [4, 1, 2]
     assert data.test_labels.tolist() == [0]
-
-
-def test_copies_are_never_on_both_sides(tmp_path):
-    save_classes(tmp_path, {"a": 20, "b": 20})
-    for number in range(0, 20, 2):
-        original = tmp_path / "a" / f"{number:03}.png"
-        shutil.copy(original, tmp_path / "a" / f"copy{number}.png")
-    for number in range(10):
-        original = tmp_path / "b" / f"{number:03}.png"
-        shutil.copy(original, tmp_path / "a" / f"from_b{number}.png")
-    for seed in range(5):
-        data = read_folder(tmp_path, ReadOptions(split_seed=seed, test_fraction=0.5))
-        sides = [
-            {open(path, "rb").read() for path in images.paths}
-            for images in (data.train_images, data.test_images)
-        ]
-        assert not sides[0] & sides[1]
-        assert len(data.train_labels) + len(data.test_labels) == 60
-        assert (np.bincount(data.test_labels) > 0).all()
 
 
 def empty_class(folder):
@@ -785,49 +763,6 @@ def test_imbalanced_subsets_stay_in_their_files(photos):
     assert isinstance(subset.train_images, ImageFiles)
     assert subset.class_counts.tolist() == [4, 2, 1]
     assert set(subset.train_images.paths) < set(data.train_images.paths)
-
-
-# Splits
-
-
-@settings(max_examples=60, deadline=None)
-@given(
-    st.lists(st.tuples(st.integers(0, 4), st.integers(0, 30)), min_size=1, max_size=80),
-    st.floats(0.05, 0.95),
-    st.integers(0, 3),
-)
-def test_splits_hold_what_they_promise(examples, fraction, seed):
-    labels = [label for label, _ in examples]
-    contents = [content for _, content in examples]
-    is_test = stratified_split(labels, fraction, seed, contents)
-    assert (stratified_split(labels, fraction, seed, contents) == is_test).all()
-    sides = [
-        {
-            content
-            for content, test in zip(contents, is_test, strict=True)
-            if test == side
-        }
-        for side in (True, False)
-    ]
-    assert not sides[0] & sides[1]
-    for label in set(labels):
-        members = np.array(labels) == label
-        tests = (members & is_test).sum()
-        assert tests < members.sum()
-        own = {c for y, c in examples if y == label}
-        own -= {c for y, c in examples if y != label}
-        single = len(own) == 1 and len(own) == len(
-            {c for y, c in examples if y == label}
-        )
-        assert (tests > 0) == (bool(own) and not single)
-
-
-def test_splits_have_the_share_that_is_asked_for():
-    labels = np.repeat([0, 1, 2], [1000, 100, 3])
-    is_test = stratified_split(labels, 0.25)
-    assert np.bincount(labels[is_test]).tolist() == [250, 25, 1]
-    other = stratified_split(labels, 0.25, seed=1)
-    assert (is_test != other).any()
 
 
 def test_no_warning_where_nothing_is_to_be_told(photos):
