@@ -5,8 +5,9 @@
     python -m mm_tf.experiments.tune --grid=table2     # the paper's ablation
 
 All flags of `mm_tf.experiments.run` hold for every trial. Trials are compared by the
-balanced error on a hold-out of the training images, in a folder that holds them all:
-stop it as you like, and go on with the same line. For a search of your own:
+balanced error on a hold-out of the training images, and are runs in one folder: stop
+the search when you like, and the same line resumes it. In Python, with any tuner of
+KerasTuner:
 
     import keras_tuner
     from mm_tf.experiments import tune
@@ -32,43 +33,30 @@ from mm_tf.experiments.config.fields import STRATEGIES
 from mm_tf.experiments.grids import ablation
 from mm_tf.experiments.machine import command, stopping
 from mm_tf.experiments.runs import inputs
-from mm_tf.experiments.searches import local_workers, space, trials
-from mm_tf.experiments.searches.search import (
-    TUNERS,
-    Search,
-    SearchFailedError,
-    run_search,
-)
+from mm_tf.experiments.searches import space, trials
+from mm_tf.experiments.searches.search import TUNERS, Search, SearchFailedError
 
 __all__ = ["HOLDOUT", "TRIALS", "hypermodel", "main"]
 
 HOLDOUT = 0.2
 TRIALS = 12
 
-# The flags of a search, which a grid of the paper does not have.
-_OF_SEARCH = (
-    "tuner",
-    "trials",
-    "search",
-    "select_on",
-    "search_seed",
-    "holdout",
-    "workers",
-)
+# The flags of a search, which a grid of the paper does not take.
+_SEARCH_FLAGS = ("tuner", "trials", "search", "select_on", "search_seed", "holdout")
 
 
 def hypermodel(config, search=(), select_on="holdout"):
-    """Returns a `keras_tuner.HyperModel` of a run, for a search of your own.
+    """Returns a run as a `keras_tuner.HyperModel`, to search with any tuner.
 
-    Its space, hold-out and objective are those of the command. Give a tuner of
-    KerasTuner the model and its `objective`; `tuner.search()` needs no data.
+    Its space, hold-out and objective are those of the command. Give the model and its
+    `objective` to a tuner of KerasTuner; `tuner.search()` needs no data.
 
     Args:
         config: A `RunConfig` of all that does not vary. Without a hold-out it gets
             one of 20 % of each class's training images.
-        search: What varies: names of flags, each alone or with a range
-            (`"beta=1..2"`) or values (`"delta=0.6/1.2"`). By default beta, delta and
-            scale, as far as the method takes them.
+        search: What varies: names of flags, for their usual ranges, or with a range
+            (`"beta=1..2"`) or values (`"delta=0.6/1.2"`). By default those of beta,
+            delta and scale that the method takes.
         select_on: `"holdout"`, or `"test"` for the test images, as in the paper: the
             errors then flatter. The config must have no hold-out for that.
 
@@ -93,15 +81,15 @@ def hypermodel(config, search=(), select_on="holdout"):
     >>> sorted(hp.values)
     ['beta', 'delta']
     """
-    config = _selecting(config, select_on, config.holdout or None)
+    config = _with_holdout(config, select_on, config.holdout or None)
     dimensions = space.parse(list(search), config)
     from mm_tf.experiments.searches.hypermodel import RunHyperModel
 
     return RunHyperModel(config, dimensions)
 
 
-def _selecting(config, select_on, holdout):
-    """Returns the config with the hold-out that trials are compared on."""
+def _with_holdout(config, select_on, holdout):
+    """The config with the hold-out on which trials are compared, if any."""
     if select_on == "holdout":
         holdout = HOLDOUT if holdout is None else holdout
         if holdout == 0:
@@ -116,7 +104,7 @@ def _selecting(config, select_on, holdout):
         )
     if holdout:
         raise ValueError(
-            "`holdout` is not to be given where the test images choose. "
+            "`holdout` must not be given with --select_on=test. "
             f"Received: holdout={holdout!r}"
         )
     return dataclasses.replace(config, holdout=0.0)
@@ -133,7 +121,7 @@ def define_flags(values=flags.FLAGS):
         "The search's own folder; default saved_models/<setting>/<method>/search. With "
         "--grid the folder of all its runs; default saved_models/<grid>."
     )
-    values["overwrite"].help = "Not to be given here: give another --output_dir."
+    values["overwrite"].help = "Not for a search: give another --output_dir."
     flags.DEFINE_enum(
         "tuner",
         "random",
@@ -146,16 +134,16 @@ def define_flags(values=flags.FLAGS):
         "trials",
         None,
         f"The most trials; default {TRIALS}. Hyperband has as many as --epochs asks "
-        "for. More of them go on with the search that is there.",
+        "for. More of them continue the search that is there.",
         flag_values=values,
     )
     flags.DEFINE_list(
         "search",
         [],
-        "What varies, with commas: flags, each alone, with a range (beta=1..2) or with "
-        "values (beta=1.2/1.5). By default beta, delta and scale, as far as the method "
-        "takes them; also learning_rate, l2, epochs, batch_size and the other numbers "
-        "that the method's loss takes.",
+        "What varies, with commas: names of flags, with a range (beta=1..2), with "
+        "values (beta=1.2/1.5) or for their usual range. By default those of beta, "
+        "delta and scale that the method takes; also learning_rate, l2, epochs, "
+        "batch_size and the other numbers that the method's loss takes.",
         flag_values=values,
     )
     flags.DEFINE_enum(
@@ -168,13 +156,6 @@ def define_flags(values=flags.FLAGS):
     flags.DEFINE_integer(
         "search_seed", 0, "Which values the tuner draws.", flag_values=values
     )
-    flags.DEFINE_integer(
-        "workers",
-        0,
-        "Train so many trials at a time, each by a process on this machine, under "
-        "KerasTuner's chief; 0 for one at a time in this process.",
-        flag_values=values,
-    )
     flags.DEFINE_enum(
         "grid",
         None,
@@ -184,13 +165,7 @@ def define_flags(values=flags.FLAGS):
         flag_values=values,
     )
     flags.DEFINE_boolean(
-        "report_only", False, "Train nothing: tell what is there.", flag_values=values
-    )
-    flags.DEFINE_boolean(
-        "supervised",
-        False,
-        "Set by --workers: stop when standard input ends.",
-        flag_values=values,
+        "report_only", False, "Train nothing: report what is there.", flag_values=values
     )
 
 
@@ -203,41 +178,38 @@ def main(argv, values=flags.FLAGS):
             )
         if values.overwrite:
             raise ValueError(
-                "`overwrite` is not to be given here: give another --output_dir. "
+                "`overwrite` is not for a search: give another --output_dir. "
                 "Received: overwrite=True"
             )
         config_flags.refuse_machines(values)
         command.set_up(values.backend or STRATEGIES[values.strategy])
-        if values.supervised:
-            local_workers.stop_at_end_of_input()
         if values.grid is None:
-            status = _search(_check(values), values)
+            status = _search(_search_of_flags(values), values.report_only)
         else:
             status = _ablate(values)
     except (ValueError, DatasetUnavailableError) as error:
         command.fail(error)
     except SearchFailedError as error:
-        command.fail(f"{error} The same line goes on with the search.", status=1)
+        command.fail(f"{error} The same line resumes the search.", status=1)
     except KeyboardInterrupt as stopped:
         stopping.leave(
             stopped,
             "mm_tf.experiments.tune",
-            "What is finished stays, and what is under way has a checkpoint.",
+            "Finished runs stay, and the one under way has a checkpoint.",
         )
     if status:
         sys.exit(status)
 
 
-def _check(values):
-    """Returns the `Search` that the flags say."""
-    given = values["holdout"].value if values["holdout"].present else None
-    config = _selecting(_config(values, holdout=0.0), values.select_on, given)
+def _search_of_flags(values):
+    holdout = values.holdout if values["holdout"].present else None
+    config = _with_holdout(_config(values), values.select_on, holdout)
     if values.tuner == "hyperband" and values["trials"].present:
         raise ValueError(
-            "`trials` is not to be given with --tuner=hyperband, which has as many as "
+            "`trials` must not be given with --tuner=hyperband, which has as many as "
             f"--epochs asks for. Received: trials={values.trials}"
         )
-    for name, low in (("trials", 1), ("search_seed", 0), ("workers", 0)):
+    for name, low in (("trials", 1), ("search_seed", 0)):
         value = values[name].value
         if value is not None and value < low:
             raise ValueError(
@@ -257,50 +229,46 @@ def _check(values):
             "`search` must be without epochs with --tuner=hyperband, which varies them "
             f"itself. Received: search={values.search}"
         )
-    folder = pathlib.Path("saved_models", config.setting, config.method, "search")
     search = Search(
         config=config,
         tuner=values.tuner,
         dimensions=dimensions,
         trials=None if values.tuner == "hyperband" else number,
         seed=values.search_seed,
-        folder=_folder(values, folder),
+        folder=_folder(values, config.setting, config.method, "search"),
     )
     search.check_folder()
     return search
 
 
-def _config(values, **changes):
-    """Returns the `RunConfig` of the flags, but for its folder."""
+def _config(values):
     names = [field.name for field in config_fields.flag_fields()]
     arguments = {name: getattr(values, name) for name in names}
-    config = RunConfig(**{**arguments, "output_dir": None, **changes})
+    config = RunConfig(**{**arguments, "output_dir": None, "holdout": 0.0})
     return inputs.identified(config)
 
 
-def _folder(values, default):
+def _folder(values, *default):
     if values.output_dir is not None and not values.output_dir.strip():
         raise ValueError(
             "`output_dir` must name a folder. "
             f"Received: output_dir={values.output_dir!r}"
         )
+    default = pathlib.Path("saved_models", *default)
     return pathlib.Path(values.output_dir or default).expanduser()
 
 
-def _search(search, values):
-    """Does the search, or tells of it; returns the exit status."""
-    if not values.report_only:
+def _search(search, report_only):
+    """Runs the search, or only reports it; returns the exit status."""
+    if not report_only:
+        from mm_tf.experiments.searches import tuner
+
         with stopping.Stop():
-            if values.workers:
-                local_workers.run(search, values.workers, sys.argv[1:])
-            elif not run_search(search):
-                return 0
+            tuner.run_search(search)
     found = trials.read(search)
     trials.print_trials(search, found)
-    paths = trials.write(search, found)
-    print(f"Written: {', '.join(map(str, paths))}")
-    chosen = trials.best(search, found)
-    if chosen is None:
+    print(f"Written: {', '.join(map(str, trials.write(search, found)))}")
+    if trials.best(search, found) is None:
         print("mm_tf: no trial has finished.", file=sys.stderr)
         return 1
     print(
@@ -312,19 +280,19 @@ def _search(search, values):
 
 
 def _ablate(values):
-    """Runs a grid of the paper, or tells of it; returns the exit status."""
-    for name in (*_OF_SEARCH, *ablation.SET_BY_GRID):
+    """Runs a grid of the paper, or only reports it; returns the exit status."""
+    for name in (*_SEARCH_FLAGS, *ablation.SET_BY_GRID):
         if values[name].present:
             raise ValueError(
-                f"`{name}` is not to be given with --grid={values.grid}. "
+                f"`{name}` must not be given with --grid={values.grid}. "
                 f"Received: {name}={values[name].value!r}"
             )
-    root = _folder(values, pathlib.Path("saved_models", values.grid))
     given = {
         field.name: values[field.name].value
         for field in config_fields.flag_fields()
         if values[field.name].present and field.name != "output_dir"
     }
+    root = _folder(values, values.grid)
     with stopping.Stop():
         return ablation.run(values.grid, root, given, values.report_only)
 

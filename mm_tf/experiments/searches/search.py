@@ -1,38 +1,42 @@
-"""A search for hyper-parameters: what it is, its folder, and how it is run."""
+"""What a search for hyperparameters is, and its folder."""
 
-import contextlib
 import dataclasses
 import json
 import pathlib
 
-import filelock
-
 from mm_tf import _files
+from mm_tf._text import first_line
 from mm_tf.experiments.config import RunConfig
 from mm_tf.experiments.searches import space
 
 TUNERS = ("random", "bayesian", "hyperband", "grid")
 
 SEARCH = "search.json"
-STATE = "tuner.json"
-LOCK = "lock"
-LOGS = "logs"
 TRIALS = "trials"
-
-# What a worker leaves on a machine of its own, where its chief writes nothing.
-_OF_A_WORKER = frozenset({LOCK, LOGS, TRIALS})
-
-# A search that was killed may take this long to let go of its folder.
-_SECONDS_TO_WAIT = 10
 
 
 class SearchFailedError(RuntimeError):
-    """A search cannot go on: what stops one trial would stop them all."""
+    """A search cannot continue: what stops one trial would stop them all."""
+
+
+def read_json(path):
+    """Returns the dictionary in a JSON file of a search."""
+    try:
+        found = json.loads(_files.read_text(path, _files.MOST_BYTES_OF_FLAGS))
+        if isinstance(found, dict):
+            return found
+        reason = "it is no dictionary"
+    except (RecursionError, ValueError) as error:
+        reason = first_line(error)
+    raise ValueError(
+        f"`output_dir` has a damaged file ({reason}). Remove it to resume. "
+        f"Received: {path}"
+    )
 
 
 @dataclasses.dataclass(frozen=True)
 class Search:
-    """What a search is.
+    """A search.
 
     Attributes:
         config: The `RunConfig` of all that does not vary, its hold-out included.
@@ -51,48 +55,35 @@ class Search:
     folder: pathlib.Path
 
     @property
-    def is_honest(self):
-        """Whether the test images choose nothing."""
+    def uses_holdout(self):
+        """Whether trials are compared on a hold-out, not on the test images."""
         return self.config.evaluated_on == "holdout"
 
     @property
-    def state(self):
-        """The file of what the tuner knows."""
-        return self.folder / STATE
+    def varied(self):
+        """The names of the flags that vary."""
+        names = [dimension.name for dimension in self.dimensions]
+        return [*names, "epochs"] if self.tuner == "hyperband" else names
 
-    def trial_config(self, trial_id, numbers):
-        """Returns the `RunConfig` of a trial."""
-        return dataclasses.replace(
-            self.config,
-            **self.trial_values(numbers),
-            output_dir=str(self.trial_folder(trial_id)),
-        )
-
-    def trial_values(self, numbers):
-        """Returns the values of flags that numbers of a tuner stand for."""
-        values = space.values_of(self.dimensions, numbers)
-        # Hyperband's rungs: short runs, whose schedules move in proportion.
-        epochs = numbers.get("tuner/epochs")
+    def trial_values(self, drawn):
+        """Returns the values of flags, {flag: value}, for what a tuner drew."""
+        values = space.flag_values(self.dimensions, drawn)
+        # Hyperband's short trials are whole runs: their schedules shrink with them.
+        epochs = drawn.get("tuner/epochs")
         return values if epochs is None else {**values, "epochs": int(epochs)}
 
-    def trial_folder(self, trial_id):
-        """Returns the folder of a trial's run."""
-        return self.folder / TRIALS / trial_id
-
-    def failure(self, trial_id):
-        """Returns the file that says why a trial failed, where it did."""
-        return self.folder / TRIALS / f"{trial_id}.failure.txt"
+    def trial_config(self, values):
+        """Returns the `RunConfig` of a trial, whose folder its values name."""
+        name = "_".join(f"{name}={value}" for name, value in values.items())
+        folder = str(self.folder / TRIALS / name)
+        return dataclasses.replace(self.config, **values, output_dir=folder)
 
     def identity(self):
-        """What the search is, without where it is kept: {flag: value}.
-
-        More trials are the same search, which goes on.
-        """
-        searched = {dimension.name for dimension in self.dimensions}
+        """What decides the trials, {flag: value}; more of them are the same search."""
         fixed = {
             name: value
             for name, value in self.config.identity().items()
-            if name not in searched
+            if name not in [dimension.name for dimension in self.dimensions]
         }
         return {
             **fixed,
@@ -103,107 +94,56 @@ class Search:
         }
 
     def check_folder(self):
-        """Checks that the folder is new, or holds this search."""
-        try:
-            if self.folder.exists() and not self.folder.is_dir():
-                raise ValueError(
-                    "`output_dir` must be a folder. "
-                    f"Received: output_dir={str(self.folder)!r}"
-                )
-            names = set()
-            if self.folder.exists():
-                names = {path.name for path in self.folder.iterdir()}
-            if SEARCH not in names:
-                strange = names - _OF_A_WORKER
-                if strange:
-                    raise ValueError(
-                        "`output_dir` must be a new or empty folder or that of a "
-                        f"search, and this one holds other files ({min(strange)}). "
-                        f"Received: output_dir={str(self.folder)!r}"
-                    )
-                return
-            there = self._read_identity()
-        except OSError as error:
-            raise self._cannot_be("read", error) from None
-        # As it was written: JSON has no tuples, and one kind of number.
-        here = json.loads(json.dumps(self.identity()))
-        sides = [
-            f"--{name}={side[name]} {where}"
-            for name in sorted({*there, *here})
-            if there.get(name) != here.get(name)
-            for side, where in ((there, "there"), (here, "here"))
-            if side.get(name) is not None
-        ]
-        if sides:
-            raise ValueError(
-                f"`output_dir` holds another search ({'; '.join(sides)}). Give those "
-                "flags to go on with it, or another --output_dir. "
-                f"Received: output_dir={str(self.folder)!r}"
-            )
-
-    def _read_identity(self):
+        """Raises a ValueError unless the folder is new or holds this search."""
+        received = f"Received: output_dir={str(self.folder)!r}"
         path = self.folder / SEARCH
         try:
-            there = json.loads(_files.read_text(path, _files.MOST_BYTES_OF_FLAGS))
-            if not isinstance(there, dict):
-                raise ValueError("it is no list of flags")
-        except ValueError as error:
+            if not path.exists():
+                self._check_empty(received)
+                return
+            there = read_json(path)
+        except OSError as error:
+            raise self._cannot_be("read", error) from None
+        # Through JSON, which has no tuples.
+        here = json.loads(json.dumps(self.identity()))
+        differences = [
+            f"--{name}={flags[name]} {where}"
+            for name in sorted({*there, *here})
+            if there.get(name) != here.get(name)
+            for flags, where in ((there, "there"), (here, "here"))
+            if flags.get(name) is not None
+        ]
+        if differences:
             raise ValueError(
-                f"`output_dir` has a damaged {SEARCH} ({error}). Remove it to go on. "
-                f"Received: output_dir={str(self.folder)!r}"
-            ) from None
-        return there
+                f"`output_dir` holds another search ({'; '.join(differences)}). Give "
+                f"those flags to resume it, or another --output_dir. {received}"
+            )
 
-    @contextlib.contextmanager
-    def claimed(self):
-        """Holds the folder, against another process that searches into it."""
+    def _check_empty(self, received):
+        if not self.folder.exists():
+            return
+        if not self.folder.is_dir():
+            raise ValueError(f"`output_dir` must be a folder. {received}")
+        names = [each.name for each in self.folder.iterdir()]
+        names = [name for name in names if not name.startswith(".")]
+        if names:
+            raise ValueError(
+                "`output_dir` must be a new or empty folder or that of a search, and "
+                f"this one holds other files ({min(names)}). {received}"
+            )
+
+    def begin(self):
+        """Makes the folder, and writes what the search is."""
         self.check_folder()
-        lock = filelock.FileLock(self.folder / LOCK)
+        text = json.dumps(self.identity(), indent=2) + "\n"
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            lock.acquire(timeout=_SECONDS_TO_WAIT)
-        except filelock.Timeout:
-            raise ValueError(
-                "`output_dir` is in use: another process searches into it. "
-                f"Received: output_dir={str(self.folder)!r}"
-            ) from None
+            _files.write_text(self.folder / SEARCH, text)
         except OSError as error:
             raise self._cannot_be("written", error) from None
-        try:
-            self.check_folder()
-            text = json.dumps(self.identity(), indent=2) + "\n"
-            _files.write_text(self.folder / SEARCH, text)
-            yield
-        except OSError as error:
-            raise SearchFailedError(str(self._cannot_be("written", error))) from None
-        finally:
-            lock.release()
 
     def _cannot_be(self, what, error):
-        reason = getattr(error, "strerror", None) or error
         return ValueError(
-            f"`output_dir` cannot be {what} ({reason}). "
+            f"`output_dir` cannot be {what} ({error.strerror or error}). "
             f"Received: output_dir={str(self.folder)!r}"
         )
-
-
-def run_search(search, worker=None, console=None):
-    """Runs the trials of a search that are not there yet.
-
-    Trials that are finished stay. One that was stopped, even by `kill -9`, goes on
-    from its own checkpoint. One that diverges is told and kept as failed, and the
-    search goes on without it.
-
-    With `KERASTUNER_TUNER_ID`, `KERASTUNER_ORACLE_IP` and `KERASTUNER_ORACLE_PORT`
-    in the environment, which KerasTuner reads, it is the chief of a search that hands
-    out trials until all are finished, or one of its workers, which trains them.
-    """
-    from mm_tf.experiments.searches import tuners
-
-    role = tuners.role()
-    if role == "worker":
-        tuners.search(search, role, worker, console)
-        return False
-    with search.claimed():
-        tuners.search(search, role, worker, console)
-    return True

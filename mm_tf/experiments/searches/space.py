@@ -1,16 +1,16 @@
 """The space of a search: which flags of a run vary, and over which values."""
 
 import dataclasses
+import math
 import re
 from types import MappingProxyType
 
 from mm_tf.experiments.paper.methods import METHODS
 
-# What the paper calls its own, and what a search is about unless told otherwise.
+# The paper's own parameters, which a search varies by default.
 USUAL = ("beta", "delta", "scale")
 
-# Flags that every method takes.
-_OF_EVERY_METHOD = ("learning_rate", "l2", "epochs", "batch_size")
+_TAKEN_BY_ALL = ("learning_rate", "l2", "epochs", "batch_size")
 
 # Digits of a number drawn from a range: 0.0312487 says no more than 0.0312.
 _DIGITS = 3
@@ -20,14 +20,7 @@ _RANGE = re.compile(r"(?P<low>.+)\.\.(?P<high>.+)")
 
 @dataclasses.dataclass(frozen=True)
 class _Row:
-    """What is known of a flag that can be searched.
-
-    Attributes:
-        low, high: The ends of its range, in the flag's own units.
-        step: The distance of two values of the range, or None for any value.
-        is_log: Whether the range is even in the logarithm.
-        grid: The values of a grid.
-    """
+    """The usual range of a flag, as in `Dimension`, and its usual values in a grid."""
 
     low: float
     high: float
@@ -52,9 +45,9 @@ _ROWS = MappingProxyType(
     }
 )
 
-# Of what the run has: a fixed range would be too long for one setting and too
-# short for another.
-_TIMES = MappingProxyType({"epochs": (0.5, 1, 2), "batch_size": (0.5, 1, 2)})
+# Multiples of the run's own value: a fixed range would be too long for one setting
+# and too short for another. These flags take whole numbers.
+_MULTIPLES = MappingProxyType({"epochs": (0.5, 1, 2), "batch_size": (0.5, 1, 2)})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,7 +57,7 @@ class Dimension:
     Attributes:
         name: The flag.
         values: Its values, or empty where it is a range.
-        low, high: The ends of the range, both among it.
+        low, high: The ends of the range, which belong to it.
         step: The distance of two values of the range, or None for any value.
         is_log: Whether the range is even in the logarithm.
     """
@@ -84,7 +77,7 @@ class Dimension:
     @property
     def is_whole(self):
         """Whether its values are whole numbers."""
-        return self.name in _TIMES
+        return self.name in _MULTIPLES
 
     @property
     def extremes(self):
@@ -93,7 +86,7 @@ class Dimension:
         return min(values), max(values)
 
     def value(self, number):
-        """Returns what a number that a tuner drew stands for, as the flag takes it."""
+        """Returns a number that a tuner drew as a value of the flag."""
         if self.is_whole:
             return int(number)
         if self.values:
@@ -103,27 +96,26 @@ class Dimension:
 
 
 def parse(texts, config, grid=False):
-    """Returns the dimensions that texts name."""
-    taken = (*METHODS[config.method].uses, *_OF_EVERY_METHOD)
-    searchable = [name for name in (*_ROWS, *_TIMES) if name in taken]
+    """Returns the dimensions that texts name, as `"beta=1..2"`."""
+    taken = (*METHODS[config.method].uses, *_TAKEN_BY_ALL)
+    searchable = [name for name in (*_ROWS, *_MULTIPLES) if name in taken]
     if not texts:
         texts = [name for name in USUAL if name in taken]
         if not texts:
             raise ValueError(
-                f"`search` must name what to search of {', '.join(searchable)}, as the "
-                f"method {config.method} takes none of {', '.join(USUAL)}. "
+                f"`search` must name some of {', '.join(searchable)}, as the method "
+                f"{config.method} takes none of {', '.join(USUAL)}. "
                 "Received: search=''"
             )
     found: dict[str, Dimension] = {}
     for text in texts:
         name, _, spec = (part.strip() for part in text.partition("="))
         if name not in searchable:
-            known = name in _ROWS or name in _TIMES
-            reason = f"the method {config.method} does not take {name}"
-            if not known:
-                reason = f"there is no {name!r} to search"
+            reason = f"there is no {name!r} to search"
+            if name in _ROWS:
+                reason = f"the method {config.method} does not take {name}"
             raise ValueError(
-                f"`search` must be of {', '.join(searchable)}: {reason}. "
+                f"`search` must name {', '.join(searchable)}: {reason}. "
                 f"Received: search={text!r}"
             )
         if name in found:
@@ -148,7 +140,7 @@ def _parse(name, spec, config, grid, text):
             f"`search` must be a range, as {name}=1..2, or values, as {name}=1/1.5/2. "
             f"Received: search={text!r}"
         )
-    if name in _TIMES and any(number != int(number) for number in numbers):
+    if name in _MULTIPLES and any(number != int(number) for number in numbers):
         raise ValueError(
             f"`search` must have whole numbers for {name}. Received: search={text!r}"
         )
@@ -160,7 +152,7 @@ def _parse(name, spec, config, grid, text):
             f"Received: search={text!r}"
         )
     low, high = numbers
-    if name in _TIMES:
+    if name in _MULTIPLES:
         return Dimension(name, low=low, high=high)
     row = _ROWS[name]
     step = row.step if row.step and row.step < high - low else None
@@ -168,9 +160,9 @@ def _parse(name, spec, config, grid, text):
 
 
 def _usual(name, config, grid):
-    if name in _TIMES:
+    if name in _MULTIPLES:
         given = getattr(config, name)
-        values = (max(1, round(times * given)) for times in _TIMES[name])
+        values = (max(1, round(times * given)) for times in _MULTIPLES[name])
         return Dimension(name, values=tuple(dict.fromkeys(map(float, values))))
     row = _ROWS[name]
     if grid:
@@ -185,7 +177,8 @@ def _check(dimension, config, text):
             dataclasses.replace(config, **{dimension.name: value})
         except (OverflowError, ValueError) as error:
             raise ValueError(
-                f"`search`: {dimension} cannot be. {error}. Received: search={text!r}"
+                f"`search`: {dimension} is not possible. {error}. "
+                f"Received: search={text!r}"
             ) from None
 
 
@@ -203,8 +196,8 @@ def declare(hp, dimension):
     """Asks a `keras_tuner.HyperParameters` for a dimension; returns its value."""
     name = dimension.name
     if dimension.values:
-        of_kind = int if dimension.is_whole else float
-        number = hp.Choice(name, list(map(of_kind, dimension.values)))
+        kind = int if dimension.is_whole else float
+        number = hp.Choice(name, list(map(kind, dimension.values)))
     elif dimension.is_whole:
         number = hp.Int(name, int(dimension.low), int(dimension.high))
     else:
@@ -218,14 +211,11 @@ def declare(hp, dimension):
     return dimension.value(number)
 
 
-def values_of(dimensions, numbers):
-    """Returns what a tuner drew as values of flags."""
-    return {each.name: each.value(numbers[each.name]) for each in dimensions}
+def flag_values(dimensions, drawn):
+    """Returns what a tuner drew as values of flags, {flag: value}."""
+    return {each.name: each.value(drawn[each.name]) for each in dimensions}
 
 
 def cells(dimensions):
     """Returns how many cells a grid of dimensions has."""
-    total = 1
-    for dimension in dimensions:
-        total *= len(dimension.values)
-    return total
+    return math.prod(len(dimension.values) for dimension in dimensions)

@@ -60,9 +60,9 @@ def test_the_usual_grid_is_as_many_cells_as_there_are_trials():
         (["beta=1/"], "must be a range"),
         (["beta=2..1"], "must be a range"),
         (["beta=1..1"], "must be a range"),
-        (["beta=-1..2"], "beta=-1..2 cannot be. `beta` must be"),
-        (["beta=1..inf"], "beta=1..inf cannot be. `beta` must be"),
-        (["beta=nan"], "cannot be. `beta` must be"),
+        (["beta=-1..2"], "beta=-1..2 is not possible. `beta` must be"),
+        (["beta=1..inf"], "beta=1..inf is not possible. `beta` must be"),
+        (["beta=nan"], "is not possible. `beta` must be"),
         (["scale=0/10"], "`scale` must be a finite number > 0"),
         (["epochs=10.5"], "must have whole numbers for epochs"),
         (["epochs=0/5"], "`epochs` must be an integer >= 1"),
@@ -78,7 +78,7 @@ def test_a_range_is_no_grid():
         parse("beta=1..2", grid=True)
 
 
-def test_epochs_that_do_not_go_with_given_drops_are_told():
+def test_epochs_before_a_given_drop_are_refused():
     with pytest.raises(ValueError, match="`second_drop_epoch` must not come before"):
         parse("epochs=100/200", first_drop_epoch=150)
 
