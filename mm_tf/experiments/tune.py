@@ -248,13 +248,13 @@ def _config(values):
     return inputs.identified(config)
 
 
-def _folder(values, *default):
+def _folder(values, *default_parts):
     if values.output_dir is not None and not values.output_dir.strip():
         raise ValueError(
             "`output_dir` must name a folder. "
             f"Received: output_dir={values.output_dir!r}"
         )
-    default = pathlib.Path("saved_models", *default)
+    default = pathlib.Path("saved_models", *default_parts)
     return pathlib.Path(values.output_dir or default).expanduser()
 
 

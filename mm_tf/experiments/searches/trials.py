@@ -5,6 +5,7 @@ It reads the folders of the trials, and needs neither KerasTuner nor Keras.
 
 import dataclasses
 import json
+import math
 from types import MappingProxyType
 
 from mm_tf import _files
@@ -54,6 +55,11 @@ class Trial:
     reason: str = ""
 
     @property
+    def error(self):
+        """The balanced error in %, by which trials are compared; infinite if failed."""
+        return self.result.balanced_error if self.result else math.inf
+
+    @property
     def state(self):
         """`"finished"` or `"failed"`."""
         return "finished" if self.result else "failed"
@@ -87,7 +93,6 @@ def read(search):
         result = RunResult.read(path)
         values = {name: result.flags[name] for name in search.varied}
         found.append(Trial(path.parent.name, values, result))
-    found.sort(key=lambda trial: trial.result.balanced_error)
     for path in sorted(folder.glob(f"*{_FAILURE}")):
         found.append(read_failure(path.with_name(path.name.removesuffix(_FAILURE))))
     if not found:
@@ -95,7 +100,7 @@ def read(search):
             "`output_dir` holds no trial of a search that has ended. "
             f"Received: output_dir={str(search.folder)!r}"
         )
-    return found
+    return sorted(found, key=lambda trial: trial.error)
 
 
 def best(search, trials):
@@ -242,7 +247,7 @@ def flagfile(search, trials):
     comment = [
         f"{title(search)}.",
         f"Best of {finished} finished trials: {chosen.name}, balanced error "
-        f"{chosen.result.balanced_error:.2f} % on the {_images(search)} images.",
+        f"{chosen.error:.2f} % on the {_images(search)} images.",
         how_chosen(search),
         f"python -m mm_tf.experiments.run --flagfile={search.folder / FLAGS}",
     ]
@@ -277,7 +282,7 @@ def _draw(search, trials, path):
     finished = [trial for trial in trials if trial.result]
     figure = figures.search_figure(
         {name: [trial.values[name] for trial in finished] for name in search.varied},
-        [trial.result.balanced_error for trial in finished],
+        [trial.error for trial in finished],
         f"Balanced error on the {_images(search)} images"
         + ("" if search.uses_holdout else ", on which they were chosen: it flatters"),
         log=[each.name for each in search.dimensions if each.is_log],
