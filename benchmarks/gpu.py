@@ -57,7 +57,6 @@ def cells(arguments):
                 warmup_epochs=arguments.warmup_epochs,
                 model=arguments.model,
                 batch_size=arguments.batch_size,
-                pretrained_dir=str(pathlib.Path(arguments.output, "pretrained")),
             )
 
 

@@ -11,7 +11,6 @@ A flag on the command line beats the flagfile. The same from Python:
 """
 
 import os
-import pathlib
 import signal
 import sys
 
@@ -22,7 +21,6 @@ from mm_tf.experiments.config import RunConfig
 from mm_tf.experiments.config import flags as config_flags
 from mm_tf.experiments.machine import command
 from mm_tf.experiments.machine.stopping import StoppedError, leave
-from mm_tf.experiments.paper.methods import METHODS
 from mm_tf.experiments.runs.folder import RunFolder
 from mm_tf.experiments.runs.run import RunDivergedError, RunFailedError, run
 
@@ -55,10 +53,6 @@ def main(argv):
 def _saved_of(config):
     if RunFolder(config).has_checkpoint:
         return "A checkpoint is saved."
-    if METHODS[config.method].pretraining != "none" and any(
-        pathlib.Path(config.pretrained_dir).expanduser().glob("*.incomplete")
-    ):
-        return "A checkpoint of the pre-training is saved."
     return "Nothing is saved yet."
 
 

@@ -251,9 +251,11 @@ class RunFields:
         None,
         "The run's own folder; default saved_models/<setting>/<method>/seed<seed>.",
     )
-    pretrained_dir: str = _place(
-        "saved_models/pretrained",
-        "SSP: where pre-trained backbones are kept and found again.",
+    pretrained_dir: str | None = _place(
+        None,
+        "SSP: a finished run of SSP with the same data, network, seed and schedule, "
+        "whose pre-trained backbone this run starts from. By default it is pre-trained "
+        "first.",
     )
     checkpoint_minutes: float | None = _place(
         None,

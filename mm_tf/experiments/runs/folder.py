@@ -13,6 +13,8 @@ from mm_tf.experiments.config.flags import to_flagfile
 from mm_tf.experiments.runs.result import RESULT, RunResult
 
 CHECKPOINTS = "checkpoints"
+FIRST_STAGE = "first_stage"  # Its checkpoints.
+FIRST_STAGE_WEIGHTS = "first_stage.weights.h5"
 FLAGS = "flags.txt"
 HISTORY = "history.csv"
 LOCK = "lock"
@@ -20,12 +22,15 @@ MODEL = "model.keras"
 PER_CLASS = "per_class_error.csv"
 PREDICTIONS = "predictions.npz"
 
+_STAGES = (FIRST_STAGE, CHECKPOINTS)
 _UNFINISHED = ".[0-9]*.incomplete.*"  # What `_files.whole_file` writes to.
 
 # All that a run writes into its folder. A file of another name is a user's.
 _WRITTEN = (
     *(CHECKPOINTS, f"{CHECKPOINTS}/epoch*.npz", f"{CHECKPOINTS}/{_UNFINISHED}"),
-    *(FLAGS, HISTORY, LOCK, MODEL, PER_CLASS, PREDICTIONS, RESULT, _UNFINISHED),
+    *(FIRST_STAGE, f"{FIRST_STAGE}/epoch*.npz", f"{FIRST_STAGE}/{_UNFINISHED}"),
+    *(FIRST_STAGE_WEIGHTS, FLAGS, HISTORY, LOCK, MODEL, PER_CLASS, PREDICTIONS),
+    *(RESULT, _UNFINISHED),
 )
 
 
@@ -188,7 +193,7 @@ class RunFolder:
     def has_leftovers(self):
         """Whether there is what a finished run does not need."""
         names = _names(self.path, ignored=())
-        return CHECKPOINTS in names or LOCK in names or self._has_old
+        return bool(names & {CHECKPOINTS, FIRST_STAGE, LOCK}) or self._has_old
 
     def remove_leftovers(self):
         """Removes what a finished run does not need; `locked` must hold the folder."""
@@ -202,7 +207,9 @@ class RunFolder:
     @property
     def has_checkpoint(self):
         """Whether an unfinished run can resume from a checkpoint."""
-        return any(self.path.glob(f"{CHECKPOINTS}/epoch*.npz"))
+        if (self.path / FIRST_STAGE_WEIGHTS).exists():
+            return True
+        return any(any(self.path.glob(f"{name}/epoch*.npz")) for name in _STAGES)
 
     def discard_if_empty(self):
         """Removes a run that failed before its first checkpoint.
@@ -249,11 +256,13 @@ def _foreign(folder):
 
 
 def _remove_checkpoints(folder):
-    checkpoints = folder / CHECKPOINTS
-    if checkpoints.exists():
-        for path in [*checkpoints.glob("epoch*.npz"), *checkpoints.glob(_UNFINISHED)]:
-            path.unlink()
-        checkpoints.rmdir()
+    for name in _STAGES:
+        checkpoints = folder / name
+        if checkpoints.exists():
+            for pattern in ("epoch*.npz", _UNFINISHED):
+                for path in checkpoints.glob(pattern):
+                    path.unlink()
+            checkpoints.rmdir()
 
 
 def _remove_run(folder, with_lock=True):

@@ -28,6 +28,7 @@ from mm_tf.experiments.machine import (
     strategies,
 )
 from mm_tf.experiments.paper.methods import METHODS
+from mm_tf.experiments.runs import first_stage
 from mm_tf.experiments.runs.folder import (
     CHECKPOINTS,
     HISTORY,
@@ -35,7 +36,6 @@ from mm_tf.experiments.runs.folder import (
     PER_CLASS,
     PREDICTIONS,
 )
-from mm_tf.experiments.runs.pretrained import start_from_pretrained
 from mm_tf.experiments.runs.result import RunResult
 
 # For one device; several take one that none of them has no image of.
@@ -245,10 +245,10 @@ def _train(config, data, folder, stop, devices, device, is_deterministic):
     test = test_error(config, data, devices)
     log = callbacks.EpochLog(folder / HISTORY)
     guard = callbacks.StopOnDivergence()
-    pretrains = METHODS[config.method].pretraining == "rotation"
     with strategies.synchronized(model):
-        if pretrains and not kept.folder.exists():
-            start_from_pretrained(config, data.train_images, model, verbosity(), stop)
+        if not kept.folder.exists():
+            images = data.train_images
+            first_stage.start(config, images, model, verbosity(), folder, stop)
         checkpoints.fit(
             model,
             data.train_images,

@@ -9,9 +9,7 @@ from mm_tf import callbacks as callbacks_module
 from mm_tf.callbacks import DivergedError
 from mm_tf.data import fit_data
 from mm_tf.experiments.machine import determinism
-from mm_tf.experiments.paper.methods import METHODS
-from mm_tf.experiments.runs import images, training
-from mm_tf.experiments.runs.pretrained import start_from_pretrained
+from mm_tf.experiments.runs import first_stage, images, training
 from mm_tf.experiments.searches import space
 
 
@@ -71,8 +69,8 @@ class RunHyperModel(keras_tuner.HyperModel):
 
     @staticmethod
     def _fit(config, data, model, callbacks, first, epochs, verbose):
-        if METHODS[config.method].pretraining == "rotation" and not first:
-            start_from_pretrained(config, data.train_images, model, verbose)
+        if not first:
+            first_stage.start(config, data.train_images, model, verbose)
         order = training.build_order(config, data.train_labels)
         history = model.fit(
             fit_data(data.train_images, data.train_labels, order, epochs, first),

@@ -51,7 +51,6 @@ def weights(strategy, folder, kind):
         strategy=strategy,
         devices=None if strategy == "none" else 2,
         output_dir=str(folder / strategy / kind),
-        pretrained_dir=str(folder / strategy / "pretrained"),
     )
     run(config)
     model = keras.saving.load_model(config.run_folder / "model.keras")

@@ -11,7 +11,7 @@ import pytest
 from mm_tf.data import imbalanced, load, split_holdout
 from mm_tf.experiments import report
 from mm_tf.experiments.run import RunConfig, run
-from mm_tf.experiments.runs import images, pretrained
+from mm_tf.experiments.runs import images
 from mm_tf.experiments.runs.folder import RunFolder
 from mm_tf.experiments.runs.result import RunResult
 
@@ -81,13 +81,6 @@ def test_a_run_with_a_hold_out_is_another_run(finished):
     without = dataclasses.replace(one, holdout=0.0)
     with pytest.raises(ValueError, match="holds another run .--holdout=0.2 there"):
         RunFolder(without).finished_result()
-
-
-def test_a_backbone_is_pretrained_without_the_hold_out():
-    one = RunConfig(imbalance_ratio=20, method="ldam_drw_ssp", holdout=0.2)
-    without = dataclasses.replace(one, holdout=0.0)
-    paths = {pretrained.weights_path(each)[0] for each in (one, without)}
-    assert len(paths) == 2
 
 
 def test_a_result_from_before_there_were_hold_outs(tmp_path):

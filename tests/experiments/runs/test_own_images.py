@@ -19,7 +19,7 @@ from mm_tf.experiments.config import RunConfig
 from mm_tf.experiments.grids import grid
 from mm_tf.experiments.predict import predict
 from mm_tf.experiments.run import run
-from mm_tf.experiments.runs import finished, images, inputs, pretrained, summary
+from mm_tf.experiments.runs import finished, images, inputs, summary
 from mm_tf.experiments.runs import run as run_module
 from mm_tf.experiments.runs.folder import RunFolder
 from mm_tf.experiments.runs.result import RunResult
@@ -314,21 +314,6 @@ def test_identities_of_other_runs_stay_what_they_were():
     assert RunConfig().imbalance == "long_tailed"
 
 
-def test_a_backbone_is_that_of_its_images(config):
-    ssp = dataclasses.replace(config, method="ldam_drw_ssp", data_digest="a" * 16)
-    keys = {
-        pretrained.weights_path(dataclasses.replace(ssp, **change))[0].name
-        for change in (
-            {},
-            {"data_digest": "b" * 16},
-            {"image_size": 24},
-            {"split_seed": 1},
-            {"horizontal_flip": False},
-        )
-    }
-    assert len(keys) == 5
-
-
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory):
     """Files of weights of two networks."""
@@ -373,13 +358,6 @@ def test_other_weights_at_the_same_path_are_noticed(
         run(of_weights)
     with pytest.raises(ValueError, match="`weights_digest`: the weights are not those"):
         run(again)
-    keys = {
-        pretrained.weights_path(
-            dataclasses.replace(again, method="ldam_drw_ssp", weights_digest=digest)
-        )[0]
-        for digest in (None, "a" * 32, "b" * 32)
-    }
-    assert len(keys) == 3
 
 
 def test_a_grid_knows_its_weights(of_weights):
@@ -435,9 +413,7 @@ def test_a_run_never_holds_all_images(config, monkeypatch):
         config, memory_limit=0, method="ldam_drw_ssp", verify=False
     )
     (folder := tmp_folder(config)).joinpath("ant", "broken.jpg").unlink()
-    large = dataclasses.replace(
-        large, data_dir=str(folder), pretrained_dir=str(folder.parent / "kept")
-    )
+    large = dataclasses.replace(large, data_dir=str(folder))
 
     def whole(*_, **__):
         raise AssertionError("All images were asked for at once.")

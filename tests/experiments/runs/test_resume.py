@@ -91,7 +91,7 @@ def stopped_after(monkeypatch, steps, config):
         )
         with pytest.raises(Enough):
             run(config)
-    assert RunFolder(config).has_checkpoint or config.method == "ldam_drw_ssp"
+    assert RunFolder(config).has_checkpoint
     assert not (config.run_folder / "result.json").exists()
 
 
@@ -101,7 +101,6 @@ def same_twice_and_when_stopped(tmp_path, monkeypatch, steps, **arguments):
         RunConfig(
             **{**TINY, "epochs": 2, **arguments},
             output_dir=str(folder),
-            pretrained_dir=f"{folder}-pretrained",
         )
         for folder in folders
     ]

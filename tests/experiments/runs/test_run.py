@@ -12,20 +12,16 @@ from made_up import RUN_FILES
 
 from mm_tf import checkpoints, class_weights, layers, losses
 from mm_tf.data import DATASETS, imbalanced, load
-from mm_tf.experiments.config import fields as config_fields
-from mm_tf.experiments.grids import progress
-from mm_tf.experiments.machine import environment
 from mm_tf.experiments.paper.methods import METHODS
 from mm_tf.experiments.run import RunConfig, run
-from mm_tf.experiments.runs import pretrained, training
+from mm_tf.experiments.runs import training
 from mm_tf.experiments.runs.result import RunResult
 
 TINY = dict(model="resnet8", imbalance_ratio=20.0, batch_size=64)
 
 
 def tiny(folder, **arguments):
-    places = dict(output_dir=str(folder), pretrained_dir=str(folder) + "-pretrained")
-    return RunConfig(**{**TINY, **places, "epochs": 2, **arguments})
+    return RunConfig(**{**TINY, "output_dir": str(folder), "epochs": 2, **arguments})
 
 
 @pytest.fixture(scope="module")
@@ -371,174 +367,3 @@ def test_a_run_trains_with_deferred_weights(tmp_path, seen):
     np.testing.assert_allclose(weights[2], np.tile(expected, (steps, 1)), rtol=1e-5)
     for labels in seen["labels"]:
         np.testing.assert_array_equal(np.bincount(labels), config.class_counts)
-
-
-def _epochs_by_lines(config, capsys):
-    """How far the grid takes a run to be by what it prints, in epochs' images."""
-    work = progress.Work(config)
-    reached = [0]
-    for line in capsys.readouterr().out.splitlines():
-        work.read(line)
-        reached.append(work.reached)
-    return [images / config.class_counts.sum() for images in dict.fromkeys(reached)]
-
-
-def _key(config):
-    """What a backbone is found by, without the setting that its name also has."""
-    path, facts = pretrained.weights_path(config)
-    return path.name.split("-")[-1], facts
-
-
-# Another value of every flag but the method, of which only one has pre-training. A
-# flag that is new has to be put here, and below if pre-training does not know it.
-OTHER_VALUES = dict(
-    dataset="cifar10",
-    imbalance="step",
-    imbalance_ratio=10.0,
-    subset_seed=1,
-    beta=1.0,
-    delta=0.3,
-    scale=20.0,
-    max_class_margin=0.2,
-    ldam_scale=10.0,
-    focal_gamma=2.0,
-    class_weighting="inverse_frequency",
-    effective_number_beta=0.99,
-    model="resnet20",
-    epochs=9,
-    warmup_epochs=1,
-    first_drop_epoch=0,
-    second_drop_epoch=2,
-    reweight_epoch=0,
-    pretraining_epochs=3,
-    batch_size=32,
-    learning_rate=0.2,
-    momentum=0.5,
-    l2=1e-3,
-    jit=True,
-    deterministic=False,
-    augment=False,
-    seed=5,
-    backend="torch",
-    precision="bfloat16",
-    strategy="mirrored",
-    devices=2,
-    data_dir="elsewhere",
-    output_dir="elsewhere",
-    pretrained_dir="elsewhere",
-    checkpoint_minutes=1.0,
-    steps_per_execution=7,
-    holdout=0.2,
-    overwrite=True,
-)
-# The loss, what balances the classes, the supervised schedule, and places. Of the
-# backend, what Keras says counts.
-WITHOUT_PART_IN_PRETRAINING = {
-    "beta",
-    "delta",
-    "scale",
-    "max_class_margin",
-    "ldam_scale",
-    "focal_gamma",
-    "class_weighting",
-    "effective_number_beta",
-    "epochs",
-    "first_drop_epoch",
-    "second_drop_epoch",
-    "reweight_epoch",
-    "backend",
-    "data_dir",
-    "output_dir",
-    "pretrained_dir",
-    "checkpoint_minutes",
-    "steps_per_execution",
-    "overwrite",
-}
-
-# Those of one's own images are looked at in test_own_images, and several machines are
-# refused where there is a pre-training.
-NOT_OF_PRETRAINING = (
-    *("method", "weights", "weights_digest", "frozen_epochs"),
-    *config_fields.OF_OWN_IMAGES,
-    *("coordinator_address", "num_processes", "process_id"),
-)
-FLAGS_OF_PRETRAINING = [
-    field.name
-    for field in config_fields.flag_fields()
-    if field.name not in NOT_OF_PRETRAINING
-]
-
-
-class TestPretraining:
-    @pytest.fixture
-    def config(self, tmp_path):
-        return tiny(
-            tmp_path / "run",
-            method="ldam_drw_ssp",
-            epochs=1,
-            pretraining_epochs=2,
-            learning_rate=1e-9,
-            l2=0.0,
-        )
-
-    def test_backbone_starts_the_run_and_is_trained_once(
-        self, config, monkeypatch, capsys
-    ):
-        trained = []
-        pretrain = pretrained.pretrain_rotation
-        subset = imbalanced(load("digits"), config.class_counts, config.subset_seed)
-
-        def counted(backbone, images, **arguments):
-            trained.append(arguments["epochs"])
-            np.testing.assert_array_equal(images, subset.train_images)
-            return pretrain(backbone, images, **{**arguments, "learning_rate": 0.05})
-
-        monkeypatch.setattr(pretrained, "pretrain_rotation", counted)
-        run(config)
-        # Two epochs of four turns; of one epoch alone, its own, Keras prints no line.
-        assert _epochs_by_lines(config, capsys) == [0, 4, 8]
-        path, _ = pretrained.weights_path(config)
-        assert trained == [2]
-        assert [each.name for each in path.parent.iterdir()] == [path.name]
-        # The rate of the second run is next to 0: it ends where it began.
-        started = keras.saving.load_model(config.run_folder / "model.keras")
-        fresh = training.build_model(config, DATASETS["digits"])
-        pretrained_backbone = keras.Model(
-            fresh.input, fresh.get_layer("features").output
-        )
-        kernel = fresh.get_layer("layer3_0_conv2").kernel
-        before = keras.ops.convert_to_numpy(kernel).copy()
-        pretrained_backbone.load_weights(path)
-        after = keras.ops.convert_to_numpy(kernel)
-        assert np.abs(after - before).max() > 1e-4
-        np.testing.assert_allclose(
-            keras.ops.convert_to_numpy(started.get_layer("layer3_0_conv2").kernel),
-            after,
-            atol=1e-6,
-        )
-        again = dataclasses.replace(config, max_class_margin=0.3, overwrite=True)
-        run(again)
-        assert trained == [2]
-        assert _epochs_by_lines(again, capsys) == [0, 8]
-
-    @pytest.mark.parametrize("name", FLAGS_OF_PRETRAINING)
-    def test_key_changes_with_what_it_depends_on_alone(self, config, name):
-        assert OTHER_VALUES[name] != getattr(config, name)
-        if name == "devices":
-            config = dataclasses.replace(config, strategy="mirrored")
-        other = dataclasses.replace(config, **{name: OTHER_VALUES[name]})
-        for here, there in zip(_key(config), _key(other), strict=True):
-            assert (here == there) == (name in WITHOUT_PART_IN_PRETRAINING)
-
-    def test_key_changes_with_the_backend(self, config, monkeypatch):
-        before = _key(config)
-        monkeypatch.setattr(environment, "has_accelerator", lambda: False)
-        monkeypatch.setattr(keras.backend, "backend", lambda: "another")
-        for here, there in zip(before, _key(config), strict=True):
-            assert here != there
-
-    def test_place_is_the_configs(self, config, tmp_path):
-        other = dataclasses.replace(config, pretrained_dir=str(tmp_path / "other"))
-        path, _ = pretrained.weights_path(other)
-        assert path.parent == tmp_path / "other"
-        assert path.name == pretrained.weights_path(config)[0].name

@@ -14,7 +14,6 @@ import pytest
 from mm_tf.experiments import report
 from mm_tf.experiments.machine import command
 from mm_tf.experiments.run import RunConfig
-from mm_tf.experiments.runs import pretrained, training
 from mm_tf.experiments.runs.folder import RunFolder
 from mm_tf.experiments.runs.result import RunResult
 
@@ -190,23 +189,3 @@ def test_a_model_with_code_in_it_is_refused(tmp_path):
     os.rmdir("executed")  # Building it ran the code here, where it is our own.
     with pytest.raises(ValueError, match="[Ll]ambda"):
         keras.saving.load_model(tmp_path / "model.keras")
-
-
-@pytest.mark.parametrize("data", [b"", b"not HDF5", b"PK\3\4"])
-def test_a_damaged_backbone_is_told(tmp_path, data):
-    run = RunConfig(
-        model="resnet8",
-        method="ldam_drw_ssp",
-        epochs=1,
-        pretrained_dir=str(tmp_path / "kept"),
-        output_dir=str(tmp_path / "run"),
-    )
-    path, _ = pretrained.weights_path(run)
-    path.parent.mkdir()
-    path.write_bytes(data)
-    from mm_tf.data import DATASETS
-
-    model = training.build_model(run, DATASETS["digits"])
-    with pytest.raises(ValueError, match="`pretrained_dir` holds a damaged backbone"):
-        pretrained.start_from_pretrained(run, None, model, verbose=0)
-    assert path.read_bytes() == data
