@@ -1,20 +1,18 @@
 """The gallery of a report: images of the classes that a run confuses most often."""
 
-from typing import Any
-
 import numpy as np
 
 from mm_tf.experiments.reports import figures
 
-# Pairs of classes in the gallery of a run, and images of a pair.
-_PAIRS = 6
+_MOST_PAIRS = 6
 _IMAGES_OF_A_PAIR = 6
 
 
 def confused_pairs(pictures, number, run, images):
-    """Returns the pairs of classes that a run confuses most often, with images.
+    """The pairs of classes that a run confuses most often, with images.
 
-    By the share of the true class, so that rare classes show that are all wrong.
+    They are ordered by their share of the true class, so that a rare class shows if
+    all of it is wrong.
     """
     if run.labels is None:
         return []
@@ -22,39 +20,27 @@ def confused_pairs(pictures, number, run, images):
     wrong = matrix.copy()
     np.fill_diagonal(wrong, 0)
     shares = wrong / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
-    order = np.lexsort((-wrong.ravel(), -shares.ravel()))[:_PAIRS]
+    order = np.lexsort((-wrong.ravel(), -shares.ravel()))[:_MOST_PAIRS]
     names, pairs = run.result.class_names, []
     for place, (true, predicted) in enumerate(
         zip(*np.unravel_index(order, wrong.shape), strict=True), start=1
     ):
-        count, of_class = int(wrong[true, predicted]), int(matrix[true].sum())
-        if not count:
-            break
-        words = (
-            f"{count:,} of {of_class:,} {run.result.evaluated_words} images "
-            f"({100 * count / of_class:.1f} %)"
-        )
-        pair: dict[str, Any] = {
-            "true": names[true],
-            "predicted": names[predicted],
-            "words": words,
-        }
-        pair["picture"] = None
-        if images is not None:
-            pair["picture"] = _draw_pair(
-                pictures,
-                f"confused_{number}_{place}",
-                images,
-                np.flatnonzero((run.labels == true) & (run.predictions == predicted)),
-                f"{run.result.evaluated_words.capitalize()} images of {names[true]} "
-                f"that are taken for {names[predicted]}.",
-            )
-        pairs.append(pair)
+        if wrong[true, predicted]:
+            pair = {
+                "true": names[true],
+                "predicted": names[predicted],
+                "count": int(wrong[true, predicted]),
+                "total": int(matrix[true].sum()),
+                "picture": None,
+            }
+            if images is not None:
+                places = np.flatnonzero(
+                    (run.labels == true) & (run.predictions == predicted)
+                )
+                # Neighbours are alike where images are sorted.
+                size = min(_IMAGES_OF_A_PAIR, len(places))
+                spread = np.linspace(0, len(places) - 1, size).round().astype(int)
+                strip = figures.image_strip(images[places[spread]])
+                pair["picture"] = pictures.save(f"confused_{number}_{place}", strip)
+            pairs.append(pair)
     return pairs
-
-
-def _draw_pair(pictures, name, images, places, alt):
-    # Spread over all of them: the images are sorted, so the first are alike.
-    size = min(_IMAGES_OF_A_PAIR, len(places))
-    chosen = places[np.linspace(0, len(places) - 1, size).round().astype(int)]
-    return pictures.keep(name, figures.image_strip(images[chosen]), alt, "")

@@ -6,33 +6,31 @@ import os
 import numpy as np
 
 from mm_tf.data import DatasetUnavailableError, load
-from mm_tf.experiments.runs import images as images_module
-
-_REMEDY = "give --data_dir, where those of the run are now. "
+from mm_tf.experiments.runs import images as run_images
 
 
 def evaluation_images(runs, data_dir=None, data=None):
-    """Reads the images that runs were evaluated on."""
+    """Reads the images that runs were evaluated on: (images, why there are none)."""
     run = next((run for run in runs if run.labels is not None), None)
     if run is None:
-        return None, "The runs kept no predictions."
+        return None, "The runs saved no predictions."
     has_holdout = run.result.evaluated_on == "holdout"
     if has_holdout and run.config is None:
         return None, "Without its flags a run's hold-out is not known."
-    remedy = _REMEDY if data is None else ""
     try:
         if data is None:
+            remedy = "give --data_dir, where those of the run are now. "
             data = _read(run, data_dir, has_holdout)
-        elif has_holdout:
-            data = images_module.cut(run.config, data)
+        else:
+            remedy = ""
+            data = run_images.cut(run.config, data) if has_holdout else data
     except (ValueError, DatasetUnavailableError) as error:
         return None, f"{remedy}{error}"
     for run in runs:
         if run.labels is not None and not np.array_equal(run.labels, data.test_labels):
-            return (
-                None,
-                "The data set here is not the one that the runs were evaluated on: "
-                "give --data_dir, or in Python `data`, for that one.",
+            return None, (
+                "These are not the images that the runs were evaluated on: give "
+                "--data_dir, or `data` in Python, for those."
             )
     return data.test_images, None
 
@@ -40,10 +38,10 @@ def evaluation_images(runs, data_dir=None, data=None):
 def _read(run, data_dir, has_holdout):
     config = run.config
     if config is None:
-        # Of the data sets that have one way to be read.
+        # Without flags there is only the data set's name.
         return load(run.result.dataset, data_dir)
     if data_dir:
         config = dataclasses.replace(config, data_dir=os.fspath(data_dir))
-    config = images_module.identified(config, advice="")
-    read = images_module.read if has_holdout else images_module.load_whole
+    config = run_images.identified(config, advice="")
+    read = run_images.read if has_holdout else run_images.load_whole
     return read(config)

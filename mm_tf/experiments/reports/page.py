@@ -2,8 +2,9 @@
 
 import jinja2
 
+from mm_tf._text import percent
 from mm_tf.data import DATASETS
-from mm_tf.experiments.reports import gallery, tables
+from mm_tf.experiments.reports import figures, gallery, tables
 from mm_tf.experiments.reports import pictures as report_pictures
 from mm_tf.experiments.reports import runs as report_runs
 
@@ -11,22 +12,43 @@ from mm_tf.experiments.reports import runs as report_runs
 def write(path, runs, images, without_images):
     """Writes a page, and its pictures beside it."""
     labels = report_runs.labels(runs)
-    result = runs[0].result
+    results = [run.result for run in runs]
+    result = results[0]
+    info = DATASETS.get(result.dataset)
     pictures = report_pictures.Pictures(path.parent)
     page = {
         "files": pictures.files,
         "result": result,
-        "dataset": _description(result),
-        "imbalance": _imbalance(result),
+        "dataset": info.description if info else "",
         "labels": labels,
         "runs": runs,
         "summary": tables.summary(runs),
         "published": tables.published(runs, labels),
-        "counts": report_pictures.draw_counts(pictures, result),
-        "errors": report_pictures.draw_errors(pictures, runs, labels),
-        "shots": report_pictures.draw_shots(pictures, runs, labels),
+        "means": [
+            f"{label} {percent(each.balanced_error, 1)} %"
+            for label, each in zip(labels, results, strict=True)
+        ],
+        "errors": pictures.draw(
+            "per_class_error", figures.per_class_error_figure, results, labels
+        ),
+        "shots": pictures.draw(
+            "shot_error", figures.shot_error_figure, results, labels
+        ),
         "curves": report_pictures.draw_curves(pictures, runs, labels),
-        "confusions": report_pictures.draw_confusions(pictures, runs, labels),
+        "confusions": [
+            (
+                label,
+                pictures.draw(
+                    f"confusion_{number}",
+                    figures.confusion_figure,
+                    run.confusion_matrix(),
+                    result.class_names,
+                    result.evaluated_words,
+                ),
+            )
+            for number, (run, label) in enumerate(zip(runs, labels, strict=True), 1)
+            if run.labels is not None
+        ],
         "pairs": [
             gallery.confused_pairs(pictures, number, run, images)
             for number, run in enumerate(runs, start=1)
@@ -44,15 +66,3 @@ def write(path, runs, images, without_images):
         lstrip_blocks=True,
     ).get_template("report.html")
     path.write_text(template.render(page), encoding="utf-8")
-
-
-def _description(result):
-    info = DATASETS.get(result.dataset)
-    return info.description if info else ""
-
-
-def _imbalance(result):
-    # Its ratio plays no part where classes are of one size, whatever the flag says.
-    if result.imbalance == "none":
-        return "balanced"
-    return f"imbalance ratio {result.imbalance_ratio:g}"

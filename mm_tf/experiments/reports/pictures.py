@@ -1,4 +1,4 @@
-"""The pictures of a report: drawn, kept as files, and given to the page."""
+"""Pictures of a report: written beside the page, and put into it."""
 
 import base64
 import collections
@@ -15,16 +15,14 @@ _DOTS_PER_INCH = 150
 
 @dataclasses.dataclass(frozen=True)
 class Picture:
-    """A picture of the page, as data URIs."""
+    """A picture as data URIs, one for a light page and one for a dark one."""
 
     light: str
     dark: str
-    alt: str
-    caption: str = ""
 
 
 class Pictures:
-    """Writes pictures into the report's folder and gives them to the page.
+    """Writes pictures into the report's folder.
 
     Attributes:
         files: The names of the files that were written.
@@ -34,21 +32,22 @@ class Pictures:
         self._folder = folder
         self.files = []
 
-    def draw(self, name, draw, alt, caption=""):
+    def draw(self, name, draw, *arguments):
         """Draws a figure, for light and for dark."""
         uris = {}
         for theme in figures.THEMES:
             file = f"{name}.png" if theme == "light" else f"{name}_{theme}.png"
             with figures.theme(theme):
-                draw().savefig(self._folder / file, dpi=_DOTS_PER_INCH)
+                figure = draw(*arguments)
+                figure.savefig(self._folder / file, dpi=_DOTS_PER_INCH)
             uris[theme] = self._uri(file)
-        return Picture(**uris, alt=alt, caption=caption)
+        return Picture(**uris)
 
-    def keep(self, name, pixels, alt, caption):
-        """Keeps a picture of pixels, the same for light and for dark."""
+    def save(self, name, pixels):
+        """Saves a picture of pixels, the same for light and for dark."""
         imsave(self._folder / f"{name}.png", pixels)
         uri = self._uri(f"{name}.png")
-        return Picture(light=uri, dark=uri, alt=alt, caption=caption)
+        return Picture(light=uri, dark=uri)
 
     def _uri(self, file):
         self.files.append(file)
@@ -56,47 +55,8 @@ class Pictures:
         return f"data:image/png;base64,{content}"
 
 
-def draw_counts(pictures, result):
-    """Draws the training images of each class."""
-    names, counts = result.class_names, result.class_counts
-    most, least = int(np.argmax(counts)), int(np.argmin(counts))
-    return pictures.draw(
-        "class_counts",
-        lambda: figures.class_counts_figure(result),
-        f"Bars: training images of {len(names)} classes, from {counts[most]:,} "
-        f"({names[most]}) to {counts[least]:,} ({names[least]}).",
-    )
-
-
-def draw_errors(pictures, runs, labels):
-    """Draws the error of each class."""
-    results = [run.result for run in runs]
-    means = ", ".join(
-        f"{label} {result.balanced_error:.1f} %"
-        for label, result in zip(labels, results, strict=True)
-    )
-    return pictures.draw(
-        "per_class_error",
-        lambda: figures.per_class_error_figure(results, labels),
-        f"{results[0].evaluated_words.capitalize()} error of each class below its "
-        f"training images. Means: {means}. "
-        "The table of all classes has every number.",
-    )
-
-
-def draw_shots(pictures, runs, labels):
-    """Draws the errors of many-, medium- and few-shot classes."""
-    results = [run.result for run in runs]
-    return pictures.draw(
-        "shot_error",
-        lambda: figures.shot_error_figure(results, labels),
-        f"Bars: mean {results[0].evaluated_words} error of the many-, medium- and "
-        "few-shot classes. The table at the top has every number.",
-    )
-
-
 def draw_curves(pictures, runs, labels):
-    """Draws the courses of the trainings."""
+    """Draws the training curves: the picture and its marks in words, or None."""
     shown = [
         (run, label)
         for run, label in zip(runs, labels, strict=True)
@@ -105,29 +65,22 @@ def draw_curves(pictures, runs, labels):
     if not shown:
         return None
     marks = _marks(shown)
-    moments = "; ".join(mark.label for mark in marks)
-    return pictures.draw(
-        "training_curves",
-        # A run that is not shown must not give its colour to another one.
-        lambda: figures.training_curves_figure(
-            [run.history or {"epoch": np.zeros(1)} for run in runs], labels, marks
-        ),
-        "Lines: training loss, and training and "
-        f"{runs[0].result.evaluated_words} error, after each epoch of "
-        + ", ".join(label for _, label in shown)
-        + f". {moments}",
-        caption=moments,
+    # A run without a history keeps its place, so that others keep their colours.
+    histories = [run.history or {"epoch": np.zeros(1)} for run in runs]
+    picture = pictures.draw(
+        "training_curves", figures.training_curves_figure, histories, labels, marks
     )
+    return picture, "; ".join(mark.label for mark in marks)
 
 
 def _marks(shown):
-    of_runs = collections.defaultdict(list)
+    labels_of_change = collections.defaultdict(list)
     for run, label in shown:
-        for moment in _moments(run):
-            of_runs[moment].append(label)
+        for change in _changes(run):
+            labels_of_change[change].append(label)
     marks = []
-    for (epoch, what, is_deferred), labels in sorted(of_runs.items()):
-        # The names of several would not fit into the legend.
+    for (epoch, what, is_deferred), labels in sorted(labels_of_change.items()):
+        # The names of several runs would not fit into the legend.
         whose = f" ({labels[0] if len(labels) == 1 else f'{len(labels)} runs'})"
         if len(labels) == len(shown):
             whose = ""
@@ -136,7 +89,7 @@ def _marks(shown):
     return marks
 
 
-def _moments(run):
+def _changes(run):
     """Triples (epoch, what begins, whether it is deferred) of a run."""
     if run.config is None:
         return
@@ -144,33 +97,8 @@ def _moments(run):
         if epoch < run.config.epochs:
             yield epoch, f"learning rate × {factor:g}", False
     method, start = METHODS[run.config.method], run.config.first_reweighted_epoch
-    if start >= run.config.epochs:
-        return
-    if method.weighting == "deferred":
-        yield start, "re-weighted", True
-    if method.sampling == "deferred":
-        yield start, "re-sampled", True
-
-
-def draw_confusions(pictures, runs, labels):
-    """Draws what is taken for what."""
-
-    def draw(number, run, label):
-        matrix = run.confusion_matrix()
-        right = 100 * np.trace(matrix) / matrix.sum()
-        return pictures.draw(
-            f"confusion_{number}",
-            lambda: figures.confusion_figure(
-                matrix, run.result.class_names, run.result.evaluated_words
-            ),
-            f"Confusion matrix of {label}: {right:.1f} % of the "
-            f"{run.result.evaluated_words} images are on the diagonal. The pairs of "
-            "classes that are confused most often are below.",
-            caption=label,
-        )
-
-    return [
-        draw(number, run, label)
-        for number, (run, label) in enumerate(zip(runs, labels, strict=True), start=1)
-        if run.labels is not None
-    ]
+    if start < run.config.epochs:
+        if method.weighting == "deferred":
+            yield start, "re-weighted", True
+        if method.sampling == "deferred":
+            yield start, "re-sampled", True

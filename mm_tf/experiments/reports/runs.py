@@ -1,4 +1,4 @@
-"""The runs of a report: which go on one page, and what each left in its folder."""
+"""The runs of a report: which may share a page, and what each left in its folder."""
 
 import csv
 import dataclasses
@@ -10,15 +10,18 @@ import numpy as np
 from absl import flags
 
 from mm_tf import _files
+from mm_tf._text import first_line
 from mm_tf.experiments.config import RunConfig
 from mm_tf.experiments.config import flags as config_flags
 from mm_tf.experiments.paper.methods import METHODS
 from mm_tf.experiments.runs import finished
 from mm_tf.experiments.runs.folder import FLAGS, HISTORY, PREDICTIONS
-from mm_tf.experiments.runs.result import RESULT, RunResult
+from mm_tf.experiments.runs.result import RunResult
 
 # As many as there are colours that can be told apart.
 MOST_RUNS = 6
+
+SHOT_RANGES = {"many": "> 100 images", "medium": "20 to 100", "few": "< 20"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,11 +32,11 @@ class Run:
         folder: Its path.
         result: Its `RunResult`.
         flags: The lines of its `flags.txt`, {name: value}.
-        config: Its `RunConfig`, or None where this version cannot read it.
-        history: Columns of numbers, one an epoch; None where there is none.
-        labels: The class of each test (or hold-out) image; None where it was not kept.
-        predictions: What each was taken for; None where it was not kept.
-        evaluated_counts: Such images of each class, [K]; None where it is not known.
+        config: Its `RunConfig`, None where this version cannot read it.
+        history: Columns of numbers, one for each epoch; None where there is none.
+        labels: The class of each test (or hold-out) image; None where not saved.
+        predictions: The class predicted for each; None where not saved.
+        evaluated_counts: Such images of each class, [K]; None where not known.
         missing: What could not be read, in words.
     """
 
@@ -48,10 +51,7 @@ class Run:
     missing: tuple[str, ...]
 
     def confusion_matrix(self):
-        """Returns how often each class (row) is taken for each class, [K, K].
-
-        Of a run that kept no predictions it is None.
-        """
+        """How often each class (row) is predicted as each class, [K, K], or None."""
         if self.labels is None:
             return None
         from sklearn.metrics import confusion_matrix
@@ -61,84 +61,73 @@ class Run:
 
 
 def check_folders(runs):
-    """Returns the folders that are to be on one page."""
+    """The folders and the results of runs, if they may share a page."""
     if isinstance(runs, str | os.PathLike):
         raise ValueError(f"`runs` must be a list of folders. Received: runs={runs!r}")
     folders = [pathlib.Path(run).expanduser().resolve() for run in runs]
-    if not 1 <= len(folders) <= MOST_RUNS:
-        raise ValueError(
-            f"`runs` must be 1 to {MOST_RUNS} folders. Received: {len(folders)}"
-        )
-    for run, folder in zip(runs, folders, strict=True):
+    _check_number(folders)
+    for folder in folders:
         if folders.count(folder) > 1:
-            raise ValueError(f"`runs` names a folder twice. Received: {run}")
-    return folders
+            raise ValueError(f"`runs` names a folder twice. Received: {folder}")
+    results = [finished.read_result(folder) for folder in folders]
+    check_comparable(results, folders)
+    return folders, results
 
 
-def check_results(folders):
-    """Returns the results of the runs that are to be on one page."""
-    results = [_check_result(folder) for folder in folders]
+def check_comparable(results, sources=None):
+    """Raises a ValueError if results may not be shown side by side."""
+    _check_number(results)
+    sources = sources or [result.method for result in results]
     first = results[0]
-    for folder, result in zip(folders, results, strict=True):
-        if result.setting != first.setting:
-            raise ValueError(
-                f"`runs` must be of one setting. Received: {first.setting} "
-                f"({folders[0]}) and {result.setting} ({folder})"
-            )
-        if result.evaluated_on != first.evaluated_on:
-            raise ValueError(
-                "`runs` must be evaluated on the same images. Received: "
-                f"{first.evaluated_words} images ({folders[0]}) and "
-                f"{result.evaluated_words} images ({folder})"
-            )
-        for name in ("class_names", "class_counts"):
-            if getattr(result, name) != getattr(first, name):
+    for name, what in (
+        ("setting", "setting"),
+        ("evaluated_words", "images to evaluate on"),
+        ("class_names", "class names"),
+        ("class_counts", "class counts"),
+    ):
+        for source, result in zip(sources, results, strict=True):
+            values = getattr(first, name), getattr(result, name)
+            if values[0] != values[1]:
+                # Of many classes a list would be long.
+                words = values if isinstance(values[0], str) else ("one", "another")
                 raise ValueError(
-                    f"`runs` must have the same {name}. Received: others in {folder} "
-                    f"than in {folders[0]}"
+                    f"`runs` must have the same {what}. Received: "
+                    f"{words[0]} ({sources[0]}) and {words[1]} ({source})"
                 )
-    return results
 
 
-def _check_result(folder):
-    if not (folder / RESULT).is_file():
-        problem = "and there is none at"
-        if (folder / FLAGS).is_file():
-            problem = f"and the one here has not finished (it has no {RESULT}):"
-        elif folder.is_dir():
-            problem = f"and this folder has no {RESULT}:"
-        raise ValueError(f"`runs` must be folders of finished runs, {problem} {folder}")
-    return RunResult.read(folder / RESULT)
+def _check_number(runs):
+    if not 1 <= len(runs) <= MOST_RUNS:
+        raise ValueError(f"`runs` must be 1 to {MOST_RUNS} runs. Received: {len(runs)}")
 
 
 def read(folder, result):
     """Reads what a run left, as far as it can be read."""
     missing = []
 
-    def attempt(name, read_file):
+    def attempt(name, read_file, *arguments):
         try:
-            return read_file(folder / name)
+            return read_file(*arguments)
         except FileNotFoundError:
             missing.append(f"{name} is missing")
         except (OSError, ValueError, KeyError, flags.Error, csv.Error) as error:
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
-            missing.append(f"{name} cannot be read: {reason}")
+            missing.append(f"{name} cannot be read: {first_line(error)}")
         return None
 
-    lines = attempt(FLAGS, _read_lines) or []
-    config = None
-    if lines:
-        config = attempt(FLAGS, lambda _: config_flags.from_lines(lines))
+    lines = attempt(FLAGS, _read_lines, folder / FLAGS) or []
+    config = attempt(FLAGS, config_flags.from_lines, lines) if lines else None
     labels, predictions = attempt(
-        PREDICTIONS,
-        lambda _: finished.read_predictions(folder, len(result.class_names)),
+        PREDICTIONS, finished.read_predictions, folder, len(result.class_names)
     ) or (None, None)
     return Run(
         folder=folder,
         result=result,
-        flags=dict(_split_flag(line) for line in lines),
+        flags={
+            name: value
+            for name, _, value in (line.lstrip("-").partition("=") for line in lines)
+        },
         config=config,
-        history=attempt(HISTORY, _read_history),
+        history=attempt(HISTORY, _read_history, folder / HISTORY),
         labels=labels,
         predictions=predictions,
         evaluated_counts=finished.evaluated_counts(folder, result, labels),
@@ -151,24 +140,19 @@ def _read_lines(path):
     return [line.strip() for line in lines if line.strip()]
 
 
-def _split_flag(line):
-    name, _, value = line.lstrip("-").partition("=")
-    return name, value
-
-
 def _read_history(path):
     text = _files.read_text(path, _files.MOST_BYTES_OF_TEXT)
     rows = list(csv.DictReader(io.StringIO(text, newline="")))
     if not rows:
         raise ValueError("it has no epochs")
-    columns = {
+    history = {
         name: np.array([_number_or_nan(row[name]) for row in rows])
         for name in rows[0]
         if name is not None
     }
-    if not np.isfinite(columns["epoch"]).all():
+    if not np.isfinite(history["epoch"]).all():
         raise ValueError("an epoch is no number")
-    return columns
+    return history
 
 
 def _number_or_nan(text):
@@ -178,27 +162,26 @@ def _number_or_nan(text):
         return np.nan
 
 
-def _title(method):
-    return METHODS[method].title if method in METHODS else method
+def method_title(result):
+    """The paper's name of a result's method, or the method itself."""
+    return METHODS[result.method].title if result.method in METHODS else result.method
 
 
 def labels(runs):
-    """Returns a name for each run: as short as tells them apart."""
-    names = titles = [_title(run.result.method) for run in runs]
-    added: list[list[str]] = [[] for _ in runs]
-    for more in (
-        lambda run: f"seed {run.result.seed}",
-        lambda run: run.folder.name,
-        lambda run: f"run {runs.index(run) + 1}",
+    """A name for each run, as short as distinguishes them."""
+    titles = [method_title(run.result) for run in runs]
+    names, added = titles, [list[str]() for _ in runs]
+    for details in (
+        [f"seed {run.result.seed}" for run in runs],
+        [run.folder.name for run in runs],
+        [f"run {number}" for number in range(1, len(runs) + 1)],
     ):
         if len(set(names)) == len(names):
             break
-        if len({more(run) for run in runs}) > 1:
-            added = [
-                [*before, more(run)] for before, run in zip(added, runs, strict=True)
+        if len(set(details)) > 1:
+            added = [[*words, new] for words, new in zip(added, details, strict=True)]
+            names = [
+                f"{title} ({', '.join(words)})"
+                for title, words in zip(titles, added, strict=True)
             ]
-        names = [
-            f"{title} ({', '.join(words)})" if words else title
-            for title, words in zip(titles, added, strict=True)
-        ]
     return names

@@ -277,10 +277,10 @@ def write(search, trials):
 
 
 def _draw(search, trials, path):
-    from mm_tf.experiments.reports import figures
+    from mm_tf.experiments.reports.search_figures import search_figure
 
     finished = [trial for trial in trials if trial.result]
-    figure = figures.search_figure(
+    figure = search_figure(
         {name: [trial.values[name] for trial in finished] for name in search.varied},
         [trial.error for trial in finished],
         f"Balanced error on the {_images(search)} images"

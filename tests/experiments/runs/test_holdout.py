@@ -110,5 +110,5 @@ def test_runs_on_test_and_on_hold_out_images_are_not_one_page(finished, tmp_path
     other.mkdir()
     on_test = dataclasses.replace(result, evaluated_on="test")
     (other / "result.json").write_text(on_test.to_json())
-    with pytest.raises(ValueError, match="Received: hold-out images .*test images"):
+    with pytest.raises(ValueError, match="Received: hold-out .*and test"):
         report.write_report([one.run_folder, other], tmp_path / "page")
