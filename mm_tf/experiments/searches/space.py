@@ -19,38 +19,6 @@ _RANGE = re.compile(r"(?P<low>.+)\.\.(?P<high>.+)")
 
 
 @dataclasses.dataclass(frozen=True)
-class _Row:
-    """The usual range of a flag, as in `Dimension`, and its usual values in a grid."""
-
-    low: float
-    high: float
-    step: float | None
-    is_log: bool
-    grid: tuple[float, ...]
-
-
-# The paper's Tables 2 and 3 have beta from 1.0 to 1.9 and delta from 0.6 to 2.4, in
-# steps of 0.1; s is 10 in the paper, 19 in its code's README and 30 in the code. The
-# usual three make a grid of 12 cells.
-_ROWS = MappingProxyType(
-    {
-        "beta": _Row(1.0, 2.0, 0.1, False, (1.0, 1.5)),
-        "delta": _Row(0.3, 2.4, 0.1, False, (0.6, 1.2, 1.8)),
-        "scale": _Row(5.0, 30.0, None, True, (10.0, 20.0)),
-        "max_class_margin": _Row(0.1, 1.0, 0.1, False, (0.3, 0.5, 0.7)),
-        "ldam_scale": _Row(5.0, 60.0, None, True, (10.0, 30.0)),
-        "focal_gamma": _Row(0.5, 5.0, 0.5, False, (0.5, 1.0, 2.0)),
-        "learning_rate": _Row(0.01, 0.5, None, True, (0.05, 0.1, 0.2)),
-        "l2": _Row(1e-5, 1e-2, None, True, (1e-4, 2e-4, 1e-3)),
-    }
-)
-
-# Multiples of the run's own value: a fixed range would be too long for one setting
-# and too short for another. These flags take whole numbers.
-_MULTIPLES = MappingProxyType({"epochs": (0.5, 1, 2), "batch_size": (0.5, 1, 2)})
-
-
-@dataclasses.dataclass(frozen=True)
 class Dimension:
     """A flag that varies.
 
@@ -95,10 +63,47 @@ class Dimension:
         return min(max(rounded, self.low), self.high)
 
 
+# The paper's Tables 2 and 3 have beta from 1.0 to 1.9 and delta from 0.6 to 2.4, in
+# steps of 0.1; s is 10 in the paper, 19 in its code's README and 30 in the code.
+_RANGES = MappingProxyType(
+    {
+        each.name: each
+        for each in (
+            Dimension("beta", (), 1.0, 2.0, step=0.1),
+            Dimension("delta", (), 0.3, 2.4, step=0.1),
+            Dimension("scale", (), 5.0, 30.0, is_log=True),
+            Dimension("max_class_margin", (), 0.1, 1.0, step=0.1),
+            Dimension("ldam_scale", (), 5.0, 60.0, is_log=True),
+            Dimension("focal_gamma", (), 0.5, 5.0, step=0.5),
+            Dimension("learning_rate", (), 0.01, 0.5, is_log=True),
+            Dimension("l2", (), 1e-5, 1e-2, is_log=True),
+        )
+    }
+)
+
+# The usual three make a grid of 12 cells.
+_GRIDS = MappingProxyType(
+    {
+        "beta": (1.0, 1.5),
+        "delta": (0.6, 1.2, 1.8),
+        "scale": (10.0, 20.0),
+        "max_class_margin": (0.3, 0.5, 0.7),
+        "ldam_scale": (10.0, 30.0),
+        "focal_gamma": (0.5, 1.0, 2.0),
+        "learning_rate": (0.05, 0.1, 0.2),
+        "l2": (1e-4, 2e-4, 1e-3),
+    }
+)
+
+# Multiples of the run's own value: a fixed range would be too long for one setting
+# and too short for another. These flags take whole numbers.
+_MULTIPLES = MappingProxyType({"epochs": (0.5, 1, 2), "batch_size": (0.5, 1, 2)})
+
+
 def parse(texts, config, grid=False):
     """Returns the dimensions that texts name, as `"beta=1..2"`."""
     taken = (*METHODS[config.method].uses, *_TAKEN_BY_ALL)
-    searchable = [name for name in (*_ROWS, *_MULTIPLES) if name in taken]
+    searchable = [name for name in (*_RANGES, *_MULTIPLES) if name in taken]
     if not texts:
         texts = [name for name in USUAL if name in taken]
         if not texts:
@@ -112,7 +117,7 @@ def parse(texts, config, grid=False):
         name, _, spec = (part.strip() for part in text.partition("="))
         if name not in searchable:
             reason = f"there is no {name!r} to search"
-            if name in _ROWS:
+            if name in _RANGES:
                 reason = f"the method {config.method} does not take {name}"
             raise ValueError(
                 f"`search` must name {', '.join(searchable)}: {reason}. "
@@ -154,20 +159,17 @@ def _parse(name, spec, config, grid, text):
     low, high = numbers
     if name in _MULTIPLES:
         return Dimension(name, low=low, high=high)
-    row = _ROWS[name]
-    step = row.step if row.step and row.step < high - low else None
-    return Dimension(name, (), low, high, step, row.is_log and low > 0)
+    usual = _RANGES[name]
+    step = usual.step if usual.step and usual.step < high - low else None
+    return Dimension(name, (), low, high, step, usual.is_log and low > 0)
 
 
 def _usual(name, config, grid):
     if name in _MULTIPLES:
-        given = getattr(config, name)
-        values = (max(1, round(times * given)) for times in _MULTIPLES[name])
+        own = getattr(config, name)
+        values = (max(1, round(multiple * own)) for multiple in _MULTIPLES[name])
         return Dimension(name, values=tuple(dict.fromkeys(map(float, values))))
-    row = _ROWS[name]
-    if grid:
-        return Dimension(name, values=row.grid)
-    return Dimension(name, (), row.low, row.high, row.step, row.is_log)
+    return Dimension(name, values=_GRIDS[name]) if grid else _RANGES[name]
 
 
 def _check(dimension, config, text):

@@ -108,13 +108,10 @@ def best(search, trials):
 
     Only Hyperband trials that ran all epochs count: the others are short.
     """
-    for trial in trials:
-        epochs = trial.values.get("epochs")
-        if trial.result and (
-            search.tuner != "hyperband" or epochs == search.config.epochs
-        ):
-            return trial
-    return None
+    finished = [trial for trial in trials if trial.result]
+    if search.tuner == "hyperband":
+        finished = [t for t in finished if t.values["epochs"] == search.config.epochs]
+    return finished[0] if finished else None
 
 
 def how_chosen(search):
@@ -171,9 +168,11 @@ def _images(search):
     return EVALUATED_ON[search.config.evaluated_on]
 
 
-def _rows(search, trials):
-    """The trials as rows of a file, {column: value}."""
-    return [
+def _frame(search, trials):
+    """The trials as a `pandas.DataFrame` of numbers, for a file."""
+    import pandas as pd
+
+    rows = [
         {
             "trial": trial.name,
             **trial.values,
@@ -185,38 +184,34 @@ def _rows(search, trials):
         }
         for trial in trials
     ]
+    return pd.DataFrame(rows)
 
 
 def _texts(search, trials):
-    """The columns of the table to read, and its rows."""
+    """The trials as a `pandas.DataFrame` of texts, to be read."""
+    import pandas as pd
+
     chosen = best(search, trials)
     rows = []
     for trial in trials:
-        errors = [percent(getattr(trial.result, name, None)) for name in _ERRORS]
+        row = {name: f"{value:g}" for name, value in trial.values.items()}
+        for name, head in _ERRORS.items():
+            row[head] = percent(getattr(trial.result, name, None))
         state = "best" if trial is chosen else trial.state
-        state = f"{state}: {trial.reason}" if trial.reason else state
-        values = [f"{value:g}" for value in trial.values.values()]
-        rows.append([*values, *errors, state])
-    columns = [*search.varied, *_ERRORS.values(), "state"]
-    # A class of many images, say, there may not be.
-    shown = [any(row[at] != "-" for row in rows) for at in range(len(columns))]
-    return [
-        [cell for cell, is_shown in zip(cells, shown, strict=True) if is_shown]
-        for cells in (columns, *rows)
-    ]
+        row["state"] = f"{state}: {trial.reason}" if trial.reason else state
+        rows.append(row)
+    texts = pd.DataFrame(rows)
+    # There may be no class of many images, say.
+    return texts.loc[:, (texts != "-").any()]
 
 
 def to_markdown(search, trials):
     """Returns the table of trials, with what it is."""
-    import pandas as pd
-
-    columns, *rows = _texts(search, trials)
-    texts = pd.DataFrame(rows, columns=columns)
     parts = [
         f"# {title(search)}",
         how_chosen(search),
         _caption(search),
-        texts.to_markdown(index=False, disable_numparse=True),
+        _texts(search, trials).to_markdown(index=False, disable_numparse=True),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -226,9 +221,10 @@ def print_trials(search, trials):
     from rich.console import Console
 
     console = Console(highlight=False)
-    columns, *rows = _texts(search, trials)
+    texts = _texts(search, trials)
+    rows = texts.itertuples(index=False)
     console.print(f"\n{title(search)}\n{_caption(search)}", markup=False)
-    console.print(table(columns, rows, left=[len(columns) - 1]))
+    console.print(table(list(texts), rows, left=[texts.shape[1] - 1]))
     console.print(how_chosen(search), markup=False)
 
 
@@ -257,12 +253,12 @@ def flagfile(search, trials):
 
 def write(search, trials):
     """Writes the table, the picture and the flagfile into the search's folder."""
-    import pandas as pd
-
-    rows = pd.DataFrame(_rows(search, trials))
+    csv = _frame(search, trials).to_csv(
+        index=False, float_format="%.6g", lineterminator="\n"
+    )
     texts = {
         TABLE: to_markdown(search, trials),
-        CSV: rows.to_csv(index=False, float_format="%.6g", lineterminator="\n"),
+        CSV: csv,
         FLAGS: flagfile(search, trials),
     }
     paths = []

@@ -10,6 +10,8 @@ import tempfile
 import time
 
 import keras_tuner
+import rich.console
+import rich.text
 from keras_tuner.errors import FatalError
 
 from mm_tf._text import first_line
@@ -25,18 +27,20 @@ OBJECTIVE = "balanced_error"
 _NO_LIMIT = 10**9
 
 
-def run_search(search, console=None):
+def run_search(search):
     """Trains the trials of a search that have not finished.
 
     A trial that was stopped, even by `kill -9`, resumes from its own checkpoint. One
     that diverges is reported, and the search continues without it.
     """
     search.begin()
+    console = rich.console.Console(highlight=False)
     with (
         grid.Worker() as worker,
-        _Progress(search, console) as progress,
+        console.status("") as status,
         tempfile.TemporaryDirectory() as scratch,
     ):
+        progress = _Progress(console, status, search.trials)
         _Tuner(search, worker.run, progress, scratch).search()
 
 
@@ -77,10 +81,10 @@ class _Tuner(keras_tuner.Tuner):
     def run_trial(self, trial):
         """Returns the balanced error of a trial's run, infinity if it failed."""
         values = self._search.trial_values(trial.hyperparameters.values)
-        config = self._search.trial_config(values)
         self._progress.begin(values)
         error = math.inf
         try:
+            config = self._search.trial_config(values)
             if trials.read_failure(config.run_folder) is None:
                 result = RunFolder(config).finished_result() or self._trained(config)
                 error = result.balanced_error
@@ -111,24 +115,14 @@ class _Tuner(keras_tuner.Tuner):
 class _Progress:
     """A line for each trial that ends and, at a terminal, the one under way."""
 
-    def __init__(self, search, console=None):
-        from rich.console import Console
-
-        self._console = console or Console(highlight=False)
-        self._total = f"/{search.trials}" if search.trials else ""
-        self._status = self._console.status("")
+    def __init__(self, console, status, trials):
+        self._console = console
+        self._status = status
+        self._total = f"/{trials}" if trials else ""
         self._trial = ""
         self._began = 0.0
         self._ended = 0
         self._best = math.inf
-
-    def __enter__(self):
-        if self._console.is_terminal:
-            self._status.start()
-        return self
-
-    def __exit__(self, *_):
-        self._status.stop()
 
     def begin(self, values):
         """A trial of these values begins or resumes."""
@@ -138,9 +132,7 @@ class _Progress:
 
     def show(self, state):
         """Shows what the trial is at."""
-        from rich.text import Text
-
-        text = Text(f"{self._trial}: {state}", overflow="ellipsis", no_wrap=True)
+        text = rich.text.Text(f"{self._trial}: {state}", no_wrap=True)
         self._status.update(text)
 
     def end(self, error):
@@ -149,9 +141,10 @@ class _Progress:
         self._best = min(self._best, error)
         outcome = "failed" if error == math.inf else f"{error:.2f} %"
         best = f", best so far {self._best:.2f} %" if self._best < math.inf else ""
+        seconds = time.monotonic() - self._began
         self._console.print(
-            f"[{self._ended}{self._total}] {self._trial}: {outcome} "
-            f"({time.monotonic() - self._began:.0f} s){best}",
+            f"[{self._ended}{self._total}] {self._trial}: {outcome} ({seconds:.0f} s)"
+            f"{best}",
             markup=False,
             soft_wrap=True,
         )
