@@ -202,8 +202,9 @@ def main(argv, values=flags.FLAGS):
 
 
 def _search_of_flags(values):
-    holdout = values.holdout if values["holdout"].present else None
-    config = _with_holdout(_config(values), values.select_on, holdout)
+    config = dataclasses.replace(config_flags.from_flags(values), output_dir=None)
+    holdout = config.holdout if values["holdout"].present else None
+    config = _with_holdout(inputs.identified(config), values.select_on, holdout)
     if values.tuner == "hyperband" and values["trials"].present:
         raise ValueError(
             "`trials` must not be given with --tuner=hyperband, which has as many as "
@@ -239,13 +240,6 @@ def _search_of_flags(values):
     )
     search.check_folder()
     return search
-
-
-def _config(values):
-    names = [field.name for field in config_fields.flag_fields()]
-    arguments = {name: getattr(values, name) for name in names}
-    config = RunConfig(**{**arguments, "output_dir": None, "holdout": 0.0})
-    return inputs.identified(config)
 
 
 def _folder(values, *default_parts):

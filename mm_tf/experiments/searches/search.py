@@ -104,14 +104,12 @@ class Search:
             there = read_json(path)
         except OSError as error:
             raise self._cannot_be("read", error) from None
-        # Through JSON, which has no tuples.
-        here = json.loads(json.dumps(self.identity()))
+        here = json.loads(json.dumps(self.identity()))  # JSON has no tuples.
         differences = [
             f"--{name}={flags[name]} {where}"
             for name in sorted({*there, *here})
-            if there.get(name) != here.get(name)
             for flags, where in ((there, "there"), (here, "here"))
-            if flags.get(name) is not None
+            if there.get(name) != here.get(name) and flags.get(name) is not None
         ]
         if differences:
             raise ValueError(
