@@ -26,7 +26,6 @@ from absl import app, flags
 
 from mm_tf.data import DatasetUnavailableError
 from mm_tf.experiments import paper
-from mm_tf.experiments.config import RunConfig
 from mm_tf.experiments.config import fields as config_fields
 from mm_tf.experiments.config import flags as config_flags
 from mm_tf.experiments.config.fields import STRATEGIES
