@@ -58,5 +58,6 @@ def _saved_of(config):
 
 if __name__ == "__main__":
     config_flags.define_flags()
+    config_flags.define_setting()
     flags.adopt_module_key_flags(config_flags)
     app.run(main, flags_parser=command.parse_flags)

@@ -292,5 +292,6 @@ def _ablate(values):
 
 if __name__ == "__main__":
     define_flags()
+    config_flags.define_setting()
     flags.adopt_module_key_flags(config_flags)
     app.run(main, flags_parser=command.parse_flags)

@@ -29,6 +29,17 @@ def define_flags(values=flags.FLAGS):
         define(field.name, default=field.default, help=help, flag_values=values)
 
 
+def define_setting(values=flags.FLAGS):
+    """Defines `--setting`, which `command.parse_flags` replaces by a flagfile."""
+    flags.DEFINE_string(
+        "setting",
+        None,
+        "the flags of quickstart, or of a setting of the paper, as cifar10_lt100; "
+        "other flags of the line beat them",
+        flag_values=values,
+    )
+
+
 def refuse_machines(values=flags.FLAGS):
     """Raises a ValueError where a command of many runs is given a run's machines."""
     if values.num_processes is not None:

@@ -1,5 +1,6 @@
 """What every command of this package does first, and how it ends with an error."""
 
+import difflib
 import importlib.util
 import os
 import pathlib
@@ -11,6 +12,9 @@ from absl import flags
 from mm_tf import _files
 from mm_tf.experiments.config.fields import BACKENDS
 from mm_tf.experiments.machine import environment
+
+# The flag files of the checkout's experiments/: a link there, a copy in the wheel.
+_SETTINGS = pathlib.Path(__file__).parents[1] / "flagfiles"
 
 
 def set_up(backend):
@@ -47,37 +51,60 @@ def parse_flags(argv):
     A wrong flag ends the command with one message.
     """
     try:
-        return flags.FLAGS(flagfiles_first(argv))
+        return flags.FLAGS(flagfiles_first(argv, "setting" in flags.FLAGS))
     except (flags.Error, ValueError) as error:
         fail(error)
 
 
-def flagfiles_first(arguments):
+def flagfiles_first(arguments, with_settings=True):
     """Returns a command line with its flagfiles before its other flags.
 
     absl lets the last one win; a flag on the command line should beat a flagfile
-    wherever it stands.
+    wherever it stands. `--setting=quickstart` becomes the flagfile of that name.
     """
     program, *rest = arguments
     files, others = [], []
     while rest:
         argument = rest.pop(0)
-        name, equals, path = argument.partition("=")
-        if name not in ("--flagfile", "-flagfile"):
+        name, equals, value = argument.partition("=")
+        name = name.removeprefix("-").removeprefix("-")
+        is_setting = with_settings and name == "setting"
+        if not argument.startswith("-") or not (is_setting or name == "flagfile"):
             others.append(argument)
             continue
         if not equals:
-            path = rest.pop(0) if rest else ""
-        try:
-            path_of_file = pathlib.Path(path).expanduser()
-            _files.read_text(path_of_file, _files.MOST_BYTES_OF_FLAGS)
-        except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or error
-            raise ValueError(
-                f"`flagfile` cannot be read ({reason}). Received: flagfile={path!r}"
-            ) from None
-        files.append(f"--flagfile={path}")
+            value = rest.pop(0) if rest else ""
+        files.append(f"--flagfile={_flagfile_of(value) if is_setting else value}")
+        if not is_setting:
+            _check_flagfile(value)
     return [program, *files, *others]
+
+
+def settings():
+    """The names that `--setting` takes."""
+    return sorted(path.stem for path in _SETTINGS.glob("*.flags"))
+
+
+def _flagfile_of(setting):
+    if setting not in settings():
+        close = difflib.get_close_matches(setting, settings(), 1)
+        hint = f" Did you mean {close[0]}?" if close else ""
+        raise ValueError(
+            f"`setting` must be one of {', '.join(settings())}.{hint} "
+            f"Received: setting={setting!r}"
+        )
+    return _SETTINGS / f"{setting}.flags"
+
+
+def _check_flagfile(path):
+    try:
+        path_of_file = pathlib.Path(path).expanduser()
+        _files.read_text(path_of_file, _files.MOST_BYTES_OF_FLAGS)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ValueError(
+            f"`flagfile` cannot be read ({reason}). Received: flagfile={path!r}"
+        ) from None
 
 
 def fail(message, status=2):

@@ -17,6 +17,10 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _SECONDS_OF_ONE = 1.0
 
 
+# The words of the command `mm_tf`, where that was typed.
+typed: list[str] = []
+
+
 class StoppedError(KeyboardInterrupt):
     """A signal stopped the work."""
 
@@ -101,6 +105,6 @@ def _python():
 
 def leave(stopped, module, what):
     """Ends a command that was stopped: the line to go on with, and the status."""
-    line = shlex.join([_python(), "-m", module, *sys.argv[1:]])
+    line = shlex.join(typed or [_python(), "-m", module, *sys.argv[1:]])
     print(f"\nmm_tf: stopped. {what} To go on:\n{line}", file=sys.stderr, flush=True)
     sys.exit(getattr(stopped, "exit_status", 130))

@@ -1,0 +1,126 @@
+"""The command `mm_tf`: what it starts, with which flags, also from the wheel."""
+
+import os
+import pathlib
+import re
+import runpy
+import shlex
+import shutil
+import subprocess
+import sys
+
+import pytest
+from flag_parsing import parse
+from helpers import ROOT, environment, python, refused
+
+from mm_tf.experiments import __main__ as mm_tf_command
+from mm_tf.experiments.machine import command, stopping
+from mm_tf.experiments.paper import SETTINGS
+
+
+@pytest.fixture
+def started(monkeypatch):
+    """The modules that the command started, and what was typed then."""
+    calls = []
+    monkeypatch.setattr(sys, "argv", ["mm_tf"])
+    monkeypatch.setattr(stopping, "typed", [])
+    monkeypatch.setattr(
+        runpy, "run_module", lambda module, **_: calls.append((module, sys.argv[1:]))
+    )
+    return calls
+
+
+@pytest.mark.parametrize("name", mm_tf_command.COMMANDS)
+def test_a_command_is_its_module_with_the_same_words(name, started):
+    mm_tf_command.main([name, "--seed=1", "a b"])
+    module = "data.inspect" if name == "inspect" else f"experiments.{name}"
+    assert started == [(f"mm_tf.{module}", ["--seed=1", "a b"])]
+
+
+def test_the_line_to_resume_with_is_the_one_that_was_typed(started):
+    def resume_line():
+        message = refused(
+            stopping.leave, stopping.StoppedError(2), "a.module", "So.", status=130
+        )
+        return shlex.split(message.splitlines()[-1])
+
+    sys.argv[1:] = ["--seed=1"]
+    assert resume_line()[1:] == ["-m", "a.module", "--seed=1"]
+    mm_tf_command.main(["run", "--setting=quickstart", "--output_dir=a b"])
+    typed = ["mm_tf", "run", "--setting=quickstart", "--output_dir=a b"]
+    assert resume_line() == typed
+
+
+def test_unknown_commands_are_refused_with_a_suggestion(started):
+    message = refused(mm_tf_command.main, ["exprot"])
+    assert "Did you mean export? Received: 'exprot'" in message and not started
+
+
+def test_all_settings_of_the_paper_and_the_quickstart_are_there():
+    files = {path.stem for path in (ROOT / "experiments").glob("*.flags")}
+    assert set(command.settings()) == files == {*SETTINGS, "quickstart"}
+
+
+@pytest.mark.parametrize(
+    "words", [["--setting=cifar10_lt100"], ["--setting", "cifar10_lt100"]]
+)
+def test_other_flags_beat_the_setting_wherever_they_stand(words):
+    line = command.flagfiles_first(["run", "--epochs=10", *words, "--beta=2"])
+    config = parse(*line[1:])
+    assert (config.dataset, config.epochs, config.beta) == ("cifar10", 10, 2.0)
+    assert config.delta == 0.6
+    flagfile = parse(f"--flagfile={ROOT}/experiments/cifar10_lt100.flags")
+    assert parse(*command.flagfiles_first(["run", *words])[1:]) == flagfile
+
+
+def test_unknown_settings_are_refused_with_a_suggestion():
+    with pytest.raises(ValueError, match="Did you mean quickstart?.*'quikstart'"):
+        command.flagfiles_first(["run", "--setting=quikstart"])
+    with pytest.raises(ValueError, match="Received: setting=''"):
+        command.flagfiles_first(["run", "--setting"])
+
+
+@pytest.mark.long
+def test_the_wheel_in_an_empty_folder(tmp_path):
+    # A copy, as setuptools leaves files in the folder, and finds them again.
+    source = tmp_path / "source"
+    for name in ("mm_tf", "experiments"):
+        shutil.copytree(ROOT / name, source / name, symlinks=True)
+    for name in ("setup.cfg", "pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    pip = ("-m", "pip", "--quiet")
+    built = python(
+        *(*pip, "wheel", "--no-deps", "--no-build-isolation"),
+        *("--wheel-dir", tmp_path, source),
+    )
+    assert built.returncode == 0, built.stderr
+    (wheel,) = tmp_path.glob("*.whl")
+    site, empty = tmp_path / "site", tmp_path / "empty"
+    empty.mkdir()
+    installed = python(*pip, "install", "--no-deps", "--target", site, wheel)
+    assert installed.returncode == 0, installed.stderr
+
+    def mm_tf(*words):
+        # Nothing of the checkout, which is first on the path of the tests.
+        paths = [
+            path for path in sys.path if not pathlib.Path(path).is_relative_to(ROOT)
+        ]
+        done = subprocess.run(
+            [sys.executable, site / "bin" / "mm_tf", *words],
+            env=environment() | {"PYTHONPATH": os.pathsep.join([str(site), *paths])},
+            cwd=empty,
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    for name in mm_tf_command.COMMANDS:
+        assert re.search(rf"^  {name} +\w", mm_tf("--help"), re.MULTILINE)
+    mm_tf("run", "--setting=quickstart", "--epochs=1", "--model=resnet8", "--seed=3")
+    (run,) = empty.rglob("seed3")
+    flags = (run / "flags.txt").read_text().split()
+    assert {"--epochs=1", "--model=resnet8", "--batch_size=31"} <= set(flags)
+    assert not [flag for flag in flags if "setting" in flag]
+    mm_tf("report", str(run))
+    assert (run / "report" / "index.html").exists()
