@@ -61,10 +61,11 @@ docs: $(DOCS) ## build the documentation site into site/, and fail at a broken l
 	@NO_MKDOCS_2_WARNING=1 $(IN_VENV) -m mkdocs build --strict
 	@echo "Written: site/index.html"
 
-lint: $(TEST) ## check style and types, change nothing
+lint: $(TEST) ## check style, types and which part imports which; change nothing
 	$(IN_VENV) -m ruff check
 	$(IN_VENV) -m ruff format --check
 	$(IN_VENV) -m mypy
+	$(VENV)/bin/lint-imports
 
 format: $(TEST) ## format the code and mend what ruff can mend
 	$(IN_VENV) -m ruff format

@@ -242,7 +242,7 @@ def main(arguments=None):
     with tempfile.TemporaryDirectory() as scratch:
         rows = measure(given.num_images, cases, scratch)
     found = {
-        "ended": datetime.datetime.now(datetime.timezone.utc).isoformat("T", "seconds"),
+        "ended": datetime.datetime.now(datetime.UTC).isoformat("T", "seconds"),
         "device": environment.device(),
         "versions": environment.versions(),
         "rows": rows,

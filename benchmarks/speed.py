@@ -37,7 +37,7 @@ def measured(name, sizes, backends, command):
     return {
         "title": sections.SECTIONS[name].__doc__.strip(),
         "command": command,
-        "ended": datetime.datetime.now(datetime.timezone.utc).isoformat("T", "seconds"),
+        "ended": datetime.datetime.now(datetime.UTC).isoformat("T", "seconds"),
         "machine": _machine(),
         "versions": environment.versions(),
         # Runnable processes in the last 1, 5 and 15 minutes; afterwards its own too.

@@ -51,9 +51,9 @@ def test_every_page_and_notebook_is_in_the_navigation(pages):
 
 def test_every_public_module_has_a_page_of_all_its_public_names():
     modules = reference.modules()
-    experiments = {path.stem for path in (ROOT / "mm_tf/experiments").glob("*.py")}
+    experiments = {path.stem for path in (ROOT / "mm_tf/experiments").glob("[!_]*.py")}
     expected = {f"mm_tf.{part}" for part in mm_tf._PARTS}
-    expected |= {f"mm_tf.experiments.{name}" for name in experiments - {"__init__", "__main__"}}
+    expected |= {f"mm_tf.experiments.{name}" for name in experiments}
     assert expected | {"mm_tf.data.inspect"} <= set(modules)
     assert len(list(pages_of(reference.navigation()))) == len(modules)
     page = reference.page("mm_tf.losses")
