@@ -1,4 +1,4 @@
-"""The command that tells classes of images by a run's model."""
+"""The command that predicts classes of images with a run's model."""
 
 import csv
 import json
@@ -8,55 +8,42 @@ import shutil
 import keras
 import numpy as np
 import pytest
-from made_up_images import save, save_classes
+from helpers import ROOT, refused
+from made_up_images import save_classes
+from PIL import Image
 
 from mm_tf import data
 from mm_tf.experiments import predict as predict_module
 from mm_tf.experiments.config import RunConfig
 from mm_tf.experiments.predict import list_images, main, predict
 from mm_tf.experiments.run import run
-from mm_tf.experiments.runs.result import RunResult
-from mm_tf.experiments.serving import predict as serving_predict
-from mm_tf.experiments.serving.probabilities import output_scale, probabilities
+from mm_tf.experiments.serving import predict as serving
+from mm_tf.experiments.serving.probabilities import probabilities
+
+RUN = ROOT / "tests" / "fixtures" / "run_of_0_1_0"
 
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("photos") / "own"
-    return save_classes(folder, {"ant": 10, "bee": 10, "cow=1+1": 5})
+    """The first test images of the run, a file each."""
+    folder = tmp_path_factory.mktemp("photos")
+    for number, pixels in enumerate(data.load("digits").test_images[:25]):
+        Image.fromarray(pixels.squeeze()).save(folder / f"{number:02} =1+1.png")
+    return folder
 
 
-@pytest.fixture(scope="module")
-def finished(photos):
-    config = RunConfig(
-        dataset="folder",
-        data_dir=str(photos),
-        image_size=(16, 12),
-        method="ldam",
-        model="resnet8",
-        epochs=2,
-        learning_rate=0.01,
-        output_dir=str(photos.parent / "run"),
-    )
-    run(config)
-    return config.run_folder
-
-
-def test_predictions_are_those_of_the_run(finished, photos):
-    own = data.load("folder", photos, data.ReadOptions(image_size=(16, 12)))
-    kept = np.load(finished / "predictions.npz")
-    found = predict(finished, own.test_images.paths, top=3).predictions
-    names = [own.class_names[j] for j in kept["predictions"]]
-    assert [each.classes[0] for each in found] == names
+def test_predictions_are_those_of_the_run(photos):
+    saved = np.load(RUN / "predictions.npz")["predictions"][:25]
+    found = predict(RUN, [photos], top=10).predictions
+    assert [each.classes[0] for each in found] == [str(label) for label in saved]
     for each in found:
         assert sum(each.probabilities) == pytest.approx(1)
         assert sorted(each.probabilities, reverse=True) == list(each.probabilities)
-    # The scale is the run's own, LDAM's 30, and no other one.
-    result = RunResult.read(finished)
-    assert output_scale(result) == 30
-    model = keras.saving.load_model(finished / "model.keras")
-    cosines = model.predict(own.test_images[:1], verbose=0)[0].astype("float64")
-    expected = np.exp(30 * cosines) / np.exp(30 * cosines).sum()
+    # The scale is the run's own, 10.
+    model = keras.saving.load_model(RUN / "model.keras")
+    pixels = data.load("digits").test_images[:1]
+    cosines = model.predict(pixels, verbose=0)[0].astype("float64")
+    expected = np.exp(10 * cosines) / np.exp(10 * cosines).sum()
     np.testing.assert_allclose(found[0].probabilities, sorted(expected)[::-1], 1e-5)
 
 
@@ -65,15 +52,15 @@ def test_probabilities_of_logits_that_are_large():
     np.testing.assert_array_equal(found, [[0.5, 0.5, 0.0]])
 
 
-def test_the_command_writes_csv_and_lines_of_json(finished, photos, tmp_path, capsys):
+def test_csv_lines_of_json_and_tables(photos, tmp_path, capsys):
     broken = tmp_path / "broken.png"
     broken.write_text("no image")
-    given = [str(finished), str(photos / "bee"), str(broken), "--top=2"]
+    given = [str(RUN), str(photos), str(broken), "--top=2"]
     main([*given, "--format=csv"])
-    said = capsys.readouterr()
-    rows = list(csv.DictReader(said.out.splitlines()))
-    assert [row["path"] for row in rows] == list_images([photos / "bee"])
-    assert f"(its content is none of these): {broken}" in said.err
+    printed = capsys.readouterr()
+    rows = list(csv.DictReader(printed.out.splitlines()))
+    assert [row["path"] for row in rows] == list_images([photos])
+    assert f"(its content is none of these): {broken}" in printed.err
     output = tmp_path / "classes.jsonl"
     main([*given, "--format=json", f"--output={output}"])
     lines = [json.loads(line) for line in output.read_text().splitlines()]
@@ -81,39 +68,34 @@ def test_the_command_writes_csv_and_lines_of_json(finished, photos, tmp_path, ca
         assert (row["path"], row["class"]) == (line["path"], line["class"])
         assert float(row["probability"]) == pytest.approx(line["probability"], abs=1e-6)
         assert [each["class"] for each in line["top"]] == [row["class"], row["class_2"]]
-    capsys.readouterr()
-    found = predict(finished, [photos / "bee"]).predictions
+    found = predict(RUN, [photos], top=2).predictions
     table = predict_module.to_table(found, width=200)
     assert f"{found[0].path}   {found[0].classes[0]}" in table
+    capsys.readouterr()
     main(given)
     assert "Class" in capsys.readouterr().out
 
 
-def test_a_file_is_replaced_only_if_told(
-    finished, photos, tmp_path, capsys, monkeypatch
-):
+def test_a_file_is_replaced_only_if_told(photos, tmp_path, monkeypatch):
     output = tmp_path / "classes.csv"
     output.write_text("mine")
-    given = [str(finished), str(photos / "bee"), "--format=csv", f"--output={output}"]
+    given = [str(RUN), str(photos), "--format=csv", f"--output={output}"]
     with monkeypatch.context() as patch:
         # Refused before anything is predicted.
         patch.setattr(predict_module, "predict", None)
-        with pytest.raises(SystemExit) as left:
-            main(given)
-    assert left.value.code == 2
-    assert "`output` must be a new file" in capsys.readouterr().err
+        assert "`output` must be a new file" in refused(main, given)
     assert output.read_text() == "mine"
     main([*given, "--overwrite"])
-    assert len(output.read_text().splitlines()) == 11
+    assert len(output.read_text().splitlines()) == 26
 
 
-def test_names_of_files_that_are_no_text(finished, photos, tmp_path, capsysbinary):
+def test_names_of_files_that_are_no_text(photos, tmp_path, capsysbinary):
     path = tmp_path / os.fsdecode(b"\xff.png")
-    shutil.copy(photos / "bee" / "000.png", path)
-    main([str(finished), str(path), "--format=csv"])
+    shutil.copy(list_images([photos])[0], path)
+    main([str(RUN), str(path), "--format=csv"])
     assert b"/\xff.png," in capsysbinary.readouterr().out
     output = tmp_path / "classes.csv"
-    main([str(finished), str(path), "--format=csv", f"--output={output}"])
+    main([str(RUN), str(path), "--format=csv", f"--output={output}"])
     assert b"/\xff.png," in output.read_bytes()
 
 
@@ -121,42 +103,30 @@ def test_names_of_files_that_are_no_text(finished, photos, tmp_path, capsysbinar
     ("arguments", "message", "status"),
     [
         (["nowhere", "."], "`run` must be the folder of a finished run", 2),
-        (["stopped", "."], "It has not finished. Received: stopped", 2),
+        (["stopped", "."], "It has not finished.", 2),
+        (["damaged", "PHOTOS"], "`run` must hold a model.keras that can be read", 2),
         (["RUN", "nowhere.png"], "`paths` must be existing files and folders", 2),
-        (["RUN", "EMPTY"], "`paths` must hold an image", 2),
-        (["RUN", "PHOTOS", "--top=4"], "`top` must be an integer >= 1 and <= 3", 2),
-        (["RUN", "BROKEN", "--strict"], "With `strict`, every file must be", 2),
-        (["RUN", "BROKEN"], "No image can be decoded", 1),
+        (["RUN", "empty"], "`paths` must hold an image", 2),
+        (["RUN", "PHOTOS", "--top=11"], "`top` must be an integer >= 1 and <= 10", 2),
+        (["RUN", "broken.png", "--strict"], "With `strict`, every file must be", 2),
+        (["RUN", "broken.png"], "No image can be decoded", 1),
         (["RUN", "PHOTOS", "--output=nowhere/x.csv"], "there is no folder nowhere", 2),
         (["RUN", "PHOTOS", "--output=empty"], "`output` must be a file.", 2),
     ],
 )
 def test_what_the_command_refuses(
-    arguments, message, status, finished, photos, tmp_path, capsys, monkeypatch
+    arguments, message, status, photos, tmp_path, monkeypatch
 ):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "empty").mkdir()
-    (tmp_path / "stopped").mkdir()
-    (tmp_path / "stopped" / "flags.txt").write_text("")
+    for name in ("empty", "stopped", "damaged"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "stopped" / "flags.txt").touch()
+    shutil.copy(RUN / "result.json", tmp_path / "damaged")
+    (tmp_path / "damaged" / "model.keras").write_bytes(b"damaged")
     (tmp_path / "broken.png").write_text("no image")
-    places = {
-        "RUN": finished,
-        "PHOTOS": photos,
-        "EMPTY": tmp_path / "empty",
-        "BROKEN": tmp_path / "broken.png",
-    }
-    with pytest.raises(SystemExit) as left:
-        main([str(places.get(each, each)) for each in arguments])
-    assert left.value.code == status
-    assert message in capsys.readouterr().err
-
-
-def test_a_damaged_model_is_told(finished, photos, tmp_path):
-    copy = tmp_path / "run"
-    shutil.copytree(finished, copy)
-    (copy / "model.keras").write_bytes(b"damaged")
-    with pytest.raises(ValueError, match=r"`run` must hold a model.keras that can"):
-        predict(copy, [photos])
+    places = {"RUN": RUN, "PHOTOS": photos}
+    given = [str(places.get(each, each)) for each in arguments]
+    assert message in refused(main, given, status=status)
 
 
 def test_images_of_a_folder_come_in_the_order_of_their_names(tmp_path):
@@ -169,10 +139,10 @@ def test_images_of_a_folder_come_in_the_order_of_their_names(tmp_path):
     assert found == [str(tmp_path / name) for name in expected]
 
 
-def test_many_images_are_read_part_by_part(finished, photos, monkeypatch):
-    whole = predict(finished, [photos])
-    monkeypatch.setattr(serving_predict, "_BATCH", 4)
-    parts = predict(finished, [photos])
+def test_many_images_are_read_part_by_part(photos, monkeypatch):
+    whole = predict(RUN, [photos])
+    monkeypatch.setattr(serving, "_BATCH", 4)
+    parts = predict(RUN, [photos])
     assert len(parts.predictions) == 25
     for one, other in zip(whole.predictions, parts.predictions, strict=True):
         assert (one.path, one.classes) == (other.path, other.classes)
@@ -180,7 +150,8 @@ def test_many_images_are_read_part_by_part(finished, photos, monkeypatch):
 
 
 @pytest.mark.long
-def test_a_backbone_in_a_run_is_saved_and_loaded(photos, tmp_path):
+def test_a_backbone_in_a_run_is_saved_and_loaded(tmp_path):
+    photos = save_classes(tmp_path / "photos", {"ant": 10, "bee": 10, "cow": 5})
     config = RunConfig(
         dataset="folder",
         data_dir=str(photos),
@@ -191,16 +162,9 @@ def test_a_backbone_in_a_run_is_saved_and_loaded(photos, tmp_path):
         batch_size=10,
         output_dir=str(tmp_path / "run"),
     )
-    result = run(config)
-    assert result.flags["model"] == "MobileNetV3Small"
+    assert run(config).flags["model"] == "MobileNetV3Small"
     model = keras.saving.load_model(config.run_folder / "model.keras")
     for size in (1, 3):
-        images = save_images(tmp_path, size)
-        assert images.dtype == np.uint8
-        assert model.predict(images, verbose=0).shape == (size, 3)
+        pixels = np.zeros((size, 32, 32, 3), "uint8")
+        assert model.predict(pixels, verbose=0).shape == (size, 3)
     assert len(predict(config.run_folder, [photos / "ant"]).predictions) == 10
-
-
-def save_images(folder, number):
-    paths = [save(folder / f"{i}.png", i, 40, 40) for i in range(number)]
-    return data.ImageFiles(paths, 32)[:]
