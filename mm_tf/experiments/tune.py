@@ -188,6 +188,11 @@ def main(argv, values=flags.FLAGS):
             status = _ablate(values)
     except (ValueError, DatasetUnavailableError) as error:
         command.fail(error)
+    except OSError as error:
+        command.fail(
+            f"`output_dir` cannot be read or written ({error.strerror or error}). "
+            f"Received: {error.filename}"
+        )
     except SearchFailedError as error:
         command.fail(f"{error} The same line resumes the search.", status=1)
     except KeyboardInterrupt as stopped:
@@ -224,11 +229,6 @@ def _search_of_flags(values):
             "grid, or --search must name fewer values, as --search=beta=1.2/1.5,delta="
             f"0.6/1.2. Received: trials={number}"
         )
-    if values.tuner == "hyperband" and "epochs" in [each.name for each in dimensions]:
-        raise ValueError(
-            "`search` must be without epochs with --tuner=hyperband, which varies them "
-            f"itself. Received: search={values.search}"
-        )
     search = Search(
         config=config,
         tuner=values.tuner,
@@ -237,6 +237,11 @@ def _search_of_flags(values):
         seed=values.search_seed,
         folder=_folder(values, config.setting, config.method, "search"),
     )
+    if values.tuner == "hyperband" and "epochs" in search.names:
+        raise ValueError(
+            "`search` must be without epochs with --tuner=hyperband, which varies them "
+            f"itself. Received: search={values.search}"
+        )
     search.check_folder()
     return search
 

@@ -60,10 +60,14 @@ class Search:
         return self.config.evaluated_on == "holdout"
 
     @property
+    def names(self):
+        """The flags of the dimensions."""
+        return [dimension.name for dimension in self.dimensions]
+
+    @property
     def varied(self):
-        """The names of the flags that vary."""
-        names = [dimension.name for dimension in self.dimensions]
-        return [*names, "epochs"] if self.tuner == "hyperband" else names
+        """The flags that differ between trials: Hyperband varies the epochs too."""
+        return [*self.names, "epochs"] if self.tuner == "hyperband" else self.names
 
     def trial_values(self, drawn):
         """Returns the values of flags, {flag: value}, for what a tuner drew."""
@@ -83,7 +87,7 @@ class Search:
         fixed = {
             name: value
             for name, value in self.config.identity().items()
-            if name not in [dimension.name for dimension in self.dimensions]
+            if name not in self.names
         }
         return {
             **fixed,
@@ -97,13 +101,10 @@ class Search:
         """Raises a ValueError unless the folder is new or holds this search."""
         received = f"Received: output_dir={str(self.folder)!r}"
         path = self.folder / SEARCH
-        try:
-            if not path.exists():
-                self._check_empty(received)
-                return
-            there = read_json(path)
-        except OSError as error:
-            raise self._cannot_be("read", error) from None
+        if not path.exists():
+            self._check_empty(received)
+            return
+        there = read_json(path)
         here = json.loads(json.dumps(self.identity()))  # JSON has no tuples.
         differences = [
             f"--{name}={flags[name]} {where}"
@@ -133,15 +134,6 @@ class Search:
     def begin(self):
         """Makes the folder, and writes what the search is."""
         self.check_folder()
+        self.folder.mkdir(parents=True, exist_ok=True)
         text = json.dumps(self.identity(), indent=2) + "\n"
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            _files.write_text(self.folder / SEARCH, text)
-        except OSError as error:
-            raise self._cannot_be("written", error) from None
-
-    def _cannot_be(self, what, error):
-        return ValueError(
-            f"`output_dir` cannot be {what} ({error.strerror or error}). "
-            f"Received: output_dir={str(self.folder)!r}"
-        )
+        _files.write_text(self.folder / SEARCH, text)

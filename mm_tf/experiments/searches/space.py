@@ -63,35 +63,28 @@ class Dimension:
         return min(max(rounded, self.low), self.high)
 
 
-# The paper's Tables 2 and 3 have beta from 1.0 to 1.9 and delta from 0.6 to 2.4, in
-# steps of 0.1; s is 10 in the paper, 19 in its code's README and 30 in the code.
-_RANGES = MappingProxyType(
+# The usual range of each flag, and its usual values in a grid: 12 cells of the first
+# three. The paper's Tables 2 and 3 have beta from 1.0 to 1.9 and delta from 0.6 to 2.4,
+# in steps of 0.1; s is 10 in the paper, 19 in its code's README and 30 in the code.
+_USUAL = MappingProxyType(
     {
-        each.name: each
-        for each in (
-            Dimension("beta", (), 1.0, 2.0, step=0.1),
-            Dimension("delta", (), 0.3, 2.4, step=0.1),
-            Dimension("scale", (), 5.0, 30.0, is_log=True),
-            Dimension("max_class_margin", (), 0.1, 1.0, step=0.1),
+        "beta": (Dimension("beta", (), 1.0, 2.0, 0.1), (1.0, 1.5)),
+        "delta": (Dimension("delta", (), 0.3, 2.4, 0.1), (0.6, 1.2, 1.8)),
+        "scale": (Dimension("scale", (), 5.0, 30.0, is_log=True), (10.0, 20.0)),
+        "max_class_margin": (
+            Dimension("max_class_margin", (), 0.1, 1.0, 0.1),
+            (0.3, 0.5, 0.7),
+        ),
+        "ldam_scale": (
             Dimension("ldam_scale", (), 5.0, 60.0, is_log=True),
-            Dimension("focal_gamma", (), 0.5, 5.0, step=0.5),
+            (10.0, 30.0),
+        ),
+        "focal_gamma": (Dimension("focal_gamma", (), 0.5, 5.0, 0.5), (0.5, 1.0, 2.0)),
+        "learning_rate": (
             Dimension("learning_rate", (), 0.01, 0.5, is_log=True),
-            Dimension("l2", (), 1e-5, 1e-2, is_log=True),
-        )
-    }
-)
-
-# The usual three make a grid of 12 cells.
-_GRIDS = MappingProxyType(
-    {
-        "beta": (1.0, 1.5),
-        "delta": (0.6, 1.2, 1.8),
-        "scale": (10.0, 20.0),
-        "max_class_margin": (0.3, 0.5, 0.7),
-        "ldam_scale": (10.0, 30.0),
-        "focal_gamma": (0.5, 1.0, 2.0),
-        "learning_rate": (0.05, 0.1, 0.2),
-        "l2": (1e-4, 2e-4, 1e-3),
+            (0.05, 0.1, 0.2),
+        ),
+        "l2": (Dimension("l2", (), 1e-5, 1e-2, is_log=True), (1e-4, 2e-4, 1e-3)),
     }
 )
 
@@ -103,7 +96,7 @@ _MULTIPLES = MappingProxyType({"epochs": (0.5, 1, 2), "batch_size": (0.5, 1, 2)}
 def parse(texts, config, grid=False):
     """Returns the dimensions that texts name, as `"beta=1..2"`."""
     taken = (*METHODS[config.method].uses, *_TAKEN_BY_ALL)
-    searchable = [name for name in (*_RANGES, *_MULTIPLES) if name in taken]
+    searchable = [name for name in (*_USUAL, *_MULTIPLES) if name in taken]
     if not texts:
         texts = [name for name in USUAL if name in taken]
         if not texts:
@@ -117,7 +110,7 @@ def parse(texts, config, grid=False):
         name, _, spec = (part.strip() for part in text.partition("="))
         if name not in searchable:
             reason = f"there is no {name!r} to search"
-            if name in _RANGES:
+            if name in _USUAL:
                 reason = f"the method {config.method} does not take {name}"
             raise ValueError(
                 f"`search` must name {', '.join(searchable)}: {reason}. "
@@ -159,7 +152,7 @@ def _parse(name, spec, config, grid, text):
     low, high = numbers
     if name in _MULTIPLES:
         return Dimension(name, low=low, high=high)
-    usual = _RANGES[name]
+    usual, _ = _USUAL[name]
     step = usual.step if usual.step and usual.step < high - low else None
     return Dimension(name, (), low, high, step, usual.is_log and low > 0)
 
@@ -169,7 +162,8 @@ def _usual(name, config, grid):
         own = getattr(config, name)
         values = (max(1, round(multiple * own)) for multiple in _MULTIPLES[name])
         return Dimension(name, values=tuple(dict.fromkeys(map(float, values))))
-    return Dimension(name, values=_GRIDS[name]) if grid else _RANGES[name]
+    usual, cells_of_grid = _USUAL[name]
+    return Dimension(name, values=cells_of_grid) if grid else usual
 
 
 def _check(dimension, config, text):

@@ -147,8 +147,7 @@ def title(search):
     """Returns what was searched, in a line."""
     config = search.config
     epochs = f"{config.epochs} epoch{'' if config.epochs == 1 else 's'}, "
-    if "epochs" in [dimension.name for dimension in search.dimensions]:
-        epochs = ""
+    epochs = "" if "epochs" in search.names else epochs
     return (
         f"{METHODS[config.method].title} on {config.setting}, {config.model}, {epochs}"
         f"seed {config.seed}; {search.tuner} search of "

@@ -120,6 +120,10 @@ WRONG = {
     ),
     "a value of a run": (["--epochs=0"], "`epochs` must be"),
     "blank folder": (["--output_dir= "], "`output_dir` must name a folder"),
+    "a folder below a file": (
+        [f"--output_dir={__file__}/s"],
+        "`output_dir` cannot be read or written (Not a directory)",
+    ),
     "overwrite": (["--overwrite"], "`overwrite` is not for a search"),
     "a word that is no flag": (["beta"], "Only flags are expected"),
     "nothing to report": (["--report_only"], "holds no trial of a search"),
