@@ -39,4 +39,9 @@ RESULT = RunResult(
     backend="tensorflow",
     device="CPU",
     versions={},
+    deterministic=True,
+    flags={},
+    precision="float32",
+    evaluated_on="test",
+    evaluated_counts=[50, 0, 10],
 )

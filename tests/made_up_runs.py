@@ -38,6 +38,8 @@ def make_run(
         hyperparameters=config.hyperparameters,
         class_names=names,
         class_counts=counts,
+        evaluated_counts=[10] * size,
+        flags={**config.identity(), "backend": "tensorflow"},
         top1_error=error,
         best_top1_error=error - 1.23,
         best_epoch=3,

@@ -125,7 +125,7 @@ def paired_difference(results, method, other, setting):
 
 def _different_flags(results):
     """In what runs of two methods differ, but for what belongs to one method."""
-    flags = [(result.method, _known_flags(result)) for result in results]
+    flags = [(result.method, result.flags) for result in results]
     for name in dict.fromkeys(name for _, known in flags for name in known):
         values = dict.fromkeys(
             "by default" if known[name] is None else f"{known[name]}"
@@ -134,15 +134,6 @@ def _different_flags(results):
         )
         if name not in ("method", "seed") and len(values) > 1:
             yield f"{name} {' and '.join(values)}"
-    if any(result.flags is None for result in results):
-        yield "flags that older results did not keep are not known"
-
-
-def _known_flags(result):
-    if result.flags is not None:
-        return result.flags
-    kept = {name: getattr(result, name) for name in ("epochs", "subset_seed")}
-    return {**kept, **result.hyperparameters}
 
 
 @dataclasses.dataclass(frozen=True)

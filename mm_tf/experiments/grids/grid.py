@@ -431,14 +431,8 @@ def _look(configs):
             if result is None:
                 left.append(config)
             else:
-                results.append(_with_flags(result, config))
+                results.append(result)
     return results, failures, left
-
-
-def _with_flags(result, config):
-    """The result of a config, which an older one does not say itself."""
-    flags = result.flags or {**config.identity(), "backend": result.backend}
-    return dataclasses.replace(result, flags=flags)
 
 
 def name_of(config):

@@ -130,7 +130,7 @@ def read(folder, result):
         history=attempt(HISTORY, _read_history, folder / HISTORY),
         labels=labels,
         predictions=predictions,
-        evaluated_counts=finished.evaluated_counts(folder, result, labels),
+        evaluated_counts=result.evaluated_counts,
         missing=tuple(missing),
     )
 

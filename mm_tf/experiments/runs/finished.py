@@ -1,11 +1,11 @@
-"""What is read of a finished run."""
+"""The files of a finished run, read with care: nothing in a stranger's run executes."""
 
 import pathlib
 
-import numpy as np
 from absl import flags
 
 from mm_tf import _files
+from mm_tf._text import first_line
 from mm_tf.experiments.config import flags as config_flags
 from mm_tf.experiments.runs.folder import FLAGS, MODEL, PREDICTIONS
 from mm_tf.experiments.runs.result import RESULT, RunResult
@@ -24,45 +24,30 @@ def read_result(run):
 
 
 def read_config(run):
-    """Reads the flags of a finished run."""
-    path = pathlib.Path(run) / FLAGS
+    """Reads the config of a run from its flags."""
     try:
-        text = _files.read_text(path, _files.MOST_BYTES_OF_FLAGS)
+        text = _files.read_text(pathlib.Path(run) / FLAGS, _files.MOST_BYTES_OF_FLAGS)
         return config_flags.from_lines([x for x in text.splitlines() if x.strip()])
     except (OSError, ValueError, flags.Error) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise ValueError(
-            f"`run` must hold a {FLAGS} that can be read ({reason}). Received: {run}"
+        raise _unreadable(
+            run, FLAGS, getattr(error, "strerror", None) or error
         ) from None
 
 
 def read_predictions(run, num_classes):
-    """Reads what a run took its test (or hold-out) images for."""
+    """Reads label and predicted class of each test or hold-out image of a run."""
     arrays = _files.read_arrays(pathlib.Path(run) / PREDICTIONS)
     if not {"labels", "predictions"} <= arrays.keys():
         raise ValueError("it has no labels, or no predictions")
     labels, predictions = arrays["labels"], arrays["predictions"]
     for values in (labels, predictions):
         if values.ndim != 1 or values.dtype.kind not in "iu" or not values.size:
-            raise ValueError("its arrays are no lists of classes")
+            raise ValueError("its arrays are not lists of classes")
         if values.min() < 0 or values.max() >= num_classes:
             raise ValueError(f"it has classes outside 0 to {num_classes - 1}")
     if len(labels) != len(predictions):
         raise ValueError("it has not as many predictions as labels")
     return labels.astype("int64"), predictions.astype("int64")
-
-
-def evaluated_counts(run, result, labels=None):
-    """Returns how many images of each class the errors of a run are on."""
-    if result.evaluated_counts is not None:
-        return result.evaluated_counts
-    size = len(result.class_names)
-    if labels is None:
-        try:
-            labels, _ = read_predictions(run, size)
-        except (OSError, ValueError):
-            return None
-    return np.bincount(labels, minlength=size).tolist()
 
 
 def load_model(run):
@@ -75,7 +60,10 @@ def load_model(run):
         return keras.saving.load_model(pathlib.Path(run) / MODEL, compile=False)
     # Keras and HDF5 fail in many ways on a damaged file.
     except Exception as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ValueError(
-            f"`run` must hold a {MODEL} that can be read ({reason}). Received: {run}"
-        ) from None
+        raise _unreadable(run, MODEL, first_line(error)) from None
+
+
+def _unreadable(run, name, reason):
+    return ValueError(
+        f"`run` must hold a {name} that can be read ({reason}). Received: {run}"
+    )

@@ -15,18 +15,18 @@ RESULT = "result.json"
 
 @dataclasses.dataclass(frozen=True)
 class RunResult:
-    r"""What a run found. Errors are on the images of `evaluated_on`, in %.
+    r"""What a run found. Errors are in %, on the images that `evaluated_on` names.
 
     Attributes:
         method: As in the config, and so are `setting`, `dataset`, `imbalance`,
             `imbalance_ratio`, `seed`, `subset_seed` and `epochs`.
         hyperparameters: The flags that the method's loss and weights take.
-        class_names: The K names; of a folder whose name is no Unicode, with each such
-            byte as `\udcff`.
+        class_names: The K names. A byte of a folder's name that is not Unicode is
+            written as `\udcff`.
         class_counts: Training images of each class, without a hold-out, [K].
         top1_error: After the last epoch.
-        best_top1_error: The smallest of all epochs. Chosen on the images that it is
-            measured on, so it flatters.
+        best_top1_error: The smallest of all epochs. It is chosen on the images that it
+            is measured on, so it flatters.
         best_epoch: Its epoch, from 0.
         balanced_error: The mean over the classes, last epoch.
         per_class_error: [K], last epoch; None for a class without such images.
@@ -36,21 +36,19 @@ class RunResult:
         few_shot_error: Likewise, with < 20.
         published_top1_error: Table 1's, None where there is none.
         protocol_differences: How the run's protocol differs from the paper's.
-        images_per_second: Of training, in the median epoch.
+        images_per_second: Training images a second, in the median epoch.
         training_seconds: The time of the training steps of all epochs.
-        backend: Keras's, that it ran on.
-        device: The kind of device that it ran on.
-        versions: Of the packages that it ran with, {name: version}.
+        backend: Keras's backend.
+        device: The kind of device.
+        versions: Versions of the packages, {name: version}.
         deterministic: Whether the same flags give the same numbers, bit for bit, on
-            that device; None in results of version 0.1.0 from before this was kept.
-        flags: All flags that decide the run, {name: value}, the backend that was in
-            use among them; None likewise.
-        precision: What the network computed in: `"float32"`, `"bfloat16"`, ...; None
-            in results from before this was kept, which are of float32.
+            that device; None where that is not known.
+        flags: All flags that decide the run, {name: value}, with the backend that was
+            in use.
+        precision: What the network computed in: `"float32"`, `"bfloat16"`, ...
         evaluated_on: `"test"` for the test images, `"holdout"` for training images
-            that were held out, which compare with nobody's test errors.
-        evaluated_counts: Images of each class that errors are measured on, [K]; None
-            in results from before this was kept.
+            that were held out. Hold-out errors do not compare with test errors.
+        evaluated_counts: Images of each class that errors are measured on, [K].
     """
 
     method: str
@@ -79,17 +77,17 @@ class RunResult:
     backend: str
     device: str
     versions: dict[str, str]
-    deterministic: bool | None = None
-    flags: dict[str, Any] | None = None
-    evaluated_on: Literal["test", "holdout"] = "test"
-    precision: str | None = None
-    evaluated_counts: list[int] | None = None
+    deterministic: bool | None
+    flags: dict[str, Any]
+    precision: str
+    evaluated_on: Literal["test", "holdout"]
+    evaluated_counts: list[int]
 
-    # How `read` takes a file, which someone may have edited.
+    # `read` checks a file that someone may have edited.
     __pydantic_config__ = {"strict": True, "allow_inf_nan": False}
 
     def __post_init__(self):
-        """Makes text of all names, which JSON and every screen takes."""
+        """Makes all names text that JSON and every screen take."""
         names = [
             name.encode("utf-8", "backslashreplace").decode()
             for name in self.class_names
@@ -98,7 +96,7 @@ class RunResult:
 
     @property
     def evaluated_words(self):
-        """What its images are, as a word before "images": test, or hold-out."""
+        """The word before "images": test or hold-out."""
         return EVALUATED_ON[self.evaluated_on]
 
     def to_json(self):
@@ -138,10 +136,9 @@ class RunResult:
         if size < 2:
             raise ValueError("class_names has fewer than 2")
         for name in ("class_counts", "per_class_error", "evaluated_counts"):
-            values = getattr(self, name)
-            if values is not None and len(values) != size:
-                raise ValueError(f"{name} is no list of {size}")
+            if len(getattr(self, name)) != size:
+                raise ValueError(f"{name} is not a list of {size}")
         if min(self.class_counts) < 1:
             raise ValueError("class_counts has one below 1")
-        if min(self.evaluated_counts or [0]) < 0:
+        if min(self.evaluated_counts) < 0:
             raise ValueError("evaluated_counts has one below 0")

@@ -1,21 +1,19 @@
 """What a run prints before and after its training."""
 
+import itertools
 import math
 
-from rich import box
+from rich.cells import cell_len
 from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
-from mm_tf._text import printable
+from mm_tf._text import percent, printable, table
 from mm_tf.experiments import paper
 from mm_tf.experiments.paper.methods import METHODS
-from mm_tf.experiments.runs import finished
 
 # Rows of the table of classes; with more classes it gets more columns.
 _CLASSES_A_COLUMN = 25
 
-# Of a batch: with fewer images, batch normalization has next to no statistics. On
+# With a smaller share of a batch, batch normalization has next to no statistics. On
 # long-tailed digits, a last step of 1 image of 32 doubled ERM's error.
 _SMALL_SHARE = 0.25
 
@@ -116,14 +114,13 @@ def print_result(result, folder, console=None):
     console.print(_errors_table(result))
     if result.published_top1_error is not None:
         console.print(paper.published_words(result))
-    evaluated_counts = finished.evaluated_counts(folder, result)
-    console.print(_classes_table(result, evaluated_counts, console.width))
+    console.print(_classes_table(result, console.width))
     console.print(
         f"{result.images_per_second:,.0f} training images a second on {result.device}, "
         f"Keras on {result.backend}",
         markup=False,
     )
-    console.print(f"Kept in {folder}", markup=False, soft_wrap=True)
+    console.print(f"Saved in {folder}", markup=False, soft_wrap=True)
 
 
 def _hyperparameters(config):
@@ -132,15 +129,11 @@ def _hyperparameters(config):
 
 
 def _errors_table(result):
-    title = f"{METHODS[result.method].title}, {result.setting}, seed {result.seed}"
-    table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left")
-    table.add_column(f"Error on the {result.evaluated_words} images")
-    table.add_column("%", justify="right")
+    on = result.evaluated_words
     rows = [
         (f"top-1, last epoch ({result.epochs - 1})", result.top1_error),
         (
-            f"top-1, best epoch ({result.best_epoch}; chosen on "
-            f"{result.evaluated_words}, so it flatters)",
+            f"top-1, best epoch ({result.best_epoch}; chosen on {on}, so it flatters)",
             result.best_top1_error,
         ),
         ("mean over classes", result.balanced_error),
@@ -150,35 +143,36 @@ def _errors_table(result):
     ]
     if result.published_top1_error is not None:
         rows.append(("published, top-1 (Table 1)", result.published_top1_error))
-    for name, error in rows:
-        table.add_row(name, _percent(error))
-    return table
+    return table(
+        [f"Error on the {on} images", "%"],
+        [(name, percent(error)) for name, error in rows],
+        f"{METHODS[result.method].title}, {result.setting}, seed {result.seed}",
+    )
 
 
-def _classes_table(result, evaluated_counts, width):
-    numbers = {"Training\nimages": result.class_counts}
-    if evaluated_counts is not None:
-        numbers[f"{result.evaluated_words.capitalize()}\nimages"] = evaluated_counts
-    numbers["Error %"] = [_percent(error, 1) for error in result.per_class_error]
-    # Names of a user's folders may hold anything, markup too.
-    names = [Text(printable(name)) for name in result.class_names]
-    of_numbers = sum(_SEPARATOR + max(map(len, head.splitlines())) for head in numbers)
-    of_names = _SEPARATOR + max(name.cell_len for name in names)
-    fitting = (width - _EDGES) // (of_names + of_numbers)
-    columns = max(1, min(fitting, math.ceil(len(names) / _CLASSES_A_COLUMN)))
-    rows = math.ceil(len(names) / columns)
-    table = Table(box=box.SIMPLE_HEAD)
-    for _ in range(columns):
-        table.add_column("Class")
-        for head in numbers:
-            table.add_column(head, justify="right")
-    for row in range(rows):
-        cells: list[Text | str] = []
-        for index in range(row, len(names), rows):
-            cells += [names[index], *(str(each[index]) for each in numbers.values())]
-        table.add_row(*cells)
-    return table
-
-
-def _percent(error, digits=2):
-    return "-" if error is None else f"{error:.{digits}f}"
+def _classes_table(result, width):
+    """Classes below each other, and in several columns if that fits the width."""
+    heads = [
+        *("Class", "Training\nimages"),
+        f"{result.evaluated_words.capitalize()}\nimages",
+        "Error %",
+    ]
+    classes = list(
+        zip(
+            map(printable, result.class_names),
+            result.class_counts,
+            result.evaluated_counts,
+            (percent(error, 1) for error in result.per_class_error),
+            strict=True,
+        )
+    )
+    widths = [max(map(len, head.splitlines())) for head in heads]
+    widths[0] = max(cell_len(name) for name, *_ in classes)
+    fitting = (width - _EDGES) // sum(_SEPARATOR + each for each in widths)
+    columns = max(1, min(fitting, math.ceil(len(classes) / _CLASSES_A_COLUMN)))
+    rows = math.ceil(len(classes) / columns)
+    return table(
+        heads * columns,
+        [itertools.chain(*classes[row::rows]) for row in range(rows)],
+        left=range(0, len(heads) * columns, len(heads)),
+    )

@@ -51,7 +51,11 @@ def result(method, setting, seed, error, best=None, differences=(), **arguments)
         backend="tensorflow",
         device="CPU",
         versions={},
+        deterministic=True,
         flags={**config.identity(), "backend": "tensorflow"},
+        precision="float32",
+        evaluated_on="test",
+        evaluated_counts=[1000, 1000],
     )
     return RunResult(**{**values, **arguments})
 
@@ -324,12 +328,6 @@ def test_flags_of_one_method_alone_are_not_marked(flag, other, value, is_marked)
 def test_one_methods_own_flag_must_be_the_same_for_all_seeds():
     results = [*runs(["mm_drw", "erm"]), *runs(["mm_drw", "erm"], [2], delta=0.9)]
     assert marked(results) == "delta 0.6 and 0.9"
-
-
-def test_results_that_do_not_say_their_flags_are_marked():
-    old = [result("erm", LT100, 0, 20.0, flags=None, epochs=10)]
-    words = marked([*runs(["mm_drw"]), *old])
-    assert words.startswith("epochs 200 and 10; flags that older results did not keep")
 
 
 def test_marks_of_pairs_are_told_in_all_texts():

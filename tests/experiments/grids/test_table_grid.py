@@ -293,23 +293,6 @@ def test_pairs_of_runs_with_other_flags_are_marked(tmp_path, capsys, worker):
     assert "Not of the methods alone" not in capsys.readouterr().out
 
 
-def test_runs_of_before_flags_were_kept_have_those_they_are_found_by(
-    tmp_path, capsys, worker
-):
-    arguments = [*TINY, f"--output_dir={tmp_path}", "--compare=mm_drw,erm"]
-    call(*arguments)
-    for path in tmp_path.rglob(RESULT):
-        kept = json.loads(path.read_text())
-        del kept["flags"]
-        path.write_text(json.dumps(kept))
-    capsys.readouterr()
-    call(*arguments)
-    assert "Not of the methods alone" not in capsys.readouterr().out
-    call(*arguments, "--report_only")
-    told = " ".join(capsys.readouterr().out.split())
-    assert "flags that older results did not keep" in told
-
-
 def test_missing_data_are_told_before_the_first_run(tmp_path, capsys, worker):
     def load(name, data_dir, options=None):
         raise DatasetUnavailableError(f"no {name} in {data_dir}")

@@ -64,7 +64,7 @@ WRONG = {
     "a run that has not finished": (["unfinished"], "It has not finished."),
     "output that would become a class": (["photos", "--output=flat/x"], "a class."),
     "a result that was edited": (["words"], "top1_error: Input should be a valid"),
-    "lists of two lengths": (["names"], "class_counts is no list of 2"),
+    "lists of two lengths": (["names"], "class_counts is not a list of 2"),
     "two settings": (["a", "other", "--output=x"], "digits_lt5"),
     "test and hold-out": (["a", "held", "--output=x"], "and hold-out ("),
     "other counts": (["a", "counts", "--output=x"], "the same class counts"),

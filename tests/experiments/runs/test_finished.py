@@ -1,10 +1,7 @@
 """What is read of finished runs, from files that are made up."""
 
-import dataclasses
-
 import numpy as np
 import pytest
-from made_up import RESULT
 
 from mm_tf.experiments.runs import finished
 
@@ -13,7 +10,7 @@ def keep(folder, **arrays):
     np.savez(folder / "predictions.npz", **arrays)
 
 
-def test_predictions_are_those_that_were_kept(tmp_path):
+def test_predictions_are_read(tmp_path):
     keep(tmp_path, labels=np.uint16([0, 2, 2]), predictions=np.uint16([1, 2, 0]))
     labels, predictions = finished.read_predictions(tmp_path, 3)
     assert labels.tolist() == [0, 2, 2] and predictions.tolist() == [1, 2, 0]
@@ -24,26 +21,15 @@ def test_predictions_are_those_that_were_kept(tmp_path):
     ("arrays", "message"),
     [
         (dict(labels=[0, 1]), "it has no labels, or no predictions"),
-        (dict(labels=[0.5], predictions=[0]), "no lists of classes"),
-        (dict(labels=[[0]], predictions=[[0]]), "no lists of classes"),
-        (dict(labels=np.int64([]), predictions=np.int64([])), "no lists of classes"),
+        (dict(labels=[0.5], predictions=[0]), "not lists of classes"),
+        (dict(labels=[[0]], predictions=[[0]]), "not lists of classes"),
+        (dict(labels=np.int64([]), predictions=np.int64([])), "not lists of classes"),
         (dict(labels=[3], predictions=[0]), "classes outside 0 to 2"),
         (dict(labels=[0], predictions=[-1]), "classes outside 0 to 2"),
         (dict(labels=[0, 1], predictions=[0]), "not as many predictions as labels"),
     ],
 )
-def test_predictions_that_are_none(tmp_path, arrays, message):
+def test_predictions_that_are_refused(tmp_path, arrays, message):
     keep(tmp_path, **arrays)
     with pytest.raises(ValueError, match=message):
         finished.read_predictions(tmp_path, 3)
-    assert finished.evaluated_counts(tmp_path, RESULT) is None
-
-
-def test_evaluated_counts(tmp_path):
-    assert finished.evaluated_counts(tmp_path, RESULT) is None
-    keep(tmp_path, labels=[0, 2, 2], predictions=[1, 2, 0])
-    assert finished.evaluated_counts(tmp_path, RESULT) == [1, 0, 2]
-    read_before = np.array([1, 1, 2])
-    assert finished.evaluated_counts(tmp_path, RESULT, read_before) == [0, 2, 1]
-    result = dataclasses.replace(RESULT, evaluated_counts=[4, 5, 6])
-    assert finished.evaluated_counts(tmp_path, result) == [4, 5, 6]

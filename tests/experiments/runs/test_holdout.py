@@ -2,9 +2,7 @@
 
 import csv
 import dataclasses
-import json
 
-import made_up
 import numpy as np
 import pytest
 
@@ -13,7 +11,6 @@ from mm_tf.experiments import report
 from mm_tf.experiments.run import RunConfig, run
 from mm_tf.experiments.runs import images
 from mm_tf.experiments.runs.folder import RunFolder
-from mm_tf.experiments.runs.result import RunResult
 
 
 def config(folder, **arguments):
@@ -81,17 +78,6 @@ def test_a_run_with_a_hold_out_is_another_run(finished):
     without = dataclasses.replace(one, holdout=0.0)
     with pytest.raises(ValueError, match="holds another run .--holdout=0.2 there"):
         RunFolder(without).finished_result()
-
-
-def test_a_result_from_before_there_were_hold_outs(tmp_path):
-    fields = dataclasses.asdict(made_up.RESULT)
-    del fields["evaluated_on"]
-    (tmp_path / "result.json").write_text(json.dumps(fields))
-    assert RunResult.read(tmp_path).evaluated_on == "test"
-    fields["evaluated_on"] = "train"
-    (tmp_path / "result.json").write_text(json.dumps(fields))
-    with pytest.raises(ValueError, match="evaluated_on: Input should be 'test' or"):
-        RunResult.read(tmp_path)
 
 
 def test_the_page_says_hold_out_everywhere(finished, tmp_path, coarse_pictures):

@@ -101,7 +101,7 @@ RESULTS = {
     ),
     "lists of two lengths": (
         lambda fields: fields.update(class_counts=[1, 2]),
-        "class_counts is no list of 3",
+        "class_counts is not a list of 3",
     ),
     "a class without images": (
         lambda fields: fields.update(class_counts=[5, 2, 0]),
@@ -109,7 +109,7 @@ RESULTS = {
     ),
     "test images of other classes": (
         lambda fields: fields.update(evaluated_counts=[5, 2]),
-        "evaluated_counts is no list of 3",
+        "evaluated_counts is not a list of 3",
     ),
     "fewer test images than none": (
         lambda fields: fields.update(evaluated_counts=[5, 2, -1]),
@@ -149,6 +149,7 @@ def a_run(folder):
         class_names=names,
         class_counts=[100] * size,
         per_class_error=[10.0] * size,
+        evaluated_counts=[50] * size,
     )
     with RunFolder(run).locked():
         RunFolder(run).prepare()
