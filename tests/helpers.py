@@ -11,6 +11,8 @@ import sys
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
+# A finished run that version 0.1.0 made: MM-LDAM-DRW on digits, three epochs.
+OLD_RUN = ROOT / "tests" / "fixtures" / "run_of_0_1_0"
 
 
 def environment(*folders, **variables):
