@@ -12,7 +12,7 @@ from mm_tf.class_errors import SHOT_GROUPS
 from mm_tf.data.custom.decoding import ImageFileError, opened, quiet, to_array
 from mm_tf.data.custom.digests import file_digest, pixel_digest
 from mm_tf.data.custom.image_files import Images, Threads, available_cores
-from mm_tf.data.custom.listing import UNREADABLE, Listing, Problem
+from mm_tf.data.custom.listing import UNREADABLE, Entry, Listing, Problem
 from mm_tf.data.custom.options import ReadOptions, check_options
 from mm_tf.data.dataset import DATASETS, TFDS_PREFIX, ImageData, check_name
 from mm_tf.data.loading import LISTS, check_place, load
@@ -28,7 +28,7 @@ Progress = Callable[[int, int], Any]
 
 
 class _Facts(NamedTuple):
-    """What is known of one image; `content` is of its file, if it has one."""
+    """What one image is; `content` is the digest of its file, if it has one."""
 
     width: int
     height: int
@@ -56,12 +56,12 @@ class Inspection:
         class_names: Name of each class, [K].
         train_counts: Training images of each class that can be decoded, `int64` [K].
         test_counts: Test images likewise, `int64` [K].
-        sizes: Width and height of each image, `int64` [N, 2]: of files as they are
-            stored, of all others as they are read for training.
+        sizes: Width and height of each image, `int64` [N, 2]: as stored in its file,
+            or else as read for training.
         formats: Images of each file format.
         modes: Images of each mode of Pillow's (`RGB`, `L` for grey, ...).
-        problems: What is wrong, a `Problem` each.
-        notes: What else to know, a sentence each.
+        problems: What is wrong, each a `Problem`.
+        notes: What else to know, each a sentence.
     """
 
     name: str
@@ -103,23 +103,22 @@ def inspect_data(
     Each file is decoded whole, which finds those that cannot be. Images are the same
     if their pixels are, after orientation and conversion to RGB: a copy that was
     saved in another lossless format is found, one that was compressed anew or
-    resized is not. Those of `tfds` are compared as they are read for training, resized
-    and cropped, which a note says. Of images that are the same, each is compared with
-    the first one, a training image if there is one, and is
+    resized is not. Images of `tfds` are compared as they are read for training,
+    resized and cropped, which a note says. Each of several equal images is compared
+    with the first one, a training image if there is one, and is
 
     - leakage, if one is a training image and the other a test image,
-    - of two labels, if their classes differ, which may be so besides,
+    - of two labels, if their classes differ, perhaps besides,
     - a duplicate otherwise.
 
-    Of files there are in memory at most `num_threads` images at a time, and some 300
-    bytes for each image of the data set. Of all others there are all images.
+    At most `num_threads` files are in memory at a time, and some 300 bytes for each
+    image of the data set. Data sets that are not in files are in memory as a whole.
 
     Args:
         name: As for `load`.
         data_dir: As for `load`.
-        options: As for `load`; of files, `test_fraction`, `split_seed` and
-            `num_threads` alone count. Defaults to `None`, the defaults of
-            `ReadOptions`.
+        options: As for `load`; for files only `test_fraction`, `split_seed` and
+            `num_threads` count. Defaults to `None`, the defaults of `ReadOptions`.
         progress: Called now and then with the number of images done and of all.
             Defaults to `None`.
 
@@ -150,36 +149,36 @@ def _inspect_files(
     name: str, listing: Listing, options: ReadOptions, progress: Progress | None
 ) -> Inspection:
     threads = Threads(options.num_threads or available_cores())
-    paths = [listing.path(entry) for entry in listing.entries]
+    entries = listing.entries
     facts: list[_Facts | ImageFileError] = []
-    for first in range(0, len(paths), _IMAGES_AT_ONCE):
+    for first in range(0, len(entries), _IMAGES_AT_ONCE):
+        paths = [listing.path(e) for e in entries[first : first + _IMAGES_AT_ONCE]]
         with quiet():
-            part = paths[first : first + _IMAGES_AT_ONCE]
-            facts += threads.map(_facts_of_file, part)
-        _report(progress, len(facts), len(paths))
+            facts += threads.map(_facts_of_file, paths)
+        _report(progress, len(facts), len(entries))
     problems = list(listing.problems)
-    good = []
-    for entry, found in zip(listing.entries, facts, strict=True):
+    good: list[tuple[Entry, _Facts]] = []
+    for entry, found in zip(entries, facts, strict=True):
         if isinstance(found, ImageFileError):
             problems.append(Problem(UNREADABLE, entry.name, found.reason))
         else:
             good.append((entry, found))
     number = {label: j for j, label in enumerate(listing.class_names)}
-    labels = np.array([number[entry.label] for entry, _ in good], dtype=np.int64)
+    labels = [number[entry.label] for entry, _ in good]
     notes = list(listing.notes)
-    if listing.is_split:
-        is_test = [entry.split == "test" for entry, _ in good]
-    else:
+    is_test = [entry.split == "test" for entry, _ in good]
+    if not listing.is_split:
+        share = options.test_fraction
         notes.append(
-            f"There is no test set: {options.test_fraction:.0%} of each class are "
-            "taken for it, as for training."
+            f"There is no test set: {share:.0%} of each class are taken for it, as for "
+            "training."
         )
-        contents = [found.content for _, found in good]
-        fraction, seed = options.test_fraction, options.split_seed
-        drawn = stratified_split(labels, fraction, seed, contents) if good else labels
-        is_test = drawn.astype(bool).tolist()
+        if good:
+            contents = [found.content for _, found in good]
+            drawn = stratified_split(labels, share, options.split_seed, contents)
+            is_test = drawn.tolist()
     examples = [
-        _Example(entry.name, int(label), test, found)
+        _Example(entry.name, label, test, found)
         for (entry, found), label, test in zip(good, labels, is_test, strict=True)
     ]
     return _inspection(name, listing.class_names, examples, problems, notes)
@@ -262,21 +261,17 @@ def _same_images(
         # Training images first; otherwise as they come.
         first, *others = sorted(group, key=lambda example: example.is_test)
         for other in others:
-            # What lies in no file has no bytes of its own to compare.
+            # An image that is in no file has no bytes to compare.
             content = other.facts.content
             is_copy = content is not None and content == first.facts.content
             same = f"same {'bytes' if is_copy else 'pixels'} as {first.name}"
-            kinds = []
+            kinds = {}
             if other.is_test != first.is_test:
-                kinds.append((LEAKAGE, f"a test image, {same}, a training image"))
+                kinds[LEAKAGE] = f"a test image, {same}, a training image"
             if other.label != first.label:
-                labels = class_names[other.label], class_names[first.label]
-                kinds.append((TWO_LABELS, f"{same}: {labels[0]} and {labels[1]}"))
-            problems += [
-                Problem(kind, other.name, detail)
-                for kind, detail in kinds or [(DUPLICATE, same)]
-            ]
-    return sorted(problems, key=lambda problem: _KINDS.index(problem.kind))
-
-
-_KINDS = (LEAKAGE, TWO_LABELS, DUPLICATE)
+                one, two = class_names[other.label], class_names[first.label]
+                kinds[TWO_LABELS] = f"{same}: {one} and {two}"
+            for kind, detail in (kinds or {DUPLICATE: same}).items():
+                problems.append(Problem(kind, other.name, detail))
+    order = (LEAKAGE, TWO_LABELS, DUPLICATE)
+    return sorted(problems, key=lambda problem: order.index(problem.kind))

@@ -10,11 +10,11 @@ with --strict where something is wrong, or 2 where the data set cannot be read.
 import argparse
 import contextlib
 import csv
+import io
 import math
 import os
 import pathlib
 import sys
-import tempfile
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -22,10 +22,12 @@ from typing import Any
 
 import numpy as np
 
+from mm_tf import _files, _text
 from mm_tf.class_errors import SHOT_GROUPS
 from mm_tf.data._checks import check_path
 from mm_tf.data.custom.assembly import DataWarning
 from mm_tf.data.custom.folders import check_outside
+from mm_tf.data.custom.listing import Problem
 from mm_tf.data.custom.options import ReadOptions, parse_image_size
 from mm_tf.data.dataset import check_name
 from mm_tf.data.inspect.scan import Inspection, inspect_data
@@ -35,10 +37,55 @@ COUNTS = "counts.csv"
 PROBLEMS = "problems.csv"
 PICTURE = "counts.png"
 
+_COLUMNS = ("class", "train", "train_percent", "test", "test_percent", "shot_group")
+
 # A longer table does not help; the file of counts has all classes.
 _MOST_SHOWN_CLASSES = 60
 _SHOWN_OF_MANY = 20
 _SHOWN_OF_A_KIND = 5
+
+# What `argparse` is to know of each flag.
+_FLAGS: dict[str, dict[str, Any]] = {
+    "dataset": dict(
+        default="folder",
+        metavar="NAME",
+        help="folder, csv or npz for your images; digits, cifar10, cifar100; "
+        "or tfds:NAME; default folder",
+    ),
+    "data_dir": dict(
+        metavar="PATH",
+        help="the folder, CSV file or archive; for cifar and tfds, where tfds keeps "
+        "data sets",
+    ),
+    "output": dict(
+        metavar="FOLDER", help=f"write {COUNTS}, {PROBLEMS} and {PICTURE} there"
+    ),
+    "overwrite": dict(
+        action="store_true", help="replace these files if they are there"
+    ),
+    "strict": dict(action="store_true", help="exit with 1 if there is a problem"),
+    "test_fraction": dict(
+        type=float,
+        help="where there is no test set: the share of each class that is taken",
+    ),
+    "split_seed": dict(type=int, help="and the seed of the choice"),
+    "image_size": dict(
+        metavar="PIXELS",
+        help="for tfds: the height and width that images are resized and cropped to, "
+        "as 64 or 48x64; default as for training",
+    ),
+    "channels": dict(
+        type=int, help="for tfds: 3 (RGB) or 1 (grey); default as for training"
+    ),
+    "memory_limit": dict(
+        type=int,
+        help="for tfds: bytes that all images together may have, decoded; default 1 "
+        "GiB",
+    ),
+    "num_threads": dict(
+        type=int, help="threads that decode; default as many as there are CPU cores"
+    ),
+}
 
 
 def print_inspection(found: Inspection, console: Any = None) -> None:
@@ -66,11 +113,10 @@ def print_inspection(found: Inspection, console: Any = None) -> None:
     console.print(_classes_table(found))
     for line in _lines(found):
         console.print(line, markup=False)
-    kinds = Counter(problem.kind for problem in found.problems)
-    if not kinds:
+    if found.problems:
+        console.print(_problems_table(found))
+    else:
         console.print("No problems found.")
-        return
-    console.print(_problems_table(found, kinds))
 
 
 def write_inspection(
@@ -104,18 +150,17 @@ def write_inspection(
     from mm_tf.data.inspect.picture import draw
 
     folder = check_output(output, overwrite)
+    counts = [_COLUMNS, *_rows(found)]
+    problems = [Problem._fields, *found.problems]
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(
-            dir=folder, prefix=".unfinished"
-        ) as unfinished:
-            new = pathlib.Path(unfinished)
-            _write_rows(new / COUNTS, _count_rows(found))
-            rows = [("kind", "file", "detail"), *found.problems]
-            _write_rows(new / PROBLEMS, rows)
-            draw(found, new / PICTURE)
-            for name in (COUNTS, PROBLEMS, PICTURE):
-                os.replace(new / name, folder / name)
+        with _files.whole_file(folder / PICTURE) as path:
+            draw(found, path)
+        for name, rows in ((COUNTS, counts), (PROBLEMS, problems)):
+            text = io.StringIO(newline="")
+            csv.writer(text).writerows(rows)
+            # A name that is no Unicode comes out as the bytes that it is.
+            _files.write_text(folder / name, text.getvalue(), "surrogateescape")
     except OSError as error:
         raise ValueError(
             f"`output` must be a folder that can be written ({error.strerror}). "
@@ -139,11 +184,6 @@ def check_output(output: str | os.PathLike[str], overwrite: bool) -> pathlib.Pat
     return folder
 
 
-def _shares(counts: np.ndarray) -> list[str]:
-    total = counts.sum()
-    return [f"{100 * count / total:.2f}" if total else "-" for count in counts]
-
-
 def _rows(found: Inspection) -> list[tuple[str, ...]]:
     columns = (
         found.class_names,
@@ -156,15 +196,9 @@ def _rows(found: Inspection) -> list[tuple[str, ...]]:
     return list(zip(*columns, strict=True))
 
 
-def _count_rows(found: Inspection) -> list[tuple[str, ...]]:
-    header = ("class", "train", "train_percent", "test", "test_percent", "shot_group")
-    return [header, *_rows(found)]
-
-
-def _write_rows(path: pathlib.Path, rows: Sequence[Sequence[str]]) -> None:
-    # A name that is no Unicode comes out as the bytes that it is.
-    with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
-        csv.writer(file).writerows(rows)
+def _shares(counts: np.ndarray) -> list[str]:
+    total = counts.sum()
+    return [_text.percent(100 * n / total if total else None) for n in counts.tolist()]
 
 
 def _classes_table(found: Inspection) -> Any:
@@ -177,13 +211,11 @@ def _classes_table(found: Inspection) -> Any:
             (f"... {left_out:,} more", "", "", "", "", ""),
             *(rows[j] for j in order[-_SHOWN_OF_MANY:]),
         ]
-    table = _table("Class", "Training", "%", "Test", "%", "Shots", left=(0, 5))
-    for row in rows:
-        _add(table, row)
-    table.add_section()
-    totals = f"{found.train_counts.sum():,}", f"{found.test_counts.sum():,}"
-    name = f"{len(found.class_names):,} classes"
-    _add(table, (name, totals[0], "", totals[1], "", ""))
+    train, test = f"{found.train_counts.sum():,}", f"{found.test_counts.sum():,}"
+    total = (f"{len(found.class_names):,} classes", train, "", test, "", "")
+    columns = "Class", "Training", "%", "Test", "%", "Shots"
+    table = _table(columns, [*rows, total], left=(0, 5))
+    table.rows[-2].end_section = True
     return table
 
 
@@ -212,48 +244,37 @@ def _lines(found: Inspection) -> Iterator[str]:
         named = ", ".join(f"{name} {count:,}" for name, count in counts.items())
         yield f"{what}: {named or 'none'}"
     for note in found.notes:
-        yield _shown(note)
+        yield _text.printable(note)
 
 
 def _range(low: float, high: float) -> str:
     return f"{low} {f'to {high}' if math.isfinite(high) else 'or more'} images"
 
 
-def _problems_table(found: Inspection, kinds: Counter[str]) -> Any:
-    table = _table("Problem", "File", "What", left=(0, 1, 2), fold=True)
-    for kind, count in kinds.items():
+def _problems_table(found: Inspection) -> Any:
+    rows, last_rows = [], []
+    for kind, count in Counter(problem.kind for problem in found.problems).items():
         of_kind = [problem for problem in found.problems if problem.kind == kind]
         for number, problem in enumerate(of_kind[:_SHOWN_OF_A_KIND]):
-            first = f"{kind}: {count:,}" if not number else ""
-            _add(table, (first, problem.file, problem.detail))
+            first = "" if number else f"{kind}: {count:,}"
+            rows.append((first, problem.file, problem.detail))
         if count > _SHOWN_OF_A_KIND:
-            _add(table, ("", f"... {count - _SHOWN_OF_A_KIND:,} more", ""))
-        table.add_section()
+            rows.append(("", f"... {count - _SHOWN_OF_A_KIND:,} more", ""))
+        last_rows.append(len(rows) - 1)
+    table = _table(("Problem", "File", "What"), rows, left=(0, 1, 2))
+    for number in last_rows:
+        table.rows[number].end_section = True
     return table
 
 
-def _table(*columns: str, left: Sequence[int], fold: bool = False) -> Any:
-    from rich import box
-    from rich.table import Table
-
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1))
-    for number, column in enumerate(columns):
-        justify: Any = "left" if number in left else "right"
-        overflow: Any = "fold" if fold else "ellipsis"
-        table.add_column(column, justify=justify, overflow=overflow)
+def _table(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], left: Sequence[int]
+) -> Any:
+    shown = [[_text.printable(cell) for cell in row] for row in rows]
+    table = _text.table(columns, shown, left=left)
+    for column in table.columns:
+        column.overflow = "fold"
     return table
-
-
-def _add(table: Any, cells: Sequence[str]) -> None:
-    from rich.text import Text
-
-    table.add_row(*(Text(_shown(cell)) for cell in cells))
-
-
-def _shown(text: str) -> str:
-    from mm_tf._text import printable
-
-    return printable(text)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -262,77 +283,17 @@ def _parser() -> argparse.ArgumentParser:
         description=(__doc__ or "").splitlines()[0],
         allow_abbrev=False,
     )
-    parser.add_argument(
-        "--dataset",
-        default="folder",
-        metavar="NAME",
-        help="folder, csv or npz for images of your own; digits, cifar10, cifar100; "
-        "or tfds:NAME; default folder",
-    )
-    parser.add_argument(
-        "--data_dir",
-        metavar="PATH",
-        help="the folder, CSV file or archive; of cifar and tfds, where tfds keeps "
-        "data sets",
-    )
-    parser.add_argument(
-        "--output",
-        metavar="FOLDER",
-        help=f"write {COUNTS}, {PROBLEMS} and {PICTURE} there",
-    )
-    parser.add_argument(
-        "--overwrite", action="store_true", help="replace these files if they are there"
-    )
-    parser.add_argument(
-        "--strict", action="store_true", help="exit with 1 if there is a problem"
-    )
-    parser.add_argument(
-        "--test_fraction",
-        type=float,
-        default=ReadOptions.test_fraction,
-        help="where there is no test set: the share of each class that is taken",
-    )
-    parser.add_argument(
-        "--split_seed",
-        type=int,
-        default=ReadOptions.split_seed,
-        help="and the seed of the choice",
-    )
-    parser.add_argument(
-        "--image_size",
-        metavar="PIXELS",
-        help="of tfds: the height and width that images are resized and cropped to, as "
-        "64 or 48x64; default as for training",
-    )
-    parser.add_argument(
-        "--channels",
-        type=int,
-        help="of tfds: 3 (RGB) or 1 (grey); default as for training",
-    )
-    parser.add_argument(
-        "--memory_limit",
-        type=int,
-        default=ReadOptions.memory_limit,
-        help="of tfds: bytes that all images together may have, decoded; default 1 GiB",
-    )
-    parser.add_argument(
-        "--num_threads",
-        type=int,
-        help="threads that decode; default as many as there are CPU cores",
-    )
+    for name, facts in _FLAGS.items():
+        default = getattr(ReadOptions, name, None) if "type" in facts else None
+        parser.add_argument(f"--{name}", **{"default": default, **facts})
     return parser
 
 
 def _inspect(given: argparse.Namespace) -> Inspection:
+    numbers = {name: getattr(given, name) for name in _FLAGS if "type" in _FLAGS[name]}
     size = given.image_size
-    options = ReadOptions(
-        image_size=None if size is None else parse_image_size(size),
-        channels=given.channels,
-        memory_limit=given.memory_limit,
-        test_fraction=given.test_fraction,
-        split_seed=given.split_seed,
-        num_threads=given.num_threads,
-    )
+    image_size = None if size is None else parse_image_size(size)
+    options = ReadOptions(image_size=image_size, **numbers)
     check_name(given.dataset)
     if given.output is not None:
         check_output(given.output, given.overwrite)
@@ -351,7 +312,7 @@ def _progress() -> Iterator[Any]:
     from rich.console import Console
     from rich.progress import Progress
 
-    # On standard error, so that a pipe gets the tables alone.
+    # On standard error, so that a pipe gets only the tables.
     console = Console(stderr=True)
     is_shown = console.is_terminal
     with Progress(console=console, transient=True, disable=not is_shown) as bar:
@@ -369,7 +330,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             for path in write_inspection(found, given.output, given.overwrite):
                 print(f"Written: {path}")
     except (ValueError, DatasetUnavailableError) as error:
-        print(f"mm_tf: {_shown(str(error))}", file=sys.stderr)
+        print(f"mm_tf: {_text.printable(str(error))}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         print("mm_tf: stopped.", file=sys.stderr)
