@@ -2,13 +2,12 @@
 
 Both kinds of batches are functions of the step, counted from 0 over the whole
 training, so a run can start at any epoch and step. Both are one stream over all epochs,
-which `fit` cuts by `steps_per_epoch`: given that, Keras keeps one iterator for
-all epochs (`EpochIterator` in `keras/src/trainers/epoch_iterator.py`). What it
-takes from the data to build the model is not lost: it starts a new iterator
-before the first epoch.
+which `fit` cuts by `steps_per_epoch`: with it, Keras has one iterator for all epochs
+(`EpochIterator` in `keras/src/trainers/epoch_iterator.py`), and starts a new one after
+it has built the model.
 
-Images that stay in their files (`ImageFiles`) are decoded ahead of the training, a
-few batches at a time.
+Images that stay in their files (`ImageFiles`) are decoded a few batches ahead of the
+training.
 """
 
 from collections.abc import Callable
@@ -92,10 +91,9 @@ def training_pipeline(
     >>> [len(y) for _, y in batches]
     [2, 2, 1, 2, 2, 1]
     """
-    images, labels = _check_examples(images, labels, order)
-    epochs, first_epoch = _check_epochs(epochs, first_epoch)
-    first_step = _check_first_step(first_step, order)
-
+    images, labels, epochs, first_epoch, first_step = _checked(
+        images, labels, order, epochs, first_epoch, first_step
+    )
     import tensorflow as tf
 
     steps = (epochs - first_epoch) * order.steps_per_epoch - first_step
@@ -126,7 +124,8 @@ def ready_ahead(
     gpus = tf.config.list_logical_devices("GPU")
     # A strategy places the batches itself, and needs them on the host for that.
     if gpus and not tf.distribute.has_strategy():
-        return _prefetch_to_device(dataset, gpus[0].name, batches)
+        device = gpus[0].name
+        return dataset.apply(tf.data.experimental.prefetch_to_device(device, batches))
     return dataset.prefetch(batches)
 
 
@@ -212,13 +211,8 @@ class ArrayBatches(keras.utils.PyDataset):
     takes at most a quarter of the memory that JAX has, and so do the batches' images.
 
     Args:
-        images: Images [N, ...], usually `uint8`: an array or an `ImageFiles`.
-        labels: Their classes, integers [N].
-        order: The order of the `N` examples.
-        epochs: Epoch after the last one, as in `fit`.
-        first_epoch: First epoch, counted from 0; below `epochs`. Defaults to 0.
-        first_step: First step of that epoch, counted from 0: the steps before it
-            are left out. Defaults to 0.
+        images, labels, order, epochs, first_epoch, first_step: As for
+            `fit_data`.
 
     Raises:
         ValueError: If the arguments do not fit together.
@@ -246,10 +240,12 @@ class ArrayBatches(keras.utils.PyDataset):
     ):
         # One worker, hence no queue of Keras's, which would shuffle as well.
         super().__init__(workers=1, use_multiprocessing=False)
-        self._images, self._labels = _check_examples(images, labels, order)
-        self._order = order
-        self._epochs, self._first_epoch = _check_epochs(epochs, first_epoch)
-        self._first_step = _check_first_step(first_step, order)
+        self._images, self._labels, epochs, first_epoch, first_step = _checked(
+            images, labels, order, epochs, first_epoch, first_step
+        )
+        self._order, self._epochs = order, epochs
+        # Counted from 0 over the whole training.
+        self._first = first_epoch * order.steps_per_epoch + first_step
         self._gather: Callable[[np.ndarray], Any] = self._images.__getitem__
         self._ahead: LookAhead | None = None
         if isinstance(self._images, ImageFiles):
@@ -274,8 +270,7 @@ class ArrayBatches(keras.utils.PyDataset):
         return self._batch(index) if self._ahead is None else self._ahead(index)
 
     def _batch(self, index: int) -> tuple[Any, np.ndarray]:
-        first = self._first_epoch * self._order.steps_per_epoch + self._first_step
-        chosen = self._order.batch(first + index)
+        chosen = self._order.batch(self._first + index)
         return self._gather(chosen), self._labels[chosen]
 
     def __iter__(self):
@@ -284,8 +279,7 @@ class ArrayBatches(keras.utils.PyDataset):
 
     @property
     def _num_steps(self) -> int:
-        epochs = self._epochs - self._first_epoch
-        return epochs * self._order.steps_per_epoch - self._first_step
+        return self._epochs * self._order.steps_per_epoch - self._first
 
     @property
     def _num_served(self) -> int:
@@ -359,29 +353,34 @@ class LookAhead:
         return ahead[1].result()
 
 
-def _prefetch_to_device(
-    dataset: "tf.data.Dataset", device: str, batches: int
-) -> "tf.data.Dataset":
-    import tensorflow as tf
-
-    return dataset.apply(tf.data.experimental.prefetch_to_device(device, batches))
-
-
-def _check_examples(
-    images: Any, labels: Any, order: EpochOrder
-) -> tuple[Any, np.ndarray]:
+def _checked(
+    images: Any, labels: Any, order: Any, epochs: Any, first_epoch: Any, first_step: Any
+) -> tuple[Any, np.ndarray, int, int, int]:
+    """The images and labels as arrays, and the epochs and the step as integers."""
     if not isinstance(order, EpochOrder):
         raise ValueError(f"`order` must be an `EpochOrder`. Received: order={order!r}")
     check_integers("labels", labels, low=0)
-    labels = np.asarray(labels)
-    images = as_images(images)
+    labels, images = np.asarray(labels), as_images(images)
     for name, array in (("images", images), ("labels", labels)):
         if array.ndim == 0 or len(array) != order.num_examples:
             raise ValueError(
                 f"`{name}` must hold the {order.num_examples} examples of `order`. "
                 f"Received: {name} of shape {array.shape}"
             )
-    return images, labels
+    first_epoch = check_integer("first_epoch", first_epoch, low=0)
+    epochs = check_integer("epochs", epochs, low=1)
+    if epochs <= first_epoch:
+        raise ValueError(
+            f"`epochs` must be more than first_epoch={first_epoch}. "
+            f"Received: epochs={epochs}"
+        )
+    first_step = check_integer("first_step", first_step, low=0)
+    if first_step >= order.steps_per_epoch:
+        raise ValueError(
+            f"`first_step` must be below the {order.steps_per_epoch} steps of an "
+            f"epoch. Received: first_step={first_step}"
+        )
+    return images, labels, epochs, first_epoch, first_step
 
 
 def as_images(images: Any) -> Images:
@@ -398,24 +397,3 @@ def as_images(images: Any) -> Images:
             f"Received: images of shape {array.shape} and dtype {array.dtype}"
         )
     return array
-
-
-def _check_epochs(epochs: Any, first_epoch: Any) -> tuple[int, int]:
-    first_epoch = check_integer("first_epoch", first_epoch, low=0)
-    epochs = check_integer("epochs", epochs, low=1)
-    if epochs <= first_epoch:
-        raise ValueError(
-            f"`epochs` must be more than first_epoch={first_epoch}. "
-            f"Received: epochs={epochs}"
-        )
-    return epochs, first_epoch
-
-
-def _check_first_step(first_step: Any, order: EpochOrder) -> int:
-    first_step = check_integer("first_step", first_step, low=0)
-    if first_step >= order.steps_per_epoch:
-        raise ValueError(
-            f"`first_step` must be below the {order.steps_per_epoch} steps of an "
-            f"epoch. Received: first_step={first_step}"
-        )
-    return first_step

@@ -1,12 +1,11 @@
 """Images that stay in their files and are decoded when they are asked for."""
 
-import contextlib
+import functools
 import os
-import threading
 import weakref
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, MutableMapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -31,11 +30,10 @@ class ImageFiles:
 
     Where all images together have at most `memory_limit` bytes, each is decoded
     when it is first asked for and then kept; otherwise each is decoded every time.
-    So at any time there are in memory at most `memory_limit` bytes of kept images,
-    those of all subsets counted together, the batches that are being made (`batch
-    size x height x width x channels` bytes each) and `num_threads` images of the
-    files' own size (up to about 12 bytes a pixel each, and at most
-    `PIL.Image.MAX_IMAGE_PIXELS` pixels).
+    So the memory holds at most `memory_limit` bytes of kept images, those of all
+    subsets counted together, the batches that are being made (`batch size x height x
+    width x channels` bytes each) and `num_threads` images of the files' own size (up
+    to about 12 bytes a pixel each, and at most `PIL.Image.MAX_IMAGE_PIXELS` pixels).
 
     Args:
         paths: The files, [N].
@@ -70,7 +68,7 @@ class ImageFiles:
     ((2, 32, 32, 3), (32, 32, 3), (3, 32, 32, 3))
     >>> images[0, 0, 0].tolist()
     Traceback (most recent call last):
-    IndexError: Images are read along their first axis alone. Received: (0, 0, 0)
+    IndexError: Images are read only along their first axis. Received: (0, 0, 0)
     """
 
     dtype = np.dtype(np.uint8)
@@ -124,7 +122,7 @@ class ImageFiles:
         rows = None if isinstance(index, tuple) else np.asarray(self._rows[index])
         if rows is None or rows.ndim > 1:
             raise IndexError(
-                f"Images are read along their first axis alone. Received: {index!r}"
+                f"Images are read only along their first axis. Received: {index!r}"
             )
         if rows.ndim == 0:
             return self._decoder.read(rows[np.newaxis])[0]
@@ -146,9 +144,9 @@ class ImageFiles:
     def subset(self, indices: Any) -> "ImageFiles":
         """Some of the images, none of which is decoded for that.
 
-        What is decoded and kept is shared. Where the whole is too large to be
-        kept, the subset is kept if it fits into what is left of `memory_limit` by
-        other subsets that are in use.
+        Decoded images that are kept are shared. Where the whole is too large to be
+        kept, the subset is kept if it fits into what other subsets have left of
+        `memory_limit`.
 
         Args:
             indices: Positions, integers [M], or a slice or bool [N].
@@ -157,11 +155,10 @@ class ImageFiles:
             A new `ImageFiles` [M, height, width, channels].
         """
         part = object.__new__(ImageFiles)
-        rows = self._rows[indices]
-        part._decoder, part._rows = self._decoder, rows
+        part._decoder, part._rows = self._decoder, self._rows[indices]
         if not self._decoder.keeps:
-            part._decoder = self._decoder.of(rows)
-            part._rows = np.arange(len(rows))
+            part._decoder = self._decoder.subset(part._rows)
+            part._rows = np.arange(len(part._rows))
         return part
 
     def check(
@@ -176,19 +173,14 @@ class ImageFiles:
         Returns:
             The error of each such image by its position, rising.
         """
-        errors: dict[int, ImageFileError] = {}
+        found: list[ImageFileError | None] = []
         for first in range(0, len(self), _FILES_AT_ONCE):
             rows = self._rows[first : first + _FILES_AT_ONCE]
             with quiet():
-                found = self._decoder.try_all(rows)
-            errors.update(
-                (place, error)
-                for place, error in enumerate(found, start=first)
-                if error is not None
-            )
+                found += self._decoder.errors(rows)
             if progress is not None:
                 progress(len(rows))
-        return errors
+        return {place: error for place, error in enumerate(found) if error is not None}
 
     def digests(self) -> list[bytes | str]:
         """Digest of each file's bytes, which are read for it once; or its path.
@@ -209,69 +201,50 @@ def content_digests(images: Images) -> list[bytes | str]:
 
 
 def take(images: Images, indices: Any) -> Images:
-    """Some of the images, of an `ImageFiles` without decoding them."""
+    """Some of the images; those of an `ImageFiles` are not decoded for that."""
     if isinstance(images, ImageFiles):
         return images.subset(indices)
     return images[indices]
 
 
-class Threads:
-    """A pool of threads that is made when it is first used.
+class Threads(NamedTuple):
+    """A number of threads, which are started when they are first used."""
 
-    It is no part of a pickle, and a process that was forked makes its own.
-    """
-
-    def __init__(self, number: int):
-        self.number = number
-        self._lock = threading.Lock()
-        self._of_process: tuple[int, ThreadPoolExecutor] | None = None
+    number: int
 
     def map(self, function: Callable[[Any], Any], values: Any) -> list[Any]:
         """Results in the order of `values`; the first that fails is raised."""
         if self.number == 1 or len(values) < 2:
             return [function(value) for value in values]
+        # A process that was forked has none of its parent's threads.
+        pool = _pool(self.number, os.getpid())
         results: list[Any] = []
         # What waits for a thread takes a kilobyte, a file's name nothing beside it.
         for first in range(0, len(values), _FILES_AT_ONCE):
-            part = values[first : first + _FILES_AT_ONCE]
-            results += self._pool().map(function, part)
+            results += pool.map(function, values[first : first + _FILES_AT_ONCE])
         return results
 
-    def _pool(self) -> ThreadPoolExecutor:
-        with self._lock:
-            if self._of_process is None or self._of_process[0] != os.getpid():
-                # Before threads import them all at the same time.
-                import_plugins()
-                pool = ThreadPoolExecutor(self.number, thread_name_prefix="mm_tf_image")
-                self._of_process = (os.getpid(), pool)
-            return self._of_process[1]
 
-    def __reduce__(self):
-        return Threads, (self.number,)
+@functools.cache
+def _pool(number: int, process: int) -> ThreadPoolExecutor:
+    # Before threads import them all at the same time.
+    import_plugins()
+    return ThreadPoolExecutor(number, thread_name_prefix="mm_tf_image")
 
 
 class _Budget:
-    """Bytes that may be kept by an `ImageFiles` and all of its subsets together."""
+    """Bytes that an `ImageFiles` and all of its subsets together may keep."""
 
     def __init__(self, limit: int):
         self.limit = limit
-        self._taken = 0
-        # Subsets are made and given up in any thread, and a garbage collector may
-        # give one up while another takes its share.
-        self._lock = threading.RLock()
+        self._taken: MutableMapping[Any, int] = weakref.WeakKeyDictionary()
 
     def take(self, owner: Any, size: int) -> bool:
-        """Whether there are so many bytes; then they are `owner`'s while it lives."""
-        with self._lock:
-            if self._taken + size > self.limit:
-                return False
-            self._taken += size
-        weakref.finalize(owner, self._give_back, size).atexit = False
-        return True
-
-    def _give_back(self, size: int) -> None:
-        with self._lock:
-            self._taken -= size
+        """Whether so many bytes are left; then `owner` has them while it lives."""
+        fits = sum(self._taken.values()) + size <= self.limit
+        if fits:
+            self._taken[owner] = size
+        return fits
 
     def __reduce__(self):
         return _Budget, (self.limit,)
@@ -305,7 +278,7 @@ class _Decoder:
     def __reduce__(self):
         return _Decoder, (self.paths, *self._arguments)
 
-    def of(self, rows: np.ndarray) -> "_Decoder":
+    def subset(self, rows: np.ndarray) -> "_Decoder":
         """A decoder of some of the files, which keeps nothing yet."""
         return _Decoder(tuple(self.paths[row] for row in rows), *self._arguments)
 
@@ -324,6 +297,10 @@ class _Decoder:
         self._threads.map(fill, range(len(unique)))
         return images if np.array_equal(unique, rows) else images[places]
 
+    def errors(self, rows: np.ndarray) -> list[ImageFileError | None]:
+        """The error of each file that cannot be decoded, None for the others."""
+        return self._threads.map(self._error, rows)
+
     def digests(self, rows: np.ndarray) -> list[bytes | str]:
         """Digests of some files' bytes, each found once."""
         paths = [self.paths[row] for row in rows]
@@ -332,11 +309,7 @@ class _Decoder:
         self._digests.update(zip(new, found, strict=True))
         return [self._digests[path] for path in paths]
 
-    def try_all(self, rows: np.ndarray) -> list[ImageFileError | None]:
-        """The error of each of some files, None of one that can be decoded."""
-        return self._threads.map(self._try, rows)
-
-    def _try(self, row: int) -> ImageFileError | None:
+    def _error(self, row: int) -> ImageFileError | None:
         try:
             if self.keeps:
                 self._keep(row)
@@ -358,9 +331,10 @@ class _Decoder:
 
 
 def _digest_or_path(path: str) -> bytes | str:
-    with contextlib.suppress(OSError):
+    try:
         return file_digest(path)
-    return path
+    except OSError:
+        return path
 
 
 def check_image_size(image_size: Any) -> tuple[int, int]:
