@@ -58,30 +58,26 @@ def list_csv(path: str | os.PathLike[str]) -> Listing:
     order of their names, or of their numbers where all of them are whole numbers.
     """
     file = data_file(path, ".csv")
-    rows = _csv_rows(file)
+    rows = _rows(file)
     notes = []
-    given = {row.split for row in rows}
-    if None in given and len(given) > 1:
+    splits = {row.split for row in rows}
+    if None in splits and len(splits) > 1:
         raise ValueError(
             "A CSV file must give the split of all images or of none. "
             f"Received: {file}, with and without"
         )
-    if {"test", "val"} <= given:
+    if {"test", "val"} <= splits:
         unused = sum(row.split == "val" for row in rows)
         rows = [row for row in rows if row.split != "val"]
         notes.append(f"The {unused:,} images of the split val are not used.")
-    if given & {"test", "val"} and "train" not in given:
+    is_split = bool(splits & {"test", "val"})
+    if is_split and "train" not in splits:
         raise ValueError(
             f"A CSV file with splits must have the split train. Received: {file}, "
-            f"with {', '.join(sorted(filter(None, given)))}"
+            f"with {', '.join(sorted(filter(None, splits)))}"
         )
-    is_split = bool(given & {"test", "val"})
-    entries = tuple(
-        row._replace(split=("test" if row.split == "val" else row.split))
-        if is_split
-        else row._replace(split=None)
-        for row in rows
-    )
+    used = {"train": "train", "test": "test", "val": "test"} if is_split else {}
+    entries = tuple(row._replace(split=used.get(str(row.split))) for row in rows)
     names = class_order({entry.label for entry in entries})
     if len(names) < 2:
         raise ValueError(
@@ -91,44 +87,37 @@ def list_csv(path: str | os.PathLike[str]) -> Listing:
     return Listing(os.path.dirname(file), entries, names, (), tuple(notes))
 
 
-def _csv_rows(file: str) -> list[Entry]:
-    rows = []
+def _rows(file: str) -> list[Entry]:
     try:
         with open(file, encoding="utf-8-sig", newline="") as lines:
             reader = csv.reader(lines, strict=True)
-            columns = _csv_columns(file, next(reader, []))
-            for row in reader:
-                if row:
-                    rows.append(_csv_entry(file, reader.line_num, columns, row))
+            header = next(reader, [])
+            names = [name.strip().lower() for name in header]
+            if not {"path", "label"} <= {*names}:
+                raise ValueError(
+                    "A CSV file must name its columns in the first row, path and label "
+                    f"among them. Received: {file} with {header!r}"
+                )
+            return [
+                _entry(
+                    dict(zip(names, row, strict=False)),
+                    f"Received: line {reader.line_num} of {file}, {row!r}",
+                )
+                for row in reader
+                if row
+            ]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise ValueError(
             f"`data_dir` must be a CSV file in UTF-8 ({error}). Received: {file}"
         ) from None
-    return rows
 
 
-def _csv_columns(file: str, header: list[str]) -> dict[str, int]:
-    names = [name.strip().lower() for name in header]
-    columns = {name: names.index(name) for name in names}
-    if not {"path", "label"} <= set(columns):
-        raise ValueError(
-            "A CSV file must name its columns in the first row, path and label among "
-            f"them. Received: {file} with {header!r}"
-        )
-    return columns
-
-
-def _csv_entry(file: str, line: int, columns: dict[str, int], row: list[str]) -> Entry:
-    received = f"Received: line {line} of {file}, {row!r}"
-    values = {
-        name: row[place] if place < len(row) else ""
-        for name, place in columns.items()
-        if name in ("path", "label", "split")
-    }
-    label = unicodedata.normalize("NFC", values["label"].strip())
-    split = values.get("split", "").strip().casefold()
-    if not values["path"] or not label:
+def _entry(row: dict[str, str], received: str) -> Entry:
+    path = row.get("path", "")
+    label = unicodedata.normalize("NFC", row.get("label", "").strip())
+    split = row.get("split", "").strip().casefold()
+    if not path or not label:
         raise ValueError(f"Every row must have a path and a label. {received}")
     if split and split not in SPLITS:
         raise ValueError(f"A split must be train, test or val. {received}")
-    return Entry(values["path"], label, SPLITS[split] if split else None)
+    return Entry(path, label, SPLITS.get(split))

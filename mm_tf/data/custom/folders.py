@@ -75,14 +75,14 @@ def list_folder(data_dir: str | os.PathLike[str]) -> Listing:
     """Lists the images of a folder that has a folder for each class.
 
     A class's images may lie in folders inside its own. `data_dir` holds either the
-    classes, or `train` and beside it `test` or `val` (or, of each, the longer name)
-    with the classes in them; where there are both, `val` is not used. Classes are
-    in the order of their names, and so are the images of a class, whatever order
-    the file system has.
+    classes, or `train` and beside it `test` or `val` (or the longer names) with the
+    classes in them; where there are both, `val` is not used. Classes are in the order
+    of their names, and so are the images of a class, whatever order the file system
+    has.
 
     Names that begin with a dot, `__MACOSX`, `Thumbs.db` and `desktop.ini` are passed
     over without a word. No folder is entered twice for one class, so that links in
-    a circle have an end.
+    a circle end.
     """
     root = os.path.abspath(check_path("data_dir", data_dir))
     if not os.path.isdir(root):
@@ -103,15 +103,13 @@ def _list_folder(root: str) -> Listing:
     splits, notes = _split_folders(root)
     entries: list[Entry] = []
     problems: list[Problem] = []
-    classes: dict[str | None, set[str]] = {}
+    classes: dict[str | None, set[str]] = {split: set() for split in splits}
     for split, folder in splits.items():
-        classes[split] = set()
         for name in visible(root, folder):
             path = os.path.join(folder, name)
             if not os.path.isdir(os.path.join(root, path)):
                 if _is_image_name(name):
-                    problem = Problem(NO_CLASS, _posix(path), _DETAILS[NO_CLASS])
-                    problems.append(problem)
+                    problems.append(Problem(NO_CLASS, _posix(path), _DETAILS[NO_CLASS]))
                 continue
             # One letter with an accent can be written in two ways, and macOS
             # changes one into the other.
@@ -135,13 +133,13 @@ def check_outside(
     root = os.path.realpath(check_path("data_dir", data_dir))
     inside = os.path.realpath(check_path(argument, place))
     first = os.path.relpath(inside, root).split(os.sep)[0]
-    # Names that begin with a dot are passed over: that of the root itself too.
+    # Names that begin with a dot are passed over; `.` is the root, `..` outside it.
     if first.startswith("."):
         return
     try:
         splits, _ = _split_folders(root)
     except OSError:
-        return  # Told when it is listed.
+        return  # Reported when it is listed.
     # Beside train and test, other folders are not used.
     if len(splits) < 2 or first.casefold() in SPLITS:
         raise ValueError(
@@ -152,7 +150,7 @@ def check_outside(
 
 
 def _split_folders(root: str) -> tuple[dict[str | None, str], list[str]]:
-    """The folders in which the classes are, by split, and what to tell of it."""
+    """The folders that the classes are in, by split, and notes on other folders."""
     folders = [
         name for name in visible(root, "") if os.path.isdir(os.path.join(root, name))
     ]
@@ -172,7 +170,8 @@ def _split_folders(root: str) -> tuple[dict[str | None, str], list[str]]:
             f"data_dir={root!r} with {', '.join(sorted(found.values()))}"
         )
     # A class may be called train: then other classes are beside it.
-    if "train" not in found or (len(found) == 1 and not _only_train(folders)):
+    are_splits = all(name.casefold() in SPLITS for name in folders)
+    if "train" not in found or (len(found) == 1 and not are_splits):
         return {None: ""}, []
     notes = []
     unused = sorted(set(folders) - set(found.values()))
@@ -184,10 +183,6 @@ def _split_folders(root: str) -> tuple[dict[str | None, str], list[str]]:
         return {None: found["train"]}, notes
     test = found.get("test") or found["val"]
     return {"train": found["train"], "test": test}, notes
-
-
-def _only_train(folders: list[str]) -> bool:
-    return all(name.casefold() in SPLITS for name in folders)
 
 
 def _check_classes(
@@ -205,7 +200,7 @@ def _check_classes(
         hint = nearest(unknown[0], train) if len(unknown) == 1 else ""
         raise ValueError(
             "The classes of the test images must be among those of the training "
-            f"images.{hint} {received}, with test images alone of "
+            f"images.{hint} {received}, with only test images of "
             f"{', '.join(map(repr, unknown))}"
         )
     with_images = {entry.label for entry in entries if entry.split != "test"}

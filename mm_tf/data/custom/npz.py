@@ -1,10 +1,9 @@
 """Images and labels in a NumPy archive, `.npz`."""
 
-import contextlib
 import os
 import zipfile
 import zlib
-from collections.abc import Collection, Iterator, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -58,21 +57,26 @@ def read_npz(
     """
     options = check_options(options)
     file = data_file(path, ".npz")
-    arrays = _read_archive(file)
-    parts, names = _parts_of_archive(file, arrays)
-    for images, _ in parts.values():
-        _check_options_fit(file, images, options)
+    arrays = _read_arrays(file)
+    splits, names = _numbered(file, _splits(file, arrays), arrays.get("class_names"))
+    for images, _ in splits.values():
+        *size, channels = images.shape[1:]
+        for name, own in (("image_size", tuple(size)), ("channels", channels)):
+            if getattr(options, name) not in (None, own):
+                raise ValueError(
+                    f"`{name}` must be None or {own}, as in {file}. "
+                    f"Received: {name}={getattr(options, name)}"
+                )
     what = f"the archive {os.path.basename(file)}"
-    return image_data("npz", what, parts, names, options)
+    return image_data("npz", what, splits, names, options)
 
 
-@contextlib.contextmanager
-def _naming(file: str) -> Iterator[None]:
-    """Around the reading of a file that may be no archive of plain arrays."""
+def _read_arrays(file: str) -> dict[str, np.ndarray]:
     try:
         if not zipfile.is_zipfile(file):
             raise ValueError("it is no zip file")
-        yield
+        with np.load(file, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
     except (OSError, ValueError, EOFError, zlib.error, zipfile.BadZipFile) as error:
         raise ValueError(
             f"`data_dir` must be an .npz archive of plain arrays ({error}). "
@@ -80,79 +84,31 @@ def _naming(file: str) -> Iterator[None]:
         ) from None
 
 
-def _read_archive(file: str) -> dict[str, np.ndarray]:
-    with _naming(file), np.load(file, allow_pickle=False) as archive:
-        return {name: archive[name] for name in archive.files}
-
-
-def _arrays_of_splits(file: str, arrays: Collection[str]) -> dict[str, tuple[str, str]]:
-    """The names of the arrays of images and labels of each split."""
-    found: dict[str, tuple[str, str]] = {}
+def _splits(file: str, arrays: dict[str, np.ndarray]) -> dict[str, Split]:
+    """Images and labels of each split, their shapes checked."""
+    names = {"train": ("images", "labels")}
     for image_name, label_name in _ARRAYS:
         for split in ("train", "val", "test"):
-            names = image_name.format(split), label_name.format(split)
-            if set(names) <= set(arrays):
-                found[split] = names
-    if "train" not in found and {"images", "labels"} <= set(arrays):
-        found = {"train": ("images", "labels")}
-    if "train" not in found:
+            of_split = image_name.format(split), label_name.format(split)
+            if {*of_split} <= {*arrays}:
+                names[split] = of_split
+    if not {*names["train"]} <= {*arrays}:
         raise ValueError(
             "An archive must hold the arrays x_train, y_train, x_test, y_test; or "
             "train_images, train_labels, test_images, test_labels; or images, labels. "
             f"Received: {file} with {', '.join(sorted(arrays)) or 'none'}"
         )
-    val = found.pop("val", None)
+    val = names.pop("val", None)
     if val is not None:
-        found.setdefault("test", val)
-    return found
-
-
-def _parts_of_archive(
-    file: str, arrays: Mapping[str, np.ndarray]
-) -> tuple[dict[str, Split], tuple[str, ...]]:
-    parts = {
-        split: (
-            _check_images(file, arrays[images]),
-            _check_labels(file, arrays[labels], len(arrays[images])),
-        )
-        for split, (images, labels) in _arrays_of_splits(file, arrays).items()
+        names.setdefault("test", val)
+    return {
+        split: _check_split(file, arrays[images], arrays[labels])
+        for split, (images, labels) in names.items()
     }
-    return _numbered(file, parts, arrays.get("class_names"))
 
 
-def _numbered(
-    file: str, parts: Mapping[str, Split], class_names: np.ndarray | None
-) -> tuple[dict[str, Split], tuple[str, ...]]:
-    """Parts whose labels are from 0 to K - 1, and the names of the K classes."""
-    if class_names is None:
-        names = class_order({str(v) for _, labels in parts.values() for v in labels})
-        number = {name: j for j, name in enumerate(names)}
-        numbered = {
-            split: (images, np.array([number[str(v)] for v in labels], dtype=np.int64))
-            for split, (images, labels) in parts.items()
-        }
-    else:
-        names = tuple(map(str, class_names.ravel()))
-        for _, labels in parts.values():
-            is_integer = np.issubdtype(labels.dtype, np.integer)
-            if not is_integer or labels.min() < 0 or labels.max() >= len(names):
-                raise ValueError(
-                    f"With class_names, labels must be integers from 0 to "
-                    f"{len(names) - 1}. Received: {file} with {np.unique(labels)[:9]}"
-                )
-        numbered = {
-            split: (images, labels.astype(np.int64))
-            for split, (images, labels) in parts.items()
-        }
-    if len(names) < 2:
-        raise ValueError(
-            f"An archive must have at least two classes. Received: {file} with {names}"
-        )
-    return numbered, names
-
-
-def _check_images(file: str, images: np.ndarray) -> np.ndarray:
-    """Images [N, height, width, channels]."""
+def _check_split(file: str, images: np.ndarray, labels: np.ndarray) -> Split:
+    """Images [N, height, width, channels] and labels [N]."""
     shape = (*images.shape, 1) if images.ndim == 3 else images.shape
     if len(shape) != 4 or images.dtype != np.uint8 or shape[-1] not in (1, 3):
         raise ValueError(
@@ -161,25 +117,43 @@ def _check_images(file: str, images: np.ndarray) -> np.ndarray:
         )
     if 0 in shape:
         raise ValueError(f"There must be images. Received: {file} with shape {shape}")
-    return images.reshape(shape)
-
-
-def _check_labels(file: str, labels: np.ndarray, num_images: int) -> np.ndarray:
-    if labels.shape == (num_images, 1):
+    if labels.shape == (len(images), 1):
         labels = labels[:, 0]
-    if labels.shape != (num_images,) or labels.dtype.kind not in "iuU":
+    if labels.shape != (len(images),) or labels.dtype.kind not in "iuU":
         raise ValueError(
-            f"Labels must be integers or strings, one for each of {num_images} images. "
-            f"Received: {file} with {labels.dtype} of shape {labels.shape}"
+            f"Labels must be integers or strings, one for each of {len(images)} "
+            f"images. Received: {file} with {labels.dtype} of shape {labels.shape}"
         )
-    return labels
+    return images.reshape(shape), labels
 
 
-def _check_options_fit(file: str, images: np.ndarray, options: ReadOptions) -> None:
-    *size, channels = images.shape[1:]
-    for name, own in (("image_size", tuple(size)), ("channels", channels)):
-        if getattr(options, name) not in (None, own):
-            raise ValueError(
-                f"`{name}` must be None or {own}, as in {file}. "
-                f"Received: {name}={getattr(options, name)}"
-            )
+def _numbered(
+    file: str, splits: dict[str, Split], class_names: np.ndarray | None
+) -> tuple[dict[str, Split], tuple[str, ...]]:
+    """The splits with labels from 0 to K - 1, and the names of the K classes."""
+    if class_names is None:
+        names = class_order({str(v) for _, labels in splits.values() for v in labels})
+        number = {name: j for j, name in enumerate(names)}
+        labels_of: dict[str, Any] = {
+            split: [number[str(v)] for v in labels]
+            for split, (_, labels) in splits.items()
+        }
+    else:
+        names = tuple(map(str, class_names.ravel()))
+        labels_of = {split: labels for split, (_, labels) in splits.items()}
+        for labels in labels_of.values():
+            is_integer = np.issubdtype(labels.dtype, np.integer)
+            if not is_integer or labels.min() < 0 or labels.max() >= len(names):
+                raise ValueError(
+                    f"With class_names, labels must be integers from 0 to "
+                    f"{len(names) - 1}. Received: {file} with {np.unique(labels)[:9]}"
+                )
+    if len(names) < 2:
+        raise ValueError(
+            f"An archive must have at least two classes. Received: {file} with {names}"
+        )
+    numbered = {
+        split: (images, np.array(labels_of[split], dtype=np.int64))
+        for split, (images, _) in splits.items()
+    }
+    return numbered, names

@@ -358,8 +358,14 @@ def file(folder):
         (only_other_files, "Every class must have an image.*with none in 'owl'$"),
         (one_class, "at least two classes.*photos' with 'cat'$"),
         (no_class, "at least two classes.*photos' with no folder$"),
-        (unknown_class, "among those of the training images. R.*alone of 'owl'$"),
-        (misspelt_class, "images. Did you mean dog\\? Received.*alone of 'dogs'$"),
+        (
+            unknown_class,
+            "among those of the training images. R.*only test images of 'owl'$",
+        ),
+        (
+            misspelt_class,
+            "images. Did you mean dog\\? Received.*only test images of 'dogs'$",
+        ),
         (test_alone, "must have the folder train.*photos' with test$"),
         (two_for_training, "one folder for train.*'Training' and 'train'$"),
         (nothing_tested, "There must be test images.*with none$"),
