@@ -181,7 +181,7 @@ def test_from_a_source_to_what_is_done_with_a_run(
     assert header == b",".join([b"epoch", *names])
     page = report.write_report([config.run_folder]).read_text()
     assert "They are not shown" not in page
-    assert "that are taken for" in page or result.top1_error == 0
+    assert "that are predicted as" in page or result.top1_error == 0
     model = finished.load_model(config.run_folder)
     assert model.input_shape == (None, *expected.shape)
     (found,) = predict(config.run_folder, [photos / "bee" / "000.png"], 3).predictions
