@@ -156,33 +156,6 @@ def test_folder_that_cannot_be_made(flag, tmp_path, capsys, worker):
     assert not worker.trained
 
 
-@pytest.mark.parametrize(
-    ("argument", "message"),
-    [
-        ("--settings=digit_lt20", "`settings` must be a data set"),
-        ("--sedes=3", "Did you mean: seeds"),
-    ],
-)
-def test_wrong_flags_from_the_shell(argument, message, tmp_path):
-    # TensorFlow would fail at once: it must not be imported.
-    (tmp_path / "tensorflow.py").write_text("raise RuntimeError('imported')")
-    environment = {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path]),
-    }
-    began = time.perf_counter()
-    done = subprocess.run(
-        [sys.executable, "-m", "mm_tf.experiments.table", argument],
-        capture_output=True,
-        text=True,
-        env=environment,
-    )
-    assert time.perf_counter() - began < 2
-    assert done.returncode == 2
-    assert message in done.stderr
-    assert "Traceback" not in done.stderr and "imported" not in done.stderr
-
-
 def test_settings_and_seeds():
     names = [*paper.SETTINGS, "digits_step2.5", "digits_balanced"]
     for name, arguments in grid.parse_settings(names).items():
