@@ -338,11 +338,9 @@ def losses_of(classes):
     from mm_tf import losses
 
     counts = np.linspace(500, 5, classes).astype(int).tolist()
-    mm = losses.MaximumMargin()
     return {
         "cross_entropy": keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        "mm": mm,
-        **dict.fromkeys(_BEFORE, mm),
+        "mm": losses.MaximumMargin(),
         "mm_ldam": losses.MaximumMargin(class_counts=counts),
         "mm_ldam_weighted": losses.ClassWeighted(
             losses.MaximumMargin(class_counts=counts), classes
@@ -352,54 +350,6 @@ def losses_of(classes):
         "hinge": losses.Hinge(),
         "focal": losses.Focal(),
     }
-
-
-@contextlib.contextmanager
-def _patched(patches):
-    """Inside, each (module, name) has another value."""
-    import importlib
-    from unittest import mock
-
-    with contextlib.ExitStack() as stack:
-        for module, name, value in patches:
-            module = importlib.import_module(module)
-            stack.enter_context(mock.patch.object(module, name, value))
-        yield
-
-
-def _cross_entropy_of_shifted_logits(inputs, compared, margins, scale):
-    from keras import ops
-
-    from mm_tf.losses import _inputs
-
-    less = inputs.outputs - ops.expand_dims(margins, axis=-1)
-    logits = scale * ops.where(_inputs.is_target(inputs), less, inputs.outputs)
-    return _inputs.cross_entropy(inputs, logits)
-
-
-def _one_hot_labels(inputs):
-    from keras import ops
-
-    return ops.one_hot(inputs.labels, inputs.outputs.shape[-1], dtype="bool")
-
-
-_IN_PIECES = (
-    ("mm_tf._fused", "own_and_rivals", lambda *_: None),
-    ("mm_tf._fused", "log_odds_of_rivals", lambda *_: None),
-)
-_SHIFTED_LOGITS = (
-    "mm_tf.losses._inputs",
-    "margin_cross_entropy",
-    _cross_entropy_of_shifted_logits,
-)
-_ONE_HOT_LABELS = ("mm_tf.losses._inputs", "is_target", _one_hot_labels)
-
-# Maximum margin as it was: {name: what was another function}.
-_BEFORE = {
-    "mm_in_pieces": _IN_PIECES,
-    "mm_of_shifted_logits": (*_IN_PIECES, _SHIFTED_LOGITS),
-    "mm_of_one_hot_labels": (*_IN_PIECES, _ONE_HOT_LABELS),
-}
 
 
 def _value_and_gradient(loss):
@@ -445,17 +395,14 @@ def keras_losses(classes, batch_size=128, only=None, deterministic=None):
         generator.integers(0, classes, batch_size).astype("int32")
     )
 
-    def repeat(compute, patches, count):
-        with _patched(patches):
-            for _ in range(count):
-                value, gradient = compute(labels, outputs)
-            # The last one: devices compute in order.
-            keras.ops.convert_to_numpy(gradient[:1])
+    def repeat(compute, count):
+        for _ in range(count):
+            value, gradient = compute(labels, outputs)
+        # The last one: devices compute in order.
+        keras.ops.convert_to_numpy(gradient[:1])
 
     return {
-        name: functools.partial(
-            repeat, _value_and_gradient(loss), _BEFORE.get(name, ())
-        )
+        name: functools.partial(repeat, _value_and_gradient(loss))
         for name, loss in losses_of(classes).items()
         if only is None or name in only
     }

@@ -236,12 +236,23 @@ def losses(sizes, backends):
             yield from _losses_of(backend, classes, sizes)
 
 
+_LOSSES = (
+    "cross_entropy",
+    "mm",
+    "mm_ldam",
+    "mm_ldam_weighted",
+    "ldam",
+    "uniform_margin",
+    "hinge",
+    "focal",
+)
+
+
 def _losses_of(backend, classes, sizes):
-    names = _loss_names(backend)
     spec = {"kind": "keras_losses", "classes": classes, "batch_size": sizes.batch_size}
     samples = _of_one_process(
         {"backend": backend, **spec},
-        names,
+        _LOSSES,
         sizes.loss_steps,
         sizes.rounds,
         sizes.seconds,
@@ -259,23 +270,6 @@ def _with_milliseconds_more(row, peer, count):
         for mine, theirs in zip(row["rounds"], peer, strict=True)
     ]
     return {**row, "milliseconds_more": 1e3 * statistics.median(more) / count}
-
-
-def _loss_names(backend):
-    names = [
-        "cross_entropy",
-        "mm",
-        "mm_of_shifted_logits",
-        "mm_ldam",
-        "mm_ldam_weighted",
-        "ldam",
-        "uniform_margin",
-        "hinge",
-        "focal",
-    ]
-    # What made it faster, or smaller, on this backend alone.
-    before = {"tensorflow": ["mm_in_pieces"], "torch": ["mm_of_one_hot_labels"]}
-    return names[:2] + before.get(backend, []) + names[2:]
 
 
 def fit(sizes, backends):
@@ -374,7 +368,7 @@ def memory(sizes, backends):
             "classes": classes,
             "batch_size": sizes.loss_rows,
         }
-        measured = {name: _added(spec, name, None) for name in _loss_names(backend)} | {
+        measured = {name: _added(spec, name, None) for name in _LOSSES} | {
             f"{name}_without_determinism": _added(spec, name, False)
             for name in _OTHER_WITHOUT_DETERMINISM.get(backend, ())
         }

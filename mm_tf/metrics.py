@@ -5,7 +5,7 @@ from keras import ops
 
 from mm_tf import _checks
 from mm_tf.class_errors import SHOT_GROUPS, mean_error, per_class_error, shot_group
-from mm_tf.losses import _inputs
+from mm_tf.losses import inputs
 
 __all__ = [
     "SHOT_GROUPS",
@@ -30,25 +30,18 @@ class _PerClassAccuracy(keras.metrics.Metric):
         return self.add_variable((self.num_classes,), initializer="zeros", name=name)
 
     def update_state(self, y_true, y_pred, sample_weight=None):
-        inputs = _inputs.prepare(y_true, y_pred)
-        labels, outputs, is_valid = inputs
-        if outputs.shape[-1] != self.num_classes:
-            raise ValueError(
-                "`y_pred` must have the shape [N, K], an output for each of the "
-                f"{self.num_classes} classes. "
-                f"Received: y_pred.shape={tuple(outputs.shape)}"
-            )
+        labels, outputs, is_valid = inputs.prepare(y_true, y_pred, self.num_classes)
         guesses = ops.cast(ops.argmax(outputs, axis=-1), "int32")
         is_right = ops.cast(guesses == labels, self.dtype)
-        # A label outside counts nowhere, where it cannot be seen and told.
+        # In a running graph a label outside raises no error: it counts nowhere.
         is_counted = ops.logical_and(
-            _inputs.is_target(inputs), ops.expand_dims(is_valid, axis=-1)
+            inputs.is_own(labels, self.num_classes), is_valid[:, None]
         )
         seen = ops.cast(is_counted, self.dtype)
         if sample_weight is not None:
-            weights = _inputs.check_sample_weight(sample_weight, outputs)
+            weights = inputs.check_sample_weight(sample_weight, outputs)
             seen = seen * ops.cast(ops.reshape(weights, (-1, 1)), self.dtype)
-        right = seen * ops.expand_dims(is_right, axis=-1)
+        right = seen * is_right[:, None]
         self._seen.assign_add(ops.sum(seen, axis=0))
         self._right.assign_add(ops.sum(right, axis=0))
 

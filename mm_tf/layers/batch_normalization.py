@@ -3,8 +3,6 @@
 import keras
 from keras import ops
 
-from mm_tf import _fused
-
 
 @keras.saving.register_keras_serializable("mm_tf")
 class BatchNormalization(keras.layers.BatchNormalization):
@@ -35,17 +33,18 @@ class BatchNormalization(keras.layers.BatchNormalization):
     """
 
     def call(self, inputs, training=None, mask=None):
-        fused = None
-        if training and self.trainable and mask is None and self._is_plain(inputs):
-            fused = _fused.batch_normalization(
+        normalize = _NORMALIZE.get(keras.backend.backend())
+        normalized = None
+        if normalize and training and mask is None and self._is_plain(inputs):
+            normalized = normalize(
                 inputs,
                 ops.convert_to_tensor(self.gamma),
                 ops.convert_to_tensor(self.beta),
                 self.epsilon,
             )
-        if fused is None:
+        if normalized is None:
             return super().call(inputs, training=training, mask=mask)
-        outputs, mean, variance = fused
+        outputs, mean, variance = normalized
         for moving, value in (
             (self.moving_mean, mean),
             (self.moving_variance, variance),
@@ -54,11 +53,52 @@ class BatchNormalization(keras.layers.BatchNormalization):
         return outputs
 
     def _is_plain(self, inputs):
+        dtype = keras.backend.standardize_dtype(inputs.dtype)
         return (
-            self.scale
+            self.trainable
+            and self.scale
             and self.center
             and self.axis in (-1, 3)
             and not (self.synchronized or getattr(self, "renorm", False))
             and len(inputs.shape) == 4
+            and dtype in ("float32", "float16", "bfloat16")
             and keras.backend.standardize_dtype(self.gamma.dtype) == "float32"
         )
+
+
+def _normalize_with_tensorflow(inputs, gamma, beta, epsilon):
+    import tensorflow as tf
+
+    outputs, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
+        x=inputs, scale=gamma, offset=beta, mean=[], variance=[], epsilon=epsilon
+    )
+    # It gives the unbiased estimate, which is for moving averages in TensorFlow 1.
+    count = tf.cast(tf.size(inputs) // tf.size(gamma), variance.dtype)
+    return outputs, mean, variance * ((count - 1) / count)
+
+
+def _normalize_with_torch(inputs, gamma, beta, epsilon):
+    import torch
+
+    count = inputs.numel() // gamma.numel()
+    if count < 2:
+        return None  # PyTorch refuses a single value.
+    # It gives a batch's statistics only as moving averages, the variance unbiased.
+    mean, variance = torch.zeros_like(gamma), torch.zeros_like(gamma)
+    outputs = torch.nn.functional.batch_norm(
+        inputs.permute(0, 3, 1, 2),
+        mean,
+        variance,
+        gamma,
+        beta,
+        training=True,
+        momentum=1.0,
+        eps=epsilon,
+    )
+    return outputs.permute(0, 2, 3, 1), mean, variance * ((count - 1) / count)
+
+
+_NORMALIZE = {
+    "tensorflow": _normalize_with_tensorflow,
+    "torch": _normalize_with_torch,
+}

@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from mm_tf import _replicas
-from mm_tf.losses import _inputs
+from mm_tf.losses import inputs
 
 # Keras's names of the reductions that divide.
 _MEANS = ("sum_over_batch_size", "mean", "mean_with_sample_weight")
@@ -47,10 +47,10 @@ class PerExampleLoss(keras.losses.Loss):
             super().__init__(name=name, reduction=reduction, dtype="float32")
 
     def __call__(self, y_true, y_pred, sample_weight=None):
-        y_true = _inputs.to_tensor("y_true", y_true)
-        y_pred = _inputs.to_tensor("y_pred", y_pred)
+        y_true = inputs.to_tensor("y_true", y_true)
+        y_pred = inputs.to_tensor("y_pred", y_pred)
         if sample_weight is not None:
-            sample_weight = _inputs.check_sample_weight(sample_weight, y_pred)
+            sample_weight = inputs.check_sample_weight(sample_weight, y_pred)
         loss = super().__call__(y_true, y_pred, sample_weight=sample_weight)
         if self.reduction not in _MEANS:
             return loss

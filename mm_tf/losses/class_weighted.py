@@ -5,7 +5,7 @@ import numpy as np
 from keras import ops
 
 from mm_tf import _checks
-from mm_tf.losses import _inputs
+from mm_tf.losses import inputs
 from mm_tf.losses.base import PerExampleLoss
 
 
@@ -127,20 +127,11 @@ class ClassWeighted(PerExampleLoss):
         )
 
     def __call__(self, y_true, y_pred, sample_weight=None):
-        y_true = _inputs.to_tensor("y_true", y_true)
-        y_pred = _inputs.to_tensor("y_pred", y_pred)
-        if len(y_pred.shape) != 2 or y_pred.shape[-1] != self.num_classes:
-            raise ValueError(
-                "`y_pred` must have the shape [N, K], an output for each of the "
-                f"{self.num_classes} classes. "
-                f"Received: y_pred.shape={tuple(y_pred.shape)}"
-            )
-        labels, is_valid = _inputs.prepare_labels(y_true, self.num_classes)
-        _inputs.check_rows(labels, y_pred)
+        labels, outputs, is_valid = inputs.prepare(y_true, y_pred, self.num_classes)
         weights = ops.take(self._class_weights, labels, axis=0)
         weights = ops.where(is_valid, weights, float("nan"))
         if sample_weight is not None:
-            sample_weight = _inputs.check_sample_weight(sample_weight, y_pred)
+            sample_weight = inputs.check_sample_weight(sample_weight, outputs)
             sample_weight = ops.cast(sample_weight, weights.dtype)
             if len(sample_weight.shape) > 0:
                 sample_weight = ops.reshape(sample_weight, ops.shape(weights))

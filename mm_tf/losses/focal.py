@@ -4,8 +4,8 @@ import keras
 from keras import ops
 
 from mm_tf import _checks
-from mm_tf.losses import _inputs
 from mm_tf.losses.base import PerExampleLoss
+from mm_tf.losses.inputs import prepare
 
 # The smallest 1 - p that enters the power: below it the loss is 0 in any float,
 # and the gradient of a power below 1 would be infinite at 0.
@@ -44,8 +44,12 @@ def focal(y_true, y_pred, gamma=1.0, scale=1.0):
     """
     gamma = _checks.check_number("gamma", gamma, low=0.0)
     scale = _checks.check_number("scale", scale, low=0.0, low_allowed=False)
-    inputs = _inputs.prepare(y_true, y_pred)
-    cross_entropy = _inputs.cross_entropy(inputs, scale * inputs.outputs)
+    labels, outputs, is_valid = prepare(y_true, y_pred)
+    cross_entropy = ops.sparse_categorical_crossentropy(
+        labels, scale * outputs, from_logits=True
+    )
+    # A running graph can raise no error of its own on every backend.
+    cross_entropy = ops.where(is_valid, cross_entropy, float("nan"))
     if gamma == 0:
         return cross_entropy
     error = ops.maximum(-ops.expm1(-cross_entropy), _SMALLEST_ERROR)

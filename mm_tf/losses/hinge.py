@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from mm_tf import _checks
-from mm_tf.losses import _inputs
+from mm_tf.losses import margins
 from mm_tf.losses.base import PerExampleLoss
 from mm_tf.losses.label_distribution import label_distribution_margins
 
@@ -40,11 +40,9 @@ def hinge(y_true, y_pred, class_margins, scale=30.0):
     Source: Cao et al. 2019, Eq. 8 (there without a scale).
     """
     scale = _checks.check_number("scale", scale, low=0.0, low_allowed=False)
-    inputs = _inputs.prepare(y_true, y_pred)
-    margins = _inputs.per_class(class_margins, inputs, "class_margins")
-    compared = _inputs.compare(inputs)
-    losses = scale * ops.relu(compared.strongest - compared.target + margins)
-    return _inputs.nan_where_overflowed(inputs, compared, losses)
+    cosines = margins.compare(y_true, y_pred)
+    margin = margins.per_class("class_margins", class_margins, cosines)
+    return scale * ops.relu(cosines.strongest - cosines.own + margin)
 
 
 @keras.saving.register_keras_serializable("mm_tf")
@@ -104,8 +102,8 @@ class Hinge(PerExampleLoss):
             self.class_margins = label_distribution_margins(counts, self.margin)
 
     def call(self, y_true, y_pred):
-        margins = self.margin if self.class_margins is None else self.class_margins
-        return hinge(y_true, y_pred, margins, scale=self.scale)
+        margin = self.margin if self.class_margins is None else self.class_margins
+        return hinge(y_true, y_pred, margin, scale=self.scale)
 
     def get_config(self):
         return {

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 
 from mm_tf import _checks
-from mm_tf.losses import _inputs
+from mm_tf.losses import margins
 from mm_tf.losses.base import PerExampleLoss
 
 
@@ -35,8 +35,8 @@ def label_distribution_margins(class_counts, max_margin=0.5):
     """
     counts = _checks.check_class_counts(class_counts)
     max_margin = _checks.check_number("max_margin", max_margin, low=0.0)
-    margins = counts**-0.25
-    return margins * (max_margin / np.max(margins))
+    decreasing = counts**-0.25
+    return decreasing * (max_margin / np.max(decreasing))
 
 
 @keras.saving.register_keras_serializable("mm_tf")
@@ -72,10 +72,9 @@ def ldam(y_true, y_pred, class_margins, scale=30.0):
     Source: Cao et al. 2019, Eqs. 10 to 13.
     """
     scale = _checks.check_number("scale", scale, low=0.0, low_allowed=False)
-    inputs = _inputs.prepare(y_true, y_pred)
-    margins = _inputs.per_class(class_margins, inputs, "class_margins")
-    compared = _inputs.compare(inputs)
-    return _inputs.margin_cross_entropy(inputs, compared, margins, scale)
+    cosines = margins.compare(y_true, y_pred)
+    margin = margins.per_class("class_margins", class_margins, cosines)
+    return margins.cross_entropy(cosines, margin, scale)
 
 
 @keras.saving.register_keras_serializable("mm_tf")

@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from mm_tf import _checks
-from mm_tf.losses import _inputs
+from mm_tf.losses import margins
 from mm_tf.losses.base import PerExampleLoss
 from mm_tf.losses.label_distribution import label_distribution_margins
 
@@ -55,17 +55,14 @@ def maximum_margin(y_true, y_pred, delta=0.6, beta=1.5, class_margins=None, scal
     delta = _checks.check_number("delta", delta, low=0.0)
     beta = _checks.check_number("beta", beta, low=0.0)
     scale = _checks.check_number("scale", scale, low=0.0, low_allowed=False)
-    inputs = _inputs.prepare(y_true, y_pred)
-    compared = _inputs.compare(inputs)
-    gap = compared.target - compared.strongest
+    cosines = margins.compare(y_true, y_pred)
+    gap = cosines.own - cosines.strongest
     smoothing = ops.full_like(gap, delta)
     if class_margins is not None:
-        smoothing = smoothing - _inputs.per_class(
-            class_margins, inputs, "class_margins"
-        )
+        smoothing -= margins.per_class("class_margins", class_margins, cosines)
     smoothing = ops.where(gap > 0, beta * smoothing, smoothing)
-    margins = ops.stop_gradient(ops.exp(-ops.abs(gap) - smoothing))
-    return _inputs.margin_cross_entropy(inputs, compared, margins, scale)
+    margin = ops.stop_gradient(ops.exp(-ops.abs(gap) - smoothing))
+    return margins.cross_entropy(cosines, margin, scale)
 
 
 @keras.saving.register_keras_serializable("mm_tf")

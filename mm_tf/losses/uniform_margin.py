@@ -3,7 +3,7 @@
 import keras
 
 from mm_tf import _checks
-from mm_tf.losses import _inputs
+from mm_tf.losses import margins
 from mm_tf.losses.base import PerExampleLoss
 
 
@@ -41,10 +41,7 @@ def uniform_margin(y_true, y_pred, margin=0.5, scale=30.0):
     """
     margin = _checks.check_number("margin", margin, low=0.0)
     scale = _checks.check_number("scale", scale, low=0.0, low_allowed=False)
-    inputs = _inputs.prepare(y_true, y_pred)
-    margins = _inputs.per_class(margin, inputs, "margin")
-    compared = _inputs.compare(inputs)
-    return _inputs.margin_cross_entropy(inputs, compared, margins, scale)
+    return margins.cross_entropy(margins.compare(y_true, y_pred), margin, scale)
 
 
 @keras.saving.register_keras_serializable("mm_tf")

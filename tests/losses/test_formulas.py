@@ -157,6 +157,25 @@ def test_outputs_that_overflow_when_scaled_do_not_hide_a_wrong_answer(loss):
     assert wrong > 1e38
 
 
+def test_outputs_of_a_thousand_million():
+    """At 1e9 float32 has steps of 64."""
+    outputs = np.array([[1e9, 1e9 - 64, 1e9 - 128]] * 3, "float32")
+    loss = losses.UniformMargin(margin=0.0, scale=1.0, reduction="none")
+    actual = to_numpy(loss([0, 1, 2], outputs))
+    np.testing.assert_allclose(actual, [0.0, 64.0, 128.0], atol=1e-6)
+
+
+def test_masked_classes_count_nothing():
+    loss = losses.MaximumMargin(reduction="sum")
+    outputs = np.array([[0.5, -np.inf, 0.2, 0.1], [0.1, -np.inf, 0.2, 0.5]], "float32")
+    value, gradient = value_and_gradient(lambda z: loss([0, 2], z), outputs)
+    unmasked = outputs[:, [0, 2, 3]]
+    expected = value_and_gradient(lambda z: loss([0, 1], z), unmasked)
+    assert value == pytest.approx(expected[0], rel=1e-5)
+    np.testing.assert_allclose(gradient[:, [0, 2, 3]], expected[1], 1e-4, 1e-6)
+    np.testing.assert_array_equal(gradient[:, 1], 0.0)
+
+
 def test_large_delta_is_cross_entropy(cosines, labels):
     loss = losses.maximum_margin(labels, cosines, delta=200.0, beta=1.0)
     expected = cross_entropy(labels, 10 * cosines)

@@ -213,7 +213,7 @@ def test_wrong_shapes_and_labels(y_true, y_pred, message):
 
 
 def test_labels_that_are_no_numbers():
-    with pytest.raises(ValueError, match="`y_true` must be integer labels"):
+    with pytest.raises(ValueError, match="`y_true` must be an array"):
         losses.maximum_margin(["a", "b"], np.zeros((2, 4), "float32"))
 
 
