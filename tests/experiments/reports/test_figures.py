@@ -9,7 +9,6 @@ from matplotlib import colors
 from mm_tf.experiments.reports import figures
 from mm_tf.experiments.reports.figures import Mark, per_class_error_figure
 from mm_tf.experiments.reports.search_figures import search_figure
-from mm_tf.experiments.runs.result import RunResult
 
 OTHER = dataclasses.replace(RESULT, method="erm", per_class_error=[0.0, 50.0, 90.0])
 
@@ -147,12 +146,6 @@ def test_errors_of_trials():
 def test_wrong_results(results, message):
     with pytest.raises(ValueError, match=message):
         per_class_error_figure(results)
-
-
-def test_result_round_trip(tmp_path):
-    path = tmp_path / "result.json"
-    path.write_text(RESULT.to_json())
-    assert RunResult.read(path) == RunResult.read(tmp_path) == RESULT
 
 
 def test_the_script(tmp_path):
