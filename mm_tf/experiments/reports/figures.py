@@ -56,14 +56,7 @@ def theme(name):
 
 @dataclasses.dataclass(frozen=True)
 class Mark:
-    """A moment of training that the curves show.
-
-    Attributes:
-        epoch: The first epoch of what is new, counted from 0.
-        label: What is new, for the legend.
-        is_deferred: Whether it is the start of deferred re-weighting or
-            re-sampling, and not a drop of the learning rate.
-    """
+    """A change in training that the curves show: deferred, or a drop of the rate."""
 
     epoch: int
     label: str
@@ -221,18 +214,6 @@ def confusion_figure(matrix, class_names, evaluated="test"):
     axes.spines[:].set_color(GREY)
     add_colorbar(figure, axes, picture, f"% of the true class's {evaluated} images")
     return figure
-
-
-def image_strip(images, height=96, gap=6):
-    """Puts images side by side, larger and with their pixels kept square."""
-    images = np.asarray(images)
-    factor = max(1, height // images.shape[1])
-    large = images.repeat(factor, axis=1).repeat(factor, axis=2)
-    large = np.broadcast_to(large[..., :3], (*large.shape[:3], 3))
-    opaque = np.full((*large.shape[:3], 1), 255, dtype="uint8")
-    large = np.concatenate([large, opaque], axis=-1)
-    padded = np.pad(large, ((0, 0), (0, 0), (0, gap), (0, 0)))
-    return np.concatenate(list(padded), axis=1)[:, :-gap]
 
 
 def add_colorbar(figure, axes, colored, label):

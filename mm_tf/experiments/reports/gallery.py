@@ -2,8 +2,6 @@
 
 import numpy as np
 
-from mm_tf.experiments.reports import figures
-
 _MOST_PAIRS = 6
 _IMAGES_OF_A_PAIR = 6
 
@@ -40,7 +38,13 @@ def confused_pairs(pictures, number, run, images):
                 # Neighbours are alike where images are sorted.
                 size = min(_IMAGES_OF_A_PAIR, len(places))
                 spread = np.linspace(0, len(places) - 1, size).round().astype(int)
-                strip = figures.image_strip(images[places[spread]])
+                strip = _side_by_side(images[places[spread]])
                 pair["picture"] = pictures.save(f"confused_{number}_{place}", strip)
             pairs.append(pair)
     return pairs
+
+
+def _side_by_side(images):
+    gap = [(0, 0), (0, 0), (0, max(1, images.shape[2] // 16)), (0, 0)]
+    strip = np.concatenate(list(np.pad(images, gap, constant_values=255)), axis=1)
+    return np.broadcast_to(strip, (*strip.shape[:2], 3))

@@ -2,7 +2,6 @@
 
 import jinja2
 
-from mm_tf._text import percent
 from mm_tf.data import DATASETS
 from mm_tf.experiments.reports import figures, gallery, tables
 from mm_tf.experiments.reports import pictures as report_pictures
@@ -24,10 +23,6 @@ def write(path, runs, images, without_images):
         "runs": runs,
         "summary": tables.summary(runs),
         "published": tables.published(runs, labels),
-        "means": [
-            f"{label} {percent(each.balanced_error, 1)} %"
-            for label, each in zip(labels, results, strict=True)
-        ],
         "errors": pictures.draw(
             "per_class_error", figures.per_class_error_figure, results, labels
         ),

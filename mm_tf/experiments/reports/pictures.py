@@ -2,7 +2,6 @@
 
 import base64
 import collections
-import dataclasses
 
 import numpy as np
 from matplotlib.image import imsave
@@ -13,19 +12,10 @@ from mm_tf.experiments.reports import figures
 _DOTS_PER_INCH = 150
 
 
-@dataclasses.dataclass(frozen=True)
-class Picture:
-    """A picture as data URIs, one for a light page and one for a dark one."""
-
-    light: str
-    dark: str
-
-
 class Pictures:
-    """Writes pictures into the report's folder.
+    """Writes pictures into the report's folder, and gives their data URIs.
 
-    Attributes:
-        files: The names of the files that were written.
+    `files` has the names of what was written.
     """
 
     def __init__(self, folder):
@@ -41,13 +31,12 @@ class Pictures:
                 figure = draw(*arguments)
                 figure.savefig(self._folder / file, dpi=_DOTS_PER_INCH)
             uris[theme] = self._uri(file)
-        return Picture(**uris)
+        return uris
 
     def save(self, name, pixels):
         """Saves a picture of pixels, the same for light and for dark."""
         imsave(self._folder / f"{name}.png", pixels)
-        uri = self._uri(f"{name}.png")
-        return Picture(light=uri, dark=uri)
+        return dict.fromkeys(figures.THEMES, self._uri(f"{name}.png"))
 
     def _uri(self, file):
         self.files.append(file)

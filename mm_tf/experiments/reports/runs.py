@@ -26,19 +26,7 @@ SHOT_RANGES = {"many": "> 100 images", "medium": "20 to 100", "few": "< 20"}
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """A run's folder, read.
-
-    Attributes:
-        folder: Its path.
-        result: Its `RunResult`.
-        flags: The lines of its `flags.txt`, {name: value}.
-        config: Its `RunConfig`, None where this version cannot read it.
-        history: Columns of numbers, one for each epoch; None where there is none.
-        labels: The class of each test (or hold-out) image; None where not saved.
-        predictions: The class predicted for each; None where not saved.
-        evaluated_counts: Such images of each class, [K]; None where not known.
-        missing: What could not be read, in words.
-    """
+    """A run's folder, read: what is not there or broken is None, see `missing`."""
 
     folder: pathlib.Path
     result: RunResult
@@ -54,10 +42,10 @@ class Run:
         """How often each class (row) is predicted as each class, [K, K], or None."""
         if self.labels is None:
             return None
-        from sklearn.metrics import confusion_matrix
-
-        classes = np.arange(len(self.result.class_names))
-        return confusion_matrix(self.labels, self.predictions, labels=classes)
+        size = len(self.result.class_names)
+        matrix = np.zeros((size, size), dtype="int64")
+        np.add.at(matrix, (self.labels, self.predictions), 1)
+        return matrix
 
 
 def check_folders(runs):

@@ -103,12 +103,7 @@ def _upright(image, orientation):
 
 
 class _Bytes:
-    """The content of a file as numbers, with zeros beyond its end.
-
-    Attributes:
-        all: The bytes, uint8 [N].
-        size: N.
-    """
+    """The content of a file as numbers, with zeros beyond its end."""
 
     def __init__(self, content):
         self.all = tf.io.decode_raw(content, tf.uint8)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib.metadata
+import importlib.util
 import json
 import pathlib
 from typing import Any
@@ -122,13 +123,8 @@ def export(
     temperature, measured = 1.0, None
     if holdout is not None:
         temperature, measured = _calibrate(model, scale, train_offset, holdout)
-    not_calibrated = None
-    if not calibrate:
-        not_calibrated = (
-            "it was left out (--nocalibrate)"
-            if has_holdout
-            else "the run has no hold-out (--holdout)"
-        )
+    missing = "the run has no hold-out (--holdout)"
+    why_not = "it was left out (--nocalibrate)" if has_holdout else missing
     facts = {
         "format": format,
         "class_names": result.class_names,
@@ -136,7 +132,7 @@ def export(
         "scale": scale,
         "temperature": temperature,
         "calibration": measured,
-        "not_calibrated": not_calibrated,
+        "not_calibrated": None if calibrate else why_not,
         "prior": None if prior is None else prior.tolist(),
         "added_to_logits": offset.tolist(),
         "images": _image_facts(model, format),
@@ -278,10 +274,8 @@ def _image_facts(model, format):
 
 
 def _versions():
-    found = environment.versions()
-    for package in ("onnx", "tf2onnx"):
-        try:
-            found[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found
+    return environment.versions() | {
+        package: importlib.metadata.version(package)
+        for package in ("onnx", "tf2onnx")
+        if importlib.util.find_spec(package) is not None
+    }
