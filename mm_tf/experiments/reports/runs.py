@@ -40,7 +40,7 @@ class Run:
 
     def confusion_matrix(self):
         """How often each class (row) is predicted as each class, [K, K], or None."""
-        if self.labels is None:
+        if self.labels is None or self.predictions is None:
             return None
         size = len(self.result.class_names)
         matrix = np.zeros((size, size), dtype="int64")

@@ -89,25 +89,6 @@ def test_wrong_calls(name, tmp_path, monkeypatch):
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_a_wrong_argument_imports_nothing_heavy(tmp_path):
-    script = """
-import sys
-from mm_tf.experiments import export, predict, report
-for main, arguments in (
-    (report.main, ["none"]), (predict.main, ["none", "."]), (export.main, ["none"])
-):
-    try:
-        main(arguments)
-    except SystemExit as stopped:
-        assert stopped.code == 2
-heavy = {"keras", "tensorflow", "matplotlib", "sklearn", "jinja2", "pandas"}
-assert not heavy & set(sys.modules), heavy & set(sys.modules)
-"""
-    done = helpers.python("-c", script, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert done.stderr.count("must be the folder of a finished run") == 3
-
-
 def test_the_command(run, capsys):
     make_run(run, names=[str(number) for number in range(10)], counts=[100] * 10)
     report.main([str(run)])
