@@ -31,7 +31,7 @@ from mm_tf.experiments.config import flags as config_flags
 from mm_tf.experiments.config.fields import STRATEGIES
 from mm_tf.experiments.grids import ablation
 from mm_tf.experiments.machine import command, stopping
-from mm_tf.experiments.runs import inputs
+from mm_tf.experiments.runs.data import with_digests
 from mm_tf.experiments.searches import space, trials
 from mm_tf.experiments.searches.search import TUNERS, Search, SearchFailedError
 
@@ -208,7 +208,7 @@ def main(argv, values=flags.FLAGS):
 def _search_of_flags(values):
     config = dataclasses.replace(config_flags.from_flags(values), output_dir=None)
     holdout = config.holdout if values["holdout"].present else None
-    config = _with_holdout(inputs.identified(config), values.select_on, holdout)
+    config = _with_holdout(with_digests(config), values.select_on, holdout)
     if values.tuner == "hyperband" and values["trials"].present:
         raise ValueError(
             "`trials` must not be given with --tuner=hyperband, which has as many as "

@@ -17,8 +17,7 @@ from scipy import stats
 
 from mm_tf.experiments import paper
 from mm_tf.experiments.paper.methods import METHODS, is_used
-from mm_tf.experiments.runs.images import EVALUATED_ON
-from mm_tf.experiments.runs.result import RunResult
+from mm_tf.experiments.runs.result import EVALUATED_ON, RunResult
 
 CONFIDENCE = 0.95
 

@@ -37,7 +37,7 @@ from mm_tf.experiments import paper
 from mm_tf.experiments.config.config import SHORT_IMBALANCE, RunConfig
 from mm_tf.experiments.grids.progress import Progress
 from mm_tf.experiments.paper.methods import METHODS
-from mm_tf.experiments.runs import inputs
+from mm_tf.experiments.runs.data import with_digests
 from mm_tf.experiments.runs.folder import RunFolder
 from mm_tf.experiments.runs.result import RunResult
 from mm_tf.experiments.runs.run import RunDivergedError, RunFailedError, run
@@ -400,7 +400,7 @@ def serve(lines):
 def _identified(configs):
     """The configs with the digests of one's own files, which are looked at once."""
     of_files = {_files_of(config): config for config in configs}
-    found = {files: inputs.identified(config) for files, config in of_files.items()}
+    found = {files: with_digests(config) for files, config in of_files.items()}
     return [
         dataclasses.replace(
             config,

@@ -13,7 +13,7 @@ from matplotlib.ticker import MaxNLocator, NullFormatter, StrMethodFormatter
 
 from mm_tf.class_errors import SHOT_GROUPS, shot_group
 from mm_tf.experiments.reports.runs import SHOT_RANGES, check_comparable, method_title
-from mm_tf.experiments.runs.images import EVALUATED_ON
+from mm_tf.experiments.runs.result import EVALUATED_ON
 
 # Okabe and Ito's colours, which colour-blind people can tell apart.
 COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")

@@ -1,12 +1,9 @@
 """The images that the runs of a report were evaluated on."""
 
-import dataclasses
-import os
-
 import numpy as np
 
 from mm_tf.data import DatasetUnavailableError, load
-from mm_tf.experiments.runs import images as run_images
+from mm_tf.experiments.runs import data as run_data
 
 
 def evaluation_images(runs, data_dir=None, data=None):
@@ -20,10 +17,10 @@ def evaluation_images(runs, data_dir=None, data=None):
     try:
         if data is None:
             remedy = "give --data_dir, where those of the run are now. "
-            data = _read(run, data_dir, has_holdout)
+            data = _read(run, data_dir)
         else:
             remedy = ""
-            data = run_images.cut(run.config, data) if has_holdout else data
+            data = run_data.read(run.config, data)[1] if has_holdout else data
     except (ValueError, DatasetUnavailableError) as error:
         return None, f"{remedy}{error}"
     for run in runs:
@@ -35,13 +32,8 @@ def evaluation_images(runs, data_dir=None, data=None):
     return data.test_images, None
 
 
-def _read(run, data_dir, has_holdout):
-    config = run.config
-    if config is None:
+def _read(run, data_dir):
+    if run.config is None:
         # Without flags there is only the data set's name.
         return load(run.result.dataset, data_dir)
-    if data_dir:
-        config = dataclasses.replace(config, data_dir=os.fspath(data_dir))
-    config = run_images.identified(config, advice="")
-    read = run_images.read if has_holdout else run_images.load_whole
-    return read(config)
+    return run_data.read_again(run.config, data_dir)

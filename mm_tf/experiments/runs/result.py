@@ -3,13 +3,15 @@
 import dataclasses
 import json
 import pathlib
+from types import MappingProxyType
 from typing import Any, Literal
 
 import pydantic
 
 from mm_tf import _files
-from mm_tf.experiments.runs.images import EVALUATED_ON
 
+# `evaluated_on` in words, before "images".
+EVALUATED_ON = MappingProxyType({"test": "test", "holdout": "hold-out"})
 RESULT = "result.json"
 
 

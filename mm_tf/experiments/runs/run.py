@@ -3,7 +3,7 @@
 from mm_tf._files import WriteError
 from mm_tf.data.custom.folders import check_outside
 from mm_tf.experiments.machine.stopping import Stop
-from mm_tf.experiments.runs import images, inputs
+from mm_tf.experiments.runs import data as run_data
 from mm_tf.experiments.runs.folder import RunFolder
 
 
@@ -22,10 +22,41 @@ def run(config, data=None):
     result is returned. One that was stopped resumes from its last checkpoint.
     Ctrl-C and SIGTERM end the step under way, write a checkpoint, and raise a
     `KeyboardInterrupt`.
+
+    Args:
+        config: A `RunConfig`.
+        data: Its `ImageData`, with the config's `drawn_class_counts` (a hold-out is
+            cut from it); read by default.
+
+    Returns:
+        The `RunResult`, which is also `result.json` in `config.run_folder`.
+
+    Raises:
+        ValueError: The folder cannot be written, holds something else, would become
+            a class of the images or is being written by another process; the config
+            wants another backend than the one that Keras was imported with; images or
+            weights are missing, do not have the config's digests, or do not fit the
+            network.
+        DatasetUnavailableError: The data set is missing and cannot be downloaded.
+        RunDivergedError: The training diverged.
+        RunFailedError: A file could not be written or read on the way. The message
+            says which, and what is saved.
+
+    Example:
+
+    >>> import tempfile
+    >>> from mm_tf.experiments.run import RunConfig, run
+    >>> folder = tempfile.mkdtemp()
+    >>> result = run(
+    ...     RunConfig(model="resnet8", imbalance="none", epochs=1, output_dir=folder)
+    ... )  # doctest: +ELLIPSIS
+    MM-LDAM-DRW on digits_balanced, seed 0: 1,240 training images...
+    >>> len(result.per_class_error)
+    10
     """
     if config.dataset == "folder":
         check_outside("output_dir", config.run_folder, config.data_dir)
-    config = inputs.identified(config, with_images=data is None)
+    config = run_data.with_digests(config, with_data=data is None)
     folder = RunFolder(config)
     result = folder.finished_result()
     if result is not None and (folder.is_in_use or not folder.has_leftovers):
@@ -50,7 +81,7 @@ def _train(config, data, folder):
     _check_backend(config)
     with Stop() as stop:
         # Data come first: that they are missing is told before Keras is imported.
-        config, data = _with_images(config, data)
+        config, data = run_data.read(config, data)
         from mm_tf.callbacks import DivergedError
         from mm_tf.checkpoints import CheckpointError, UnusableCheckpointError
         from mm_tf.experiments.runs import summary, training
@@ -66,15 +97,6 @@ def _train(config, data, folder):
             raise RunDivergedError(f"{error} {_what_is_saved(folder)}") from error
         except CheckpointError as error:
             raise RunFailedError(f"{error} {_what_is_saved(folder)}") from error
-
-
-def _with_images(config, data):
-    """The config with its class counts, and the images to train and measure on."""
-    if data is None:
-        whole = images.load_whole(config)
-        return config.on(whole), images.subset(config, whole)
-    config = config.on(data)
-    return config, images.cut(config, data)
 
 
 def _not_written(error, folder):

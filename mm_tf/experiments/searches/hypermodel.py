@@ -9,7 +9,8 @@ from keras_tuner.errors import FailedTrialError
 from mm_tf.callbacks import DivergedError, StopOnDivergence
 from mm_tf.data import fit_data
 from mm_tf.experiments.machine import determinism
-from mm_tf.experiments.runs import first_stage, images, training
+from mm_tf.experiments.runs import first_stage, training
+from mm_tf.experiments.runs.data import read
 from mm_tf.experiments.searches import space
 
 
@@ -41,9 +42,8 @@ class RunHyperModel(keras_tuner.HyperModel):
     @functools.cached_property
     def data(self):
         """The `ImageData`, read when it is first asked for."""
-        whole = images.load_whole(self.config)
-        self.config = self.config.on(whole)
-        return images.subset(self.config, whole)
+        self.config, data = read(self.config)
+        return data
 
     def build(self, hp):
         """Returns the compiled model of values."""

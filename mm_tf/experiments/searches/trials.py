@@ -12,8 +12,7 @@ from mm_tf import _files
 from mm_tf._text import percent, table
 from mm_tf.experiments.config.flags import to_flagfile
 from mm_tf.experiments.paper.methods import METHODS
-from mm_tf.experiments.runs.images import EVALUATED_ON
-from mm_tf.experiments.runs.result import RESULT, RunResult
+from mm_tf.experiments.runs.result import EVALUATED_ON, RESULT, RunResult
 from mm_tf.experiments.searches.search import TRIALS, read_json
 
 TABLE = "trials.md"

@@ -15,7 +15,8 @@ from mm_tf._text import printable
 from mm_tf.data import DatasetUnavailableError
 from mm_tf.experiments.machine import environment
 from mm_tf.experiments.paper.methods import METHODS
-from mm_tf.experiments.runs import finished, images
+from mm_tf.experiments.runs import finished
+from mm_tf.experiments.runs.data import read_again
 from mm_tf.experiments.serving import formats
 from mm_tf.experiments.serving.probabilities import output_scale, probabilities
 
@@ -203,11 +204,8 @@ def _check_output(output, overwrite):
 
 
 def _read_holdout(config, data_dir):
-    if data_dir is not None:
-        config = dataclasses.replace(config, data_dir=str(data_dir))
     try:
-        config = images.identified(config, advice="")
-        return images.subset(config, images.load_whole(config))
+        return read_again(config, data_dir)
     except (ValueError, DatasetUnavailableError) as error:
         is_missing = isinstance(error, DatasetUnavailableError)
         raise (DatasetUnavailableError if is_missing else ValueError)(

@@ -9,7 +9,8 @@ from mm_tf.data import DATASETS
 from mm_tf.experiments.config import RunConfig
 from mm_tf.experiments.config.flags import to_flagfile
 from mm_tf.experiments.machine import environment, precision
-from mm_tf.experiments.runs import images, training
+from mm_tf.experiments.runs import training
+from mm_tf.experiments.runs.data import read
 
 TINY = dict(
     model="resnet8",
@@ -25,7 +26,7 @@ TINY = dict(
 def trained(folder, stop=lambda: None, **flags):
     config = RunConfig(**TINY, **flags)
     folder.mkdir(exist_ok=True)
-    result = training.train(config, images.read(config), folder, stop)
+    result = training.train(config, read(config)[1], folder, stop)
     return result, keras.saving.load_model(folder / "model.keras")
 
 

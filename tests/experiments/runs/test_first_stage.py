@@ -11,7 +11,8 @@ from made_up import RUN_FILES
 
 from mm_tf.data import DATASETS
 from mm_tf.experiments.run import RunConfig, run
-from mm_tf.experiments.runs import first_stage, images, training
+from mm_tf.experiments.runs import first_stage, training
+from mm_tf.experiments.runs.data import read
 from mm_tf.experiments.runs.folder import RunFolder
 
 WEIGHTS = "first_stage.weights.h5"
@@ -43,7 +44,7 @@ def ssp(tmp_path_factory):
         run(config)
     ((pretrained_on, epochs),) = seen
     assert epochs == 2
-    np.testing.assert_array_equal(pretrained_on, images.read(config).train_images)
+    np.testing.assert_array_equal(pretrained_on, read(config)[1].train_images)
     return config
 
 

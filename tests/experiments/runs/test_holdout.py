@@ -9,7 +9,7 @@ import pytest
 from mm_tf.data import imbalanced, load, split_holdout
 from mm_tf.experiments import report
 from mm_tf.experiments.run import RunConfig, run
-from mm_tf.experiments.runs import images
+from mm_tf.experiments.runs.data import read
 from mm_tf.experiments.runs.folder import RunFolder
 
 
@@ -64,13 +64,9 @@ def test_all_that_is_kept_names_the_hold_out(finished):
 def test_the_same_hold_out_for_all_trials_of_a_search(tmp_path):
     one = config(tmp_path)
     other = dataclasses.replace(one, method="erm", seed=3, beta=1.1, batch_size=8)
-    np.testing.assert_array_equal(
-        images.read(one).test_images, images.read(other).test_images
-    )
+    np.testing.assert_array_equal(read(one)[1].test_images, read(other)[1].test_images)
     drawn_anew = dataclasses.replace(one, subset_seed=1)
-    assert not np.array_equal(
-        images.read(one).test_images, images.read(drawn_anew).test_images
-    )
+    assert not np.array_equal(read(one)[1].test_images, read(drawn_anew)[1].test_images)
 
 
 def test_a_run_with_a_hold_out_is_another_run(finished):

@@ -18,7 +18,8 @@ from mm_tf import _files, backbones, calibration, class_weights, layers, models
 from mm_tf.data import DatasetUnavailableError
 from mm_tf.experiments.config import RunConfig
 from mm_tf.experiments.export import export, main
-from mm_tf.experiments.runs import finished, images
+from mm_tf.experiments.runs import finished
+from mm_tf.experiments.runs.data import read
 from mm_tf.experiments.serving import formats
 from mm_tf.experiments.serving.export import _offsets, _read_holdout
 from mm_tf.experiments.serving.probabilities import probabilities
@@ -153,7 +154,7 @@ def test_an_export_answers_as_keras_does(form, digits, tmp_path):
     check_served(form, exported.folder, pixels, tmp_path, expected, names)
     # The temperature belongs to the hold-out, and the prior to the outputs.
     config, result = finished.read_config(digits), finished.read_result(digits)
-    holdout, counts = images.read(config), np.array(result.class_counts)
+    holdout, counts = read(config)[1], np.array(result.class_counts)
     weights = class_weights.effective_number(counts, config.effective_number_beta)
     np.testing.assert_allclose(
         facts["added_to_logits"],
@@ -359,10 +360,10 @@ def test_photos_that_changed_do_not_calibrate(tmp_path):
 
 
 def test_a_holdout_that_is_gone(digits, tmp_path, quick, monkeypatch):
-    def gone(config):
+    def gone(*arguments):
         raise DatasetUnavailableError("Not there.")
 
-    monkeypatch.setattr(images, "load_whole", gone)
+    monkeypatch.setattr("mm_tf.experiments.runs.data.load", gone)
     message = "--data_dir.* --nocalibrate .* Not there"
     with pytest.raises(DatasetUnavailableError, match=message):
         export(digits, output=tmp_path / "out")
@@ -371,7 +372,7 @@ def test_a_holdout_that_is_gone(digits, tmp_path, quick, monkeypatch):
 
 def test_the_backend_is_checked_before_images_are_read(digits, tmp_path, monkeypatch):
     monkeypatch.setattr("keras.backend.backend", lambda: "jax")
-    monkeypatch.setattr(images, "load_whole", lambda config: pytest.fail("read"))
+    monkeypatch.setattr("mm_tf.experiments.runs.data.load", None)
     with pytest.raises(ValueError, match="`backend` must be tensorflow"):
         export(digits, output=tmp_path / "out")
 

@@ -1,0 +1,81 @@
+"""The data of a config: which files of a user they are, and the images of a run."""
+
+import dataclasses
+import os
+import warnings
+
+from mm_tf import backbones
+from mm_tf.data import DataWarning, hold_out, imbalanced, load
+from mm_tf.data.custom.digests import file_digest
+from mm_tf.data.loading import data_digest
+
+
+def read(config, data=None):
+    """Reads the images to train on, and the test images or a hold-out.
+
+    Args:
+        config: A `RunConfig`.
+        data: An `ImageData` that is drawn already, in place of the config's data set.
+
+    Returns:
+        (the config with the class counts of the data, the `ImageData`).
+    """
+    if data is None:
+        with warnings.catch_warnings():
+            # A run prints what there is to say of the data: see `ImageData.notes`.
+            warnings.simplefilter("ignore", DataWarning)
+            whole = load(config.dataset, config.data_dir, config.read_options)
+        config = config.on(whole)
+        data = imbalanced(whole, config.drawn_class_counts, config.subset_seed)
+    else:
+        config = config.on(data)
+    if config.holdout:
+        # The same images for all methods and seeds.
+        data = hold_out(data, config.holdout, config.subset_seed)
+    return config, data
+
+
+def read_again(config, data_dir=None):
+    """Reads the images of a finished run, which may lie elsewhere now."""
+    if data_dir is not None:
+        config = dataclasses.replace(config, data_dir=os.fspath(data_dir))
+    return read(_with_data_digest(config, advice=""))[1]
+
+
+def with_digests(config, with_data=True):
+    """The config with the digests of a user's images and weights, which identify them.
+
+    Raises:
+        ValueError: The config has another digest, or a file cannot be read.
+    """
+    if with_data:
+        config = _with_data_digest(config, "Leave it out for a run on these. ")
+    if not config.has_weights_file:
+        return config
+    path = backbones.check_file(config.weights)
+    try:
+        digest = file_digest(path).hex()
+    except OSError as error:
+        raise backbones.WeightsError(
+            f"`weights` cannot be read ({error.strerror or error}). "
+            f"Received: weights={config.weights!r}"
+        ) from None
+    if config.weights_digest not in (None, digest):
+        raise ValueError(
+            "`weights_digest`: the weights are not those of the run. Leave it out for "
+            f"a run with these. Received: weights_digest={config.weights_digest!r}, "
+            f"and {digest!r} of {config.weights}"
+        )
+    return dataclasses.replace(config, weights_digest=digest)
+
+
+def _with_data_digest(config, advice):
+    digest = data_digest(config.dataset, config.data_dir)
+    if config.data_digest not in (None, digest):
+        raise ValueError(
+            "`data_digest`: the images are not those of the run, in number, name, "
+            f"class, size or content. {advice}Received: "
+            f"data_digest={config.data_digest!r}, and {digest!r} of the images in "
+            f"{config.data_dir}"
+        )
+    return dataclasses.replace(config, data_digest=digest)
