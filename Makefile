@@ -1,5 +1,5 @@
 # Everything from a clone: `make quickstart`, `make test`; `make help` lists all.
-# Needs a Python 3.10 to 3.13 and sets up the rest by itself, in $(VENV).
+# Needs a Python 3.11 to 3.13 and sets up the rest by itself, in $(VENV).
 
 PYTHON = python3
 VENV = .venv
@@ -16,6 +16,17 @@ BASE = $(VENV)/.installed
 TEST = $(VENV)/.installed-test
 DOCS = $(VENV)/.installed-docs
 REQUIREMENTS = setup.cfg pyproject.toml
+
+PYTEST = -m pytest --numprocesses=2 --dist=loadfile --no-loadscope-reorder
+# What computes on every backend of Keras, and with the lowest versions.
+CORE = tests/losses tests/test_layers.py tests/test_optimizers.py tests/test_metrics.py \
+	tests/test_callbacks.py tests/test_pretraining.py tests/test_checkpoints.py \
+	tests/test_divergence.py tests/test_backbones.py tests/data/test_pipeline.py \
+	tests/experiments/machine/test_strategies.py \
+	tests/experiments/machine/test_precision.py \
+	tests/experiments/runs/test_several_steps.py
+# Not $(VENV): it is made anew at each call.
+LOWER = .venv-lower
 
 # An environment whose Python is gone, or that was moved or copied here with its
 # folder, is made anew.
@@ -39,13 +50,13 @@ endef
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help quickstart test docs lint format install clean same-python
+.PHONY: help quickstart test core lower-bounds docs lint format install clean same-python
 
 help: ## show this list
 	@awk 'BEGIN {FS = ":.*## "} \
-	      /^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
+	      /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
 	@echo
-	@echo "  PYTHON=python3.12       the Python to make $(VENV) with (3.10 to 3.13)"
+	@echo "  PYTHON=python3.12       the Python to make $(VENV) with (3.11 to 3.13)"
 	@echo "  VENV=folder             another place for the virtual environment"
 	@echo "  PYTEST_ARGS='-k ldam'   more arguments for pytest"
 
@@ -53,7 +64,20 @@ quickstart: $(BASE) ## train the paper's method on handwritten digits: a minute 
 	@$(IN_VENV) -m mm_tf.experiments.run --flagfile=experiments/quickstart.flags
 
 test: $(TEST) ## run the tests (PYTEST_ARGS='-m long' for the long ones)
-	@$(IN_VENV) -m pytest --numprocesses=2 --dist=loadfile --no-loadscope-reorder $(PYTEST_ARGS)
+	@$(IN_VENV) $(PYTEST) $(PYTEST_ARGS)
+
+core: $(TEST) ## run only the core's tests (KERAS_BACKEND=jax for another backend)
+	@$(IN_VENV) $(PYTEST) $(CORE) $(PYTEST_ARGS)
+
+# Only what a user installs has its lowest version, not the tests' tools.
+lower-bounds: ## run the core's tests with the lowest versions that setup.cfg takes
+	"$(PYTHON)" -m venv --clear $(LOWER)
+	$(LOWER)/bin/python -m pip install --quiet --upgrade "pip>=24"
+	sed -nE '/^install_requires/,/^\[/s/^ +([A-Za-z0-9_.-]+)(\[.*\])?>=([0-9.]+).*/\1==\3/p' \
+	    setup.cfg > $(LOWER)/constraints.txt
+	$(LOWER)/bin/python -m pip install --quiet --constraint=$(LOWER)/constraints.txt \
+	    --editable . hypothesis pytest pytest-xdist
+	$(LOWER)/bin/python $(PYTEST) $(CORE) $(PYTEST_ARGS)
 
 docs: $(DOCS) ## build the documentation site into site/, and fail at a broken link
 	@# The theme warns of MkDocs 2, which setup.cfg does not take. No --quiet: with it
@@ -75,16 +99,16 @@ install: $(TEST) ## set up the virtual environment, tools for tests included
 
 clean: ## remove the virtual environment and caches, never saved_models
 	rm -rf "$(VENV)" build dist site mm_tf.egg-info
-	rm -rf .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . \( -name .git -o -name saved_models \) -prune -o \
 	    -name __pycache__ -prune -exec rm -rf {} +
 
 $(CREATED):
 	@command -v "$(PYTHON)" >/dev/null || { \
-	    echo "There is no '$(PYTHON)' here. mm_tf needs Python 3.10 to 3.13:" \
+	    echo "There is no '$(PYTHON)' here. mm_tf needs Python 3.11 to 3.13:" \
 	         "name one, as in 'make test PYTHON=python3.12'." >&2; exit 1; }
-	@"$(PYTHON)" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] < (3, 14))' || { \
-	    echo "mm_tf needs Python 3.10 to 3.13, and '$(PYTHON)' is" \
+	@"$(PYTHON)" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' || { \
+	    echo "mm_tf needs Python 3.11 to 3.13, and '$(PYTHON)' is" \
 	         "$$("$(PYTHON)" -V 2>&1):" \
 	         "name another, as in 'make test PYTHON=python3.12'." >&2; exit 1; }
 	@"$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null || { \
@@ -92,7 +116,7 @@ $(CREATED):
 	         "apt install python3-venv" >&2; exit 1; }
 	@echo "Making a virtual environment in $(VENV) with $$("$(PYTHON)" -V)."
 	@"$(PYTHON)" -m venv --clear "$(VENV)"
-	@# An old pip (23.0 comes with Python 3.10) searches for a set of versions
+	@# An old pip (22.3 comes with Python 3.11.0) searches for a set of versions
 	@# that go together for many minutes; a new one finds it at once.
 	@$(PIP_INSTALL) --upgrade "pip>=24"
 	@echo "$(CURDIR)" > $@
