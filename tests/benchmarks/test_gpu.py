@@ -2,13 +2,10 @@
 
 import importlib.util
 import json
-import os
-import pathlib
-import subprocess
-import sys
 
 import numpy as np
 import pytest
+from helpers import ROOT, environment, python, refused
 
 from mm_tf import data as mm_data
 from mm_tf.experiments.runs.result import RunResult
@@ -103,43 +100,30 @@ sys.meta_path.insert(0, Missing())
 import gpu
 gpu.main({arguments})
 """
-    environment = {
-        **os.environ,
-        "KERAS_BACKEND": "jax",
-        "PYTHONPATH": os.pathsep.join(["benchmarks", "."]),
-    }
-    root = pathlib.Path(__file__).parents[2]
-    subprocess.run([sys.executable, "-c", code], cwd=root, env=environment, check=True)
+    done = python(
+        "-c", code, env=environment(ROOT / "benchmarks", ROOT, KERAS_BACKEND="jax")
+    )
+    assert done.returncode == 0, done.stderr
     folder = tmp_path / "results" / "digits_lt10" / "mm" / "seed0"
     assert RunResult.read(folder).epochs == 1
 
 
-def test_an_unknown_setting_is_told(packed, tmp_path, capsys):
-    import gpu
-
-    with pytest.raises(SystemExit) as stopped:
-        gpu.main([f"--images={packed}", f"--output={tmp_path}", "--settings=lt10"])
-    assert stopped.value.code == 2
-    assert "`settings` must be a data set" in capsys.readouterr().err
-
-
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("argument", "message"),
     [
-        (["--images=there_is_none.npz"], "`images` must be a file that packed_images"),
-        (["--settings=cifar10_lt100"], "`settings` must be of the file's data set, "),
-        (["--setting=digits_lt10"], "unrecognized arguments: --setting=digits_lt10"),
+        ("--images=there_is_none.npz", "`images` must be a file that packed_images"),
+        ("--settings=lt10", "`settings` must be a data set"),
+        ("--settings=cifar10_lt100", "`settings` must be of the file's data set, "),
+        ("--setting=digits_lt10", "unrecognized arguments: --setting=digits_lt10"),
     ],
 )
-def test_wrong_arguments_are_told_before_anything_is_measured(
-    packed, tmp_path, capsys, arguments, message
+def test_wrong_arguments_are_refused_before_anything_is_measured(
+    packed, tmp_path, argument, message
 ):
     import gpu
 
-    with pytest.raises(SystemExit) as stopped:
-        gpu.main([f"--images={packed}", f"--output={tmp_path}/results", *arguments])
-    assert stopped.value.code == 2
-    assert message in capsys.readouterr().err
+    given = [f"--images={packed}", f"--output={tmp_path}/results", argument]
+    assert message in refused(gpu.main, given)
     assert not (tmp_path / "results").exists()
 
 

@@ -2,13 +2,11 @@
 
 import contextlib
 import dataclasses
-import importlib.util
 import json
-import time
 
 import keras
-import numpy as np
 import pytest
+from helpers import refused
 
 pytest.importorskip("torch")
 
@@ -35,12 +33,7 @@ def test_contenders_take_turns():
     assert asked == 2 * [("slow", 2), ("fast", 2)]
     assert timing.times_faster(samples, "fast", "slow") == 4
     assert timing.medians(samples, images=16)["slow"]["images_per_second"] == 2
-
-
-def test_a_case_has_two_rounds_however_long_they_take():
-    import timing
-
-    contenders = {"slow": lambda count: {"wall": 1.0, "cpu": 1.0}}
+    # Two rounds, however long they take.
     samples = timing.in_turn(contenders, count=1, rounds=9, seconds=0.0)
     assert len(samples["slow"]) == 2
 
@@ -71,16 +64,6 @@ def test_pytorch_is_measured_without_keras_beside_it():
             assert process.ask(1)["wall"] > 0
     with pytest.raises(RuntimeError, match="torch_step has .*keras"):
         contenders._check_is_alone("torch_step")
-
-
-def test_the_memory_of_making_arguments_is_forgotten():
-    import contenders
-
-    before = contenders._mebibytes("VmRSS")
-    np.ones(2**24)  # 128 MiB, given back at once.
-    assert contenders._mebibytes("VmHWM") > before + 100
-    contenders._forget_peak()
-    assert contenders._mebibytes("VmHWM") < before + 50
 
 
 @pytest.mark.long
@@ -120,35 +103,6 @@ def test_torch_fills_no_memory_to_be_repeatable(monkeypatch):
     assert not torch.are_deterministic_algorithms_enabled()
 
 
-def test_processes_begin_anew():
-    import timing
-
-    begun = []
-
-    @contextlib.contextmanager
-    def start():
-        begun.append(len(begun))
-        yield lambda count: {"wall": count * begun[-1]}
-
-    samples = timing.in_turn_anew({"one": start}, processes=2, count=3, rounds=2)
-    assert samples["one"] == 2 * [{"process": 0, "wall": 0}] + 2 * [
-        {"process": 1, "wall": 3}
-    ]
-
-
-def test_kernels_are_told_from_other_events():
-    import profiles
-
-    assert profiles._kind_of_kernel("resnet/conv/Conv2D:_MklNativeConv2D") == "Conv2D"
-    for other in (
-        "Iterator::Root::Prefetch",
-        "ExecutorState:Process::x",
-        "PrefetchDataset/_9:PrefetchDataset",
-        "tf.function-graph_building",
-    ):
-        assert profiles._kind_of_kernel(other) is None
-
-
 def test_a_ratio_is_of_one_round():
     import timing
 
@@ -158,13 +112,6 @@ def test_a_ratio_is_of_one_round():
         "peer": [{"wall": 2.0}, {"wall": 18.0}, {"wall": 2.2}],
     }
     assert timing.times_faster(samples, "mine", "peer") == pytest.approx(2)
-
-
-def test_cpu_time_is_not_wall_time():
-    import timing
-
-    asleep = timing.timed(lambda count: time.sleep(0.05 * count))(2)
-    assert asleep["wall"] >= 0.1 > asleep["cpu"]
 
 
 def test_measures_and_keeps_what_other_sections_measured(tmp_path, monkeypatch):
@@ -203,28 +150,6 @@ def test_measures_and_keeps_what_other_sections_measured(tmp_path, monkeypatch):
     assert table.count("**A trial with tiny sizes") == 1
 
 
-def test_stopped_it_says_how_to_go_on(tmp_path, monkeypatch, capsys):
-    import sections
-    import speed
-
-    def stopped(sizes, backends):
-        raise KeyboardInterrupt
-        yield
-
-    monkeypatch.setitem(sections.SECTIONS, "losses", stopped)
-    monkeypatch.setattr(stopped, "__doc__", "Losses.")
-    with pytest.raises(SystemExit, match="go on with --only=losses,fit"):
-        speed.main(["--quick", "--only=losses,fit", f"--output={tmp_path}"])
-
-
-def test_a_contender_that_ends_says_why():
-    import contenders
-
-    with contenders.Process("convolutions", framework="caffe") as process:
-        with pytest.raises(RuntimeError, match="KeyError: 'caffe'"):
-            process.ask()
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -234,37 +159,10 @@ def test_a_contender_that_ends_says_why():
         (["--backend=tensorflow"], "unrecognized arguments: --backend=tensorflow"),
     ],
 )
-def test_wrong_arguments(arguments, message, capsys):
+def test_wrong_arguments(arguments, message):
     import speed
 
-    with pytest.raises(SystemExit) as stopped:
-        speed.main(arguments)
-    assert stopped.value.code == 2
-    assert message in capsys.readouterr().err
-
-
-@pytest.fixture
-def without_torch(monkeypatch):
-    find = importlib.util.find_spec
-
-    def find_all_but_torch(name):
-        return None if name == "torch" else find(name)
-
-    monkeypatch.setattr(importlib.util, "find_spec", find_all_but_torch)
-
-
-def test_without_pytorch_what_needs_none_of_it_is_measured(without_torch):
-    import speed
-
-    assert speed.parse(["--only=fit,losses"]).only == ["fit", "losses"]
-
-
-def test_without_pytorch_what_compares_with_it_is_refused(without_torch, capsys):
-    import speed
-
-    with pytest.raises(SystemExit):
-        speed.parse(["--only=fit,memory"])
-    assert "the peer in memory: .venv/bin/pip" in capsys.readouterr().err
+    assert message in refused(speed.main, arguments)
 
 
 @pytest.mark.long
@@ -291,14 +189,3 @@ def test_every_section(tmp_path):
     for section in results.values():
         assert section["rows"]
         assert all(row["value"] > 0 for row in section["rows"])
-
-
-def test_what_the_light_commands_take():
-    """Generous limits: they are ten times what a quiet machine needs."""
-    import sections
-
-    for arguments, seconds in (
-        (["-c", "import mm_tf"], 2.0),
-        (["-m", "mm_tf.experiments.run", "--help"], 6.0),
-    ):
-        assert sections._command(arguments)(1)["cpu"] < seconds
