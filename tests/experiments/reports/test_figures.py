@@ -31,6 +31,8 @@ def test_errors_and_counts_of_classes():
     np.testing.assert_equal(heights(first), [10, np.nan, 30])
     assert heights(second) == [0, 50, 90]
     assert texts(bottom.get_xticklabels()) == ["zero", "one", "two"]
+    with pytest.raises(ValueError, match="1 to 6 runs. Received: 7"):
+        per_class_error_figure([RESULT] * 7)
 
 
 def test_errors_of_many_classes_are_dots_and_their_means():
@@ -130,22 +132,6 @@ def test_errors_of_trials():
     assert of_rate.get_xscale() == "log" and of_beta.get_xscale() == "linear"
     with pytest.raises(ValueError, match="Received: 0 errors"):
         search_figure({}, [], "nothing")
-
-
-@pytest.mark.parametrize(
-    ("results", "message"),
-    [
-        ([], "1 to 6 runs. Received: 0"),
-        ([RESULT] * 7, "1 to 6 runs. Received: 7"),
-        (
-            [RESULT, dataclasses.replace(RESULT, setting="digits_lt50")],
-            "digits_lt10 .*digits_lt50",
-        ),
-    ],
-)
-def test_wrong_results(results, message):
-    with pytest.raises(ValueError, match=message):
-        per_class_error_figure(results)
 
 
 def test_the_script(tmp_path):

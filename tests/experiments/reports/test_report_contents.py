@@ -240,12 +240,6 @@ def test_a_flag_of_only_one_run_is_no_difference(tmp_path):
     assert rows["imbalance_ratio"] == (["20.0", "20.0"], False)
 
 
-def test_all_flags_are_shown_where_they_cannot_be_read(run):
-    read = make_and_read(run, ["--method=erm", "--no_such_flag"])
-    rows = [(name, *cells) for name, cells, _ in tables.flags([read])]
-    assert rows == [("method", "erm"), ("no_such_flag", "yes")]
-
-
 def test_classes_have_the_images_that_their_errors_are_measured_on(tmp_path):
     read = []
     for number, counts in enumerate([[10, 10, 2000], None, [10, 10, 3]]):

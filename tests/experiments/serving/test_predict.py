@@ -9,16 +9,12 @@ import keras
 import numpy as np
 import pytest
 from helpers import ROOT, refused
-from made_up_images import save_classes
 from PIL import Image
 
 from mm_tf import data
 from mm_tf.experiments import predict as predict_module
-from mm_tf.experiments.config import RunConfig
 from mm_tf.experiments.predict import list_images, main, predict
-from mm_tf.experiments.run import run
 from mm_tf.experiments.serving import predict as serving
-from mm_tf.experiments.serving.probabilities import probabilities
 
 RUN = ROOT / "tests" / "fixtures" / "run_of_0_1_0"
 
@@ -45,11 +41,6 @@ def test_predictions_are_those_of_the_run(photos):
     cosines = model.predict(pixels, verbose=0)[0].astype("float64")
     expected = np.exp(10 * cosines) / np.exp(10 * cosines).sum()
     np.testing.assert_allclose(found[0].probabilities, sorted(expected)[::-1], 1e-5)
-
-
-def test_probabilities_of_logits_that_are_large():
-    found = probabilities([[1000.0, 1000.0, -1000.0]])
-    np.testing.assert_array_equal(found, [[0.5, 0.5, 0.0]])
 
 
 def test_csv_lines_of_json_and_tables(photos, tmp_path, capsys):
@@ -147,24 +138,3 @@ def test_many_images_are_read_part_by_part(photos, monkeypatch):
     for one, other in zip(whole.predictions, parts.predictions, strict=True):
         assert (one.path, one.classes) == (other.path, other.classes)
         np.testing.assert_allclose(one.probabilities, other.probabilities, 1e-4)
-
-
-@pytest.mark.long
-def test_a_backbone_in_a_run_is_saved_and_loaded(tmp_path):
-    photos = save_classes(tmp_path / "photos", {"ant": 10, "bee": 10, "cow": 5})
-    config = RunConfig(
-        dataset="folder",
-        data_dir=str(photos),
-        image_size=32,
-        method="mm",
-        model="MobileNetV3Small",
-        epochs=1,
-        batch_size=10,
-        output_dir=str(tmp_path / "run"),
-    )
-    assert run(config).flags["model"] == "MobileNetV3Small"
-    model = keras.saving.load_model(config.run_folder / "model.keras")
-    for size in (1, 3):
-        pixels = np.zeros((size, 32, 32, 3), "uint8")
-        assert model.predict(pixels, verbose=0).shape == (size, 3)
-    assert len(predict(config.run_folder, [photos / "ant"]).predictions) == 10
