@@ -19,7 +19,7 @@ from mm_tf.experiments.machine import command
 from mm_tf.experiments.serving.export import PRIORS, Export, export
 from mm_tf.experiments.serving.formats import FORMATS
 
-__all__ = ["FORMATS", "PRIORS", "Export", "export", "main"]
+__all__ = ["Export", "export", "main"]
 
 
 def main(arguments=None):
