@@ -1,17 +1,19 @@
 """Losses, layers, callbacks and experiments for class-imbalanced images.
 
 ``import mm_tf`` is cheap: it imports neither Keras nor TensorFlow. Its parts
-are imported when they are first used (``mm_tf.losses``, ``mm_tf.layers``, ...),
-and Keras, whenever it is imported, learns of mm_tf's classes, so that
-``keras.saving.load_model`` finds them.
+are imported when they are first used (``mm_tf.losses``, ``mm_tf.layers``, ...).
+
+Keras loads a saved model once it knows the classes in it. Losses, layers, metrics and
+optimizers are known to Keras as soon as they are imported, which ``import mm_tf`` does
+if Keras was imported before it, and `mm_tf.load_model` always.
 """
 
 import importlib
-
-from mm_tf import _registration
+import sys
 
 __version__ = "0.1.0"
 
+_PARTS_WITH_CLASSES = ("layers", "losses", "metrics", "optimizers")
 _PARTS = (
     "backbones",
     "calibration",
@@ -19,15 +21,46 @@ _PARTS = (
     "checkpoints",
     "class_weights",
     "data",
-    "layers",
-    "losses",
-    "metrics",
+    *_PARTS_WITH_CLASSES,
     "models",
-    "optimizers",
     "pretraining",
 )
 
-_registration.register_with_keras()
+
+def load_model(path, **kwargs):
+    """Loads a saved model that has losses, layers or an optimizer of mm_tf.
+
+    As `keras.saving.load_model`, which finds mm_tf's classes only once they are
+    imported.
+
+    Args:
+        path: A `.keras` file.
+        **kwargs: As for `keras.saving.load_model`.
+
+    Returns:
+        The `keras.Model`.
+
+    Raises:
+        ValueError: As `keras.saving.load_model`.
+
+    Example:
+
+    >>> import tempfile
+    >>> import mm_tf
+    >>> path = tempfile.mkdtemp() + "/model.keras"
+    >>> mm_tf.models.resnet_cifar(10, depth=8).save(path)
+    >>> mm_tf.load_model(path).name
+    'resnet8'
+    """
+    import keras
+
+    _register()
+    return keras.saving.load_model(path, **kwargs)
+
+
+def _register():
+    for name in _PARTS_WITH_CLASSES:
+        importlib.import_module(f"mm_tf.{name}")
 
 
 def __getattr__(name):
@@ -38,3 +71,7 @@ def __getattr__(name):
 
 def __dir__():
     return sorted([*globals(), *_PARTS])
+
+
+if "keras" in sys.modules:
+    _register()

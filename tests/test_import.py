@@ -3,14 +3,22 @@
 import subprocess
 import sys
 
+import keras
+import numpy as np
 import pytest
+
+from mm_tf import layers, losses, metrics, optimizers
 
 HEAVY = ("keras", "tensorflow", "jax", "torch", "sklearn", "matplotlib")
 
 
 def run_python(code):
     return subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
     ).stdout.split()
 
 
@@ -23,34 +31,68 @@ def test_light_modules_import_nothing_heavy(module):
     assert run_python(code) == []
 
 
-@pytest.mark.parametrize(
-    "imports",
-    [
-        "import mm_tf, keras",
-        *(
-            # Each starts TensorFlow anew.
-            pytest.param(imports, marks=pytest.mark.long)
-            for imports in (
-                "import keras, mm_tf",
-                "import mm_tf.losses",
-                "import mm_tf, importlib.util; importlib.util.find_spec('keras')",
-                "import mm_tf, tensorflow as tf; tf.keras.layers",
-            )
-        ),
-    ],
+MODULES = {
+    "LDAM": "mm_tf.losses.label_distribution",
+    "NormalizedDense": "mm_tf.layers.cosine_head",
+    "BalancedAccuracy": "mm_tf.metrics",
+    "SGD": "mm_tf.optimizers",
+}
+KNOWN = (
+    "import keras; found = [keras.saving.get_registered_object(f'mm_tf>{name}') "
+    f"for name in {list(MODULES)}]; "
+    "print(*(each and each.__module__ for each in found))"
 )
-def test_keras_knows_the_classes_in_either_order(imports):
+
+
+def test_keras_knows_the_classes_if_it_was_imported_first():
+    assert run_python(f"import keras, mm_tf; {KNOWN}") == [*MODULES.values()]
+
+
+def test_keras_knows_the_classes_of_an_imported_part():
+    found = run_python(f"import mm_tf.losses; {KNOWN}")
+    assert MODULES["LDAM"] in found
+
+
+def test_load_model_in_a_process_that_imports_nothing_else(tmp_path):
+    model = keras.Sequential([keras.Input([2]), layers.NormalizedDense(2)])
+    loss = losses.ClassWeighted(losses.MaximumMargin(), 2)
+    model.compile(optimizers.SGD(0.1), loss, metrics=[metrics.BalancedAccuracy(2)])
+    model.fit(np.eye(2), np.arange(2), verbose=0)
+    model.save(tmp_path / "model.keras")
     code = (
-        f"{imports}; import keras; "
-        "print(*(keras.saving.get_registered_object(f'mm_tf>{name}').__module__ "
-        "for name in ('LDAM', 'NormalizedDense', 'SGD', 'BalancedAccuracy')))"
+        "import mm_tf; "
+        f"model = mm_tf.load_model({str(tmp_path / 'model.keras')!r}); "
+        "kinds = type(model.loss.loss), type(model.optimizer), type(model.layers[-1]); "
+        "print(*(kind.__name__ for kind in kinds))"
     )
-    assert run_python(code) == [
-        "mm_tf.losses.label_distribution",
-        "mm_tf.layers.cosine_head",
-        "mm_tf.optimizers",
-        "mm_tf.metrics",
-    ]
+    assert run_python(code) == ["MaximumMargin", "SGD", "NormalizedDense"]
+
+
+@pytest.mark.parametrize(
+    "modules",
+    [
+        ("mm_tf", "mm_tf.data"),
+        ("mm_tf", "keras"),
+        ("mm_tf.losses", "mm_tf.callbacks"),
+        pytest.param(("keras", "mm_tf.layers"), marks=pytest.mark.long),
+        pytest.param(("mm_tf.metrics", "mm_tf"), marks=pytest.mark.long),
+    ],
+    ids=" ".join,
+)
+def test_import_from_two_threads(modules):
+    code = f"""
+import importlib, sys, threading
+sys.setswitchinterval(1e-6)
+start, imported = threading.Barrier(2), []
+def run(name):
+    start.wait()
+    imported.append(importlib.import_module(name).__name__)
+threads = [threading.Thread(target=run, args=[name]) for name in {modules}]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+print(*sorted(imported))
+"""
+    assert run_python(code) == sorted(modules)
 
 
 def test_unknown_attribute():

@@ -32,7 +32,7 @@ _NAMED = (
 def modules():
     """Returns the names of the public modules, in the order of the pages.
 
-    They are the parts of `mm_tf`, the commands, and the modules inside that docstrings
+    They are `mm_tf`, its parts, the commands, and the modules inside that docstrings
     and pages name.
     """
     parts = [f"mm_tf.{name}" for name in mm_tf._PARTS]
@@ -40,7 +40,7 @@ def modules():
         f"mm_tf.experiments.{path.stem}"
         for path in sorted((_ROOT / "mm_tf" / "experiments").glob("[!_]*.py"))
     ]
-    return [*parts, *sorted([*_NAMED, *commands])]
+    return ["mm_tf", *parts, *sorted([*_NAMED, *commands])]
 
 
 def navigation():
@@ -56,7 +56,9 @@ def navigation():
 
 def page(name):
     """Returns the page of a module, in Markdown with mkdocstrings' directives."""
-    module = _package()[name.removeprefix("mm_tf.")]
+    module = _package()
+    if name != "mm_tf":
+        module = module[name.removeprefix("mm_tf.")]
     blocks = [f"# {name}", _directive(name, members=False, show_root_heading=False)]
     for member in _public_members(module):
         path = _path(module, member)
@@ -79,7 +81,8 @@ def _public_members(module):
     return [
         name
         for name, member in module.members.items()
-        if not member.is_alias and not name.startswith("_") and member.has_docstring
+        if not (member.is_alias or member.is_module or name.startswith("_"))
+        and member.has_docstring
     ]
 
 

@@ -4,6 +4,7 @@ import pathlib
 
 from absl import flags
 
+import mm_tf
 from mm_tf import _files
 from mm_tf._text import first_line
 from mm_tf.experiments.config import flags as config_flags
@@ -52,12 +53,8 @@ def read_predictions(run, num_classes):
 
 def load_model(run):
     """Loads the model of a finished run."""
-    import keras
-
-    import mm_tf  # noqa: F401  Keras then knows its classes.
-
     try:
-        return keras.saving.load_model(pathlib.Path(run) / MODEL, compile=False)
+        return mm_tf.load_model(pathlib.Path(run) / MODEL, compile=False)
     # Keras and HDF5 fail in many ways on a damaged file.
     except Exception as error:
         raise _unreadable(run, MODEL, first_line(error)) from None
