@@ -1,0 +1,200 @@
+"""From a config to what is trained: network, loss, optimizer, order, schedule."""
+
+import dataclasses
+
+import keras
+import numpy as np
+import pytest
+from helpers import weights_of
+
+from mm_tf import checkpoints, class_weights, layers, losses
+from mm_tf.data import DATASETS
+from mm_tf.experiments.paper.methods import METHODS
+from mm_tf.experiments.run import RunConfig, run
+from mm_tf.experiments.runs import training
+
+TINY = dict(model="resnet8", imbalance_ratio=20.0, batch_size=64)
+
+
+LOSSES = {
+    "erm": keras.losses.SparseCategoricalCrossentropy,
+    "focal": losses.Focal,
+    "ldam": losses.LDAM,
+    "mm": losses.MaximumMargin,
+    "cb_rs": keras.losses.SparseCategoricalCrossentropy,
+    "hg_drs": losses.Hinge,
+    "ldam_hg_drs": losses.Hinge,
+    "m_drw": losses.UniformMargin,
+    "ldam_drw_ssp": losses.LDAM,
+    "cb_rw": keras.losses.SparseCategoricalCrossentropy,
+    "cb_focal": losses.Focal,
+    "ldam_drw": losses.LDAM,
+    "mm_drw": losses.MaximumMargin,
+    "mm_ldam_drw": losses.MaximumMargin,
+}
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_rows_of_the_table(name):
+    config = RunConfig(**TINY, method=name, delta=0.7, beta=1.2, scale=12.0)
+    model = training.build_model(config, DATASETS["digits"])
+    loss = model.loss
+    is_weighted = isinstance(loss, losses.ClassWeighted)
+    assert is_weighted == ("drw" in name or name in ("cb_rw", "cb_focal"))
+    if is_weighted:
+        expected = np.ones(10)
+        if name.startswith("cb_"):
+            expected = training.weights_of_classes(config)
+        np.testing.assert_allclose(loss.class_weights, expected, rtol=1e-6)
+        loss = loss.loss
+    assert type(loss) is LOSSES[name]
+    margin_loss = any(part in name for part in ("mm", "ldam", "hg", "m_drw"))
+    head = type(model.get_layer("head")).__name__
+    assert head == ("NormalizedDense" if margin_loss else "Dense")
+    if isinstance(loss, losses.Hinge):
+        counts = list(config.class_counts) if name == "ldam_hg_drs" else None
+        assert loss.class_counts == counts
+    if "mm" in name:
+        assert (loss.delta, loss.beta, loss.scale) == (0.7, 1.2, 12.0)
+        counts = list(config.class_counts) if name == "mm_ldam_drw" else None
+        assert loss.class_counts == counts
+    # One step, without compiling it.
+    model.run_eagerly = True
+    before = weights_of(model)
+    noise = np.random.default_rng(0).integers(0, 256, (20, 8, 8, 1), dtype="uint8")
+    values = model.train_on_batch(noise, np.arange(20) % 10, return_dict=True)
+    assert np.isfinite(values["loss"]) and 0 <= values["accuracy"] <= 1
+    moved = [
+        not np.array_equal(*pair)
+        for pair in zip(before, weights_of(model), strict=True)
+    ]
+    assert np.mean(moved) > 0.9
+
+
+def test_model_and_optimizer_are_the_configs():
+    config = RunConfig(**TINY, learning_rate=0.07, momentum=0.8, l2=0.003, method="mm")
+    info = DATASETS["cifar10"]
+    model = training.build_model(config, info)
+    optimizer = model.optimizer
+    assert float(optimizer.learning_rate) == pytest.approx(0.07)
+    assert (optimizer.momentum, optimizer.l2) == (0.8, 0.003)
+    assert model.get_layer("crop").padding == info.crop_padding
+    assert isinstance(model.get_layer("flip"), layers.RandomHorizontalFlip)
+    pixels = keras.ops.convert_to_tensor([[[[0.0, 0.0, 0.0], [255.0, 255.0, 255.0]]]])
+    black, white = np.asarray(model.get_layer("rescale")(pixels))[0, 0]
+    np.testing.assert_allclose(black, -np.array(info.mean) / info.std, rtol=1e-5)
+    np.testing.assert_allclose(white, (1 - np.array(info.mean)) / info.std, rtol=1e-5)
+    still = training.build_model(dataclasses.replace(config, augment=False), info)
+    assert still.get_layer("crop").padding == 0
+    assert "flip" not in [layer.name for layer in still.layers]
+    digits = training.build_model(config, DATASETS["digits"])
+    assert "flip" not in [layer.name for layer in digits.layers]
+
+
+@pytest.mark.parametrize("weighting", ["effective_number", "inverse_frequency"])
+def test_class_weights_are_the_configs(weighting):
+    config = RunConfig(**TINY, class_weighting=weighting, effective_number_beta=0.99)
+    counts = config.class_counts
+    expected = {
+        "effective_number": class_weights.effective_number(counts, beta=0.99),
+        "inverse_frequency": class_weights.inverse_frequency(counts),
+    }[weighting]
+    np.testing.assert_allclose(training.weights_of_classes(config), expected)
+
+
+def test_schedule_is_the_configs():
+    config = RunConfig(
+        **TINY, epochs=20, learning_rate=0.4, warmup_epochs=2, method="ldam_drw"
+    )
+    rate, reweighting = training.schedule(config)
+    rates = [rate.schedule(epoch) for epoch in range(20)]
+    np.testing.assert_allclose(rates[:3], [0.2, 0.4, 0.4])
+    np.testing.assert_allclose(rates[15:19], [0.4, 0.004, 0.004, 0.00004])
+    assert reweighting.start_epoch == 16
+    np.testing.assert_allclose(
+        reweighting.class_weights, training.weights_of_classes(config)
+    )
+    for method in ("ldam", "cb_rw", "cb_rs"):
+        other = dataclasses.replace(config, method=method)
+        assert len(training.schedule(other)) == 1
+
+
+def test_order_is_the_seeds():
+    labels = np.arange(10).repeat(20)
+    orders = [
+        training.build_order(RunConfig(**TINY, seed=seed), labels).order(0)
+        for seed in (1, 1, 2)
+    ]
+    np.testing.assert_array_equal(orders[0], orders[1])
+    assert not np.array_equal(orders[0], orders[2])
+
+
+@pytest.mark.parametrize(("is_terminal", "expected"), [(True, 1), (False, 2)])
+def test_progress_bars_at_a_terminal_alone(monkeypatch, is_terminal, expected):
+    monkeypatch.setattr(training.sys.stdout, "isatty", lambda: is_terminal)
+    assert training.verbosity() == expected
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_methods_resample_from_their_epoch(name):
+    config = RunConfig(**TINY, method=name, epochs=5, reweight_epoch=3)
+    labels = np.repeat(np.arange(10), config.class_counts)
+    order = training.build_order(config, labels)
+    expected = {"cb_rs": 0, "hg_drs": 3, "ldam_hg_drs": 3}.get(name)
+    assert order.resample_from == expected
+
+
+@pytest.fixture
+def seen(monkeypatch):
+    """What a run trains on: labels [epochs, N], weights of the loss at each step."""
+    seen = {"labels": [], "weights": []}
+    fit, fit_data = checkpoints.fit, checkpoints.fit_data
+
+    class Watch(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            seen["weights"].append([])
+
+        def on_train_batch_end(self, batch, logs=None):
+            if isinstance(self.model.loss, losses.ClassWeighted):
+                seen["weights"][-1].append(self.model.loss.class_weights.copy())
+
+    def watched_fit(*arguments, callbacks, **options):
+        return fit(*arguments, callbacks=[*callbacks, Watch()], **options)
+
+    def watched_data(images, labels, order, epochs, *first):
+        # Batches are a function of these: a second look at them is the same.
+        batches = fit_data(images, labels, order, epochs, *first)
+        drawn = [keras.ops.convert_to_numpy(part) for _, part in batches]
+        seen["labels"] = np.concatenate(drawn).reshape(epochs, len(labels))
+        return fit_data(images, labels, order, epochs, *first)
+
+    monkeypatch.setattr(checkpoints, "fit", watched_fit)
+    monkeypatch.setattr(checkpoints, "fit_data", watched_data)
+    return seen
+
+
+@pytest.mark.parametrize(
+    ("name", "resampled_from", "reweighted_from"),
+    [("cb_rs", 0, 3), ("hg_drs", 2, 3), ("mm_drw", 3, 2)],
+)
+def test_a_run_trains_with_them(name, resampled_from, reweighted_from, tmp_path, seen):
+    given = dict(TINY, epochs=3, reweight_epoch=2, output_dir=str(tmp_path / "run"))
+    config = RunConfig(**given, method=name)
+    run(config)
+    counts = config.class_counts
+    drawn = np.array([np.bincount(each, minlength=10) for each in seen["labels"]])
+    assert drawn.shape == (3, 10)
+    before = drawn[:resampled_from]
+    np.testing.assert_array_equal(before, np.broadcast_to(counts, before.shape))
+    # Effective numbers of so few images are nearly the inverse frequency.
+    assert np.all(drawn[resampled_from:] > 3 * counts.min())
+    if reweighted_from == 3:
+        assert not any(seen["weights"])
+        return
+    weights = np.array(seen["weights"])
+    assert weights.shape == (3, config.steps_per_epoch, 10)
+    np.testing.assert_array_equal(weights[:2], np.ones_like(weights[:2]))
+    expected = class_weights.effective_number(counts, beta=0.9999)
+    np.testing.assert_allclose(
+        weights[2], np.broadcast_to(expected, weights[2].shape), rtol=1e-5
+    )
