@@ -11,16 +11,17 @@ from mm_tf.experiments.paper.methods import METHODS
 
 _ROOT = pathlib.Path(config_fields.__file__).parents[3]
 
-# What a row of METHODS names its loss: in words, and the section of losses.md.
+# The loss of a method, and whether its margins depend on class counts: in words, and
+# the section of losses.md.
 _LOSSES = {
-    "_cross_entropy": ("cross-entropy", "cross-entropy"),
-    "_focal": ("focal", "focal"),
-    "_ldam": ("LDAM", "ldam"),
-    "_uniform_margin": ("uniform margin", "uniform-margin"),
-    "_hinge": ("hinge", "hinge"),
-    "_hinge_by_class": ("hinge with LDAM's margins", "hinge"),
-    "_maximum_margin": ("maximum margin", "maximum-margin"),
-    "_maximum_margin_by_class": ("maximum margin, by class", "maximum-margin"),
+    ("SparseCategoricalCrossentropy", False): ("cross-entropy", "cross-entropy"),
+    ("Focal", False): ("focal", "focal"),
+    ("LDAM", True): ("LDAM", "ldam"),
+    ("UniformMargin", False): ("uniform margin", "uniform-margin"),
+    ("Hinge", False): ("hinge", "hinge"),
+    ("Hinge", True): ("hinge with LDAM's margins", "hinge"),
+    ("MaximumMargin", False): ("maximum margin", "maximum-margin"),
+    ("MaximumMargin", True): ("maximum margin, by class", "maximum-margin"),
 }
 _WHEN = {"from_start": " from the first epoch", "deferred": ", deferred"}
 
@@ -94,7 +95,8 @@ def methods_table(losses_page=None):
     """
     rows = [("method", "in the paper", "loss", "head", "classes are", "its loss takes")]
     for method in METHODS.values():
-        words, section = _LOSSES[method.loss.__name__]
+        key = method.loss.loss, method.loss.takes_class_counts
+        words, section = _LOSSES[key]
         loss = f"[{words}]({losses_page}#{section})" if losses_page else words
         if method.pretraining != "none":
             loss += f", after pre-training on {method.pretraining}s"

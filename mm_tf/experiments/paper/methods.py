@@ -1,36 +1,69 @@
 """The methods of the paper's Table 1: one row each."""
 
 import dataclasses
-from collections.abc import Callable
-from types import MappingProxyType
+from collections.abc import Callable, Mapping
 from typing import Any
 
 
 @dataclasses.dataclass(frozen=True)
+class MethodLoss:
+    """A method's loss: its class, and from where each argument comes.
+
+    Attributes:
+        loss: The name of a class of `mm_tf.losses` or `keras.losses`, or a class.
+        flags: The flag whose value each argument takes, {argument: flag}.
+        takes_class_counts: Whether `class_counts` is an argument too.
+        head: `"normalized"` for a loss on cosines, `"linear"` for one on logits.
+        constants: Arguments with the same value in every run.
+    """
+
+    loss: str | Callable[..., Any]
+    flags: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    takes_class_counts: bool = False
+    head: str = "normalized"
+    constants: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    def make(self, config):
+        """Returns the loss with the values of a `RunConfig`."""
+        # Keras is imported when a loss is made, not when a flag is checked.
+        import keras
+
+        from mm_tf import losses
+
+        arguments = {name: getattr(config, flag) for name, flag in self.flags.items()}
+        if self.takes_class_counts:
+            arguments["class_counts"] = config.class_counts
+        made_by = self.loss
+        if isinstance(made_by, str):
+            made_by = getattr(losses, made_by, None) or getattr(keras.losses, made_by)
+        return made_by(**arguments, **self.constants)
+
+
+@dataclasses.dataclass(frozen=True)
 class Method:
-    """A method: what of the training it changes.
+    """A method: what it changes in the training.
 
     Attributes:
         name: Its name on the command line.
         title: Its name in the paper's Table 1.
-        loss: Makes the loss of each example from the run's config.
-        head: `"linear"` for logits or `"normalized"` for cosines.
+        loss: Its `MethodLoss`.
         weighting: When classes are weighted: `"none"`, `"from_start"`, or
             `"deferred"` to a later epoch (DRW).
-        sampling: When classes are re-sampled, with the same weights: likewise
-            (DRS).
+        sampling: When classes are re-sampled with the same weights: likewise (DRS).
         pretraining: `"none"` or `"rotation"` (SSP).
-        loss_uses: The flags that its loss takes.
     """
 
     name: str
     title: str
-    loss: Callable[[Any], Any]
-    head: str
+    loss: MethodLoss
     weighting: str = "none"
     sampling: str = "none"
     pretraining: str = "none"
-    loss_uses: tuple[str, ...] = ()
+
+    @property
+    def head(self):
+        """The network's head: `"linear"` for logits, `"normalized"` for cosines."""
+        return self.loss.head
 
     @property
     def is_balanced(self):
@@ -43,8 +76,13 @@ class Method:
         return "deferred" in (self.weighting, self.sampling)
 
     @property
+    def loss_uses(self):
+        """The flags that its loss takes."""
+        return tuple(self.loss.flags.values())
+
+    @property
     def uses(self):
-        """The flags that the method's loss, weights and pre-training take."""
+        """The flags that its loss, class weights and pre-training take."""
         weights = ("class_weighting", "effective_number_beta")
         pretraining = ("pretraining_epochs",)
         return (
@@ -54,153 +92,51 @@ class Method:
         )
 
 
-# Keras is imported when a loss is made, not when a flag is checked.
-
-
-def _cross_entropy(config):
-    import keras
-
-    return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-
-
-def _focal(config):
-    from mm_tf import losses
-
-    return losses.Focal(gamma=config.focal_gamma)
-
-
-def _ldam(config):
-    from mm_tf import losses
-
-    return losses.LDAM(
-        config.class_counts,
-        max_margin=config.max_class_margin,
-        scale=config.ldam_scale,
-    )
-
-
-def _uniform_margin(config):
-    from mm_tf import losses
-
-    return losses.UniformMargin(margin=config.max_class_margin, scale=config.ldam_scale)
-
-
-def _hinge(config):
-    from mm_tf import losses
-
-    return losses.Hinge(margin=config.max_class_margin, scale=config.ldam_scale)
-
-
-def _hinge_by_class(config):
-    from mm_tf import losses
-
-    return losses.Hinge(
-        margin=config.max_class_margin,
-        class_counts=config.class_counts,
-        scale=config.ldam_scale,
-    )
-
-
-def _maximum_margin(config):
-    from mm_tf import losses
-
-    return losses.MaximumMargin(
-        delta=config.delta, beta=config.beta, scale=config.scale
-    )
-
-
-def _maximum_margin_by_class(config):
-    from mm_tf import losses
-
-    return losses.MaximumMargin(
-        delta=config.delta,
-        beta=config.beta,
-        class_counts=config.class_counts,
-        max_class_margin=config.max_class_margin,
-        scale=config.scale,
-    )
-
-
-_FOCAL = ("focal_gamma",)
-_LDAM = ("max_class_margin", "ldam_scale")
-_MM = ("delta", "beta", "scale")
-_MM_LDAM = (*_MM, "max_class_margin")
-
-# In the order of Table 1: name, title, loss, head, and what differs from ERM.
-_ROWS = (
-    Method("erm", "ERM", _cross_entropy, "linear"),
-    Method("focal", "Focal", _focal, "linear", loss_uses=_FOCAL),
-    Method("ldam", "LDAM", _ldam, "normalized", loss_uses=_LDAM),
-    Method("mm", "MM", _maximum_margin, "normalized", loss_uses=_MM),
-    Method("cb_rs", "CB-RS", _cross_entropy, "linear", sampling="from_start"),
-    Method("cb_rw", "CB-RW", _cross_entropy, "linear", weighting="from_start"),
-    Method(
-        "cb_focal",
-        "CB-Focal",
-        _focal,
-        "linear",
-        weighting="from_start",
-        loss_uses=_FOCAL,
-    ),
-    Method(
-        "hg_drs", "HG-DRS", _hinge, "normalized", sampling="deferred", loss_uses=_LDAM
-    ),
-    Method(
-        "ldam_hg_drs",
-        "LDAM-HG-DRS",
-        _hinge_by_class,
-        "normalized",
-        sampling="deferred",
-        loss_uses=_LDAM,
-    ),
-    Method(
-        "m_drw",
-        "M-DRW",
-        _uniform_margin,
-        "normalized",
-        weighting="deferred",
-        loss_uses=_LDAM,
-    ),
-    Method(
-        "ldam_drw",
-        "LDAM-DRW",
-        _ldam,
-        "normalized",
-        weighting="deferred",
-        loss_uses=_LDAM,
-    ),
-    Method(
-        "ldam_drw_ssp",
-        "LDAM-DRW+SSP",
-        _ldam,
-        "normalized",
-        weighting="deferred",
-        pretraining="rotation",
-        loss_uses=_LDAM,
-    ),
-    Method(
-        "mm_drw",
-        "MM-DRW",
-        _maximum_margin,
-        "normalized",
-        weighting="deferred",
-        loss_uses=_MM,
-    ),
-    Method(
-        "mm_ldam_drw",
-        "MM-LDAM-DRW",
-        _maximum_margin_by_class,
-        "normalized",
-        weighting="deferred",
-        loss_uses=_MM_LDAM,
-    ),
+_CE = MethodLoss(
+    "SparseCategoricalCrossentropy", head="linear", constants={"from_logits": True}
+)
+_FOCAL = MethodLoss("Focal", {"gamma": "focal_gamma"}, head="linear")
+_MARGIN = {"margin": "max_class_margin", "scale": "ldam_scale"}
+_UNIFORM = MethodLoss("UniformMargin", _MARGIN)
+_HINGE = MethodLoss("Hinge", _MARGIN)
+_LDAM_HINGE = MethodLoss("Hinge", _MARGIN, takes_class_counts=True)
+_LDAM = MethodLoss(
+    "LDAM",
+    {"max_margin": "max_class_margin", "scale": "ldam_scale"},
+    takes_class_counts=True,
+)
+_MAXIMUM = {"delta": "delta", "beta": "beta", "scale": "scale"}
+_MM = MethodLoss("MaximumMargin", _MAXIMUM)
+_MM_LDAM = MethodLoss(
+    "MaximumMargin",
+    {**_MAXIMUM, "max_class_margin": "max_class_margin"},
+    takes_class_counts=True,
 )
 
-METHODS = MappingProxyType({method.name: method for method in _ROWS})
+# In the order of Table 1: name, title, loss, and what else differs from ERM.
+_ROWS = (
+    Method("erm", "ERM", _CE),
+    Method("focal", "Focal", _FOCAL),
+    Method("ldam", "LDAM", _LDAM),
+    Method("mm", "MM", _MM),
+    Method("cb_rs", "CB-RS", _CE, sampling="from_start"),
+    Method("cb_rw", "CB-RW", _CE, weighting="from_start"),
+    Method("cb_focal", "CB-Focal", _FOCAL, weighting="from_start"),
+    Method("hg_drs", "HG-DRS", _HINGE, sampling="deferred"),
+    Method("ldam_hg_drs", "LDAM-HG-DRS", _LDAM_HINGE, sampling="deferred"),
+    Method("m_drw", "M-DRW", _UNIFORM, weighting="deferred"),
+    Method("ldam_drw", "LDAM-DRW", _LDAM, weighting="deferred"),
+    Method("ldam_drw_ssp", "LDAM-DRW+SSP", _LDAM, "deferred", pretraining="rotation"),
+    Method("mm_drw", "MM-DRW", _MM, weighting="deferred"),
+    Method("mm_ldam_drw", "MM-LDAM-DRW", _MM_LDAM, weighting="deferred"),
+)
+
+# A row that is added here is a method of every command.
+METHODS: dict[str, Method] = {method.name: method for method in _ROWS}
 
 
 def is_used(flag, method):
-    """Whether a flag plays a part in the runs of a method."""
+    """Whether a flag has an effect on the runs of a method."""
     row = METHODS.get(method)
     if row is None or flag in row.uses:
         return True

@@ -62,7 +62,7 @@ def build_model(config, info):
 def _build_model(config, info):
     method = METHODS[config.method]
     model = _network(config, info, method.head)
-    loss = method.loss(config)
+    loss = method.loss.make(config)
     # Of losses that know no replicas it is the mean of the whole batch, with weights 1.
     knows_replicas = isinstance(loss, losses.PerExampleLoss)
     if method.weighting != "none" or not (config.strategy == "none" or knows_replicas):
