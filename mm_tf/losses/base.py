@@ -31,7 +31,9 @@ class PerExampleLoss(keras.losses.Loss):
 
     Raises:
         ValueError: `dtype` is no floating-point dtype. Called: labels, outputs or
-            sample weights are no numbers or do not fit together.
+            sample weights are no numbers or do not fit together, or a label that can
+            be seen is no whole number in [0, K). In `model.fit`, where labels cannot
+            be seen, such a label makes the loss NaN.
     """
 
     expects_cosines = False

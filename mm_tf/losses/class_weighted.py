@@ -51,12 +51,10 @@ class ClassWeighted(PerExampleLoss):
             all 0; 1 for all by default.
         reduction: As in Keras. `"none"` gives the weighted losses, [N].
         name: The loss's name.
-        dtype: The dtype to compute in; half precision is raised to float32.
+        **kwargs: As for `PerExampleLoss`: `dtype`, that of `loss` by default.
 
     Raises:
-        ValueError: An argument is not as described. Called: a label that can be
-            seen is no whole number in [0, K). In `model.fit`, where labels cannot
-            be seen, such a label makes the loss NaN.
+        ValueError: An argument is not as described. Called: as `PerExampleLoss`.
 
     Example:
 
@@ -82,7 +80,7 @@ class ClassWeighted(PerExampleLoss):
         class_weights=None,
         reduction="mean_with_sample_weight",
         name="class_weighted",
-        dtype=None,
+        **kwargs,
     ):
         # The weights of a `ClassWeighted` inside would be ignored.
         if not isinstance(loss, keras.losses.Loss) or isinstance(loss, ClassWeighted):
@@ -90,7 +88,8 @@ class ClassWeighted(PerExampleLoss):
                 "`loss` must be a `keras.losses.Loss` without class weights of its "
                 f"own, such as `mm_tf.losses.MaximumMargin()`. Received: loss={loss!r}"
             )
-        super().__init__(reduction=reduction, name=name, dtype=dtype or loss.dtype)
+        kwargs["dtype"] = kwargs.get("dtype") or loss.dtype
+        super().__init__(reduction=reduction, name=name, **kwargs)
         self.loss = loss
         self.expects_cosines = getattr(loss, "expects_cosines", False)
         self.num_classes = _checks.check_integer("num_classes", num_classes, low=2)

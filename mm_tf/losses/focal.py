@@ -67,15 +67,11 @@ class Focal(PerExampleLoss):
     Args:
         gamma: The focusing exponent, >= 0. With 0 the loss is cross-entropy.
         scale: The s that multiplies the logits, > 0; 1 for a linear head.
-        reduction: As in Keras; `"none"` gives losses [N].
         name: The loss's name.
-        dtype: The dtype to compute in; half precision is raised to float32.
+        **kwargs: As for `PerExampleLoss`: `reduction` and `dtype`.
 
     Raises:
-        ValueError: An argument is outside its range. Called: a shape does not
-            fit, or a label that can be seen is no whole number in [0, K). In
-            `model.fit`, where labels cannot be seen, such a label makes the
-            loss NaN.
+        ValueError: An argument is outside its range. Called: as `PerExampleLoss`.
 
     Example:
 
@@ -87,15 +83,8 @@ class Focal(PerExampleLoss):
     Source: Lin et al., "Focal Loss for Dense Object Detection", 2017.
     """
 
-    def __init__(
-        self,
-        gamma=1.0,
-        scale=1.0,
-        reduction="sum_over_batch_size",
-        name="focal",
-        dtype=None,
-    ):
-        super().__init__(reduction=reduction, name=name, dtype=dtype)
+    def __init__(self, gamma=1.0, scale=1.0, name="focal", **kwargs):
+        super().__init__(name=name, **kwargs)
         self.gamma = _checks.check_number("gamma", gamma, low=0.0)
         self.scale = _checks.check_number("scale", scale, low=0.0, low_allowed=False)
 

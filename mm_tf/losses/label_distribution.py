@@ -39,6 +39,14 @@ def label_distribution_margins(class_counts, max_margin=0.5):
     return decreasing * (max_margin / np.max(decreasing))
 
 
+def counts_and_margins(class_counts, max_margin):
+    """Returns class counts as ints and their margins; None for both without counts."""
+    if class_counts is None:
+        return None, None
+    margins_of_counts = label_distribution_margins(class_counts, max_margin)
+    return [int(count) for count in class_counts], margins_of_counts
+
+
 @keras.saving.register_keras_serializable("mm_tf")
 def ldam(y_true, y_pred, class_margins, scale=30.0):
     r"""Computes the label-distribution-aware margin loss of each example.
@@ -88,15 +96,11 @@ class LDAM(PerExampleLoss):
         max_margin: The margin of the rarest class, >= 0, in cosines. With 0 the
             loss is the cross-entropy of scaled cosines.
         scale: The s by which cosines become logits, > 0.
-        reduction: As in Keras; `"none"` gives losses [N].
         name: The loss's name.
-        dtype: The dtype to compute in; half precision is raised to float32.
+        **kwargs: As for `PerExampleLoss`: `reduction` and `dtype`.
 
     Raises:
-        ValueError: An argument is outside its range. Called: a shape does not
-            fit, or a label that can be seen is no whole number in [0, K). In
-            `model.fit`, where labels cannot be seen, such a label makes the
-            loss NaN.
+        ValueError: An argument is outside its range. Called: as `PerExampleLoss`.
 
     Example:
 
@@ -111,21 +115,12 @@ class LDAM(PerExampleLoss):
 
     expects_cosines = True
 
-    def __init__(
-        self,
-        class_counts,
-        max_margin=0.5,
-        scale=30.0,
-        reduction="sum_over_batch_size",
-        name="ldam",
-        dtype=None,
-    ):
-        super().__init__(reduction=reduction, name=name, dtype=dtype)
+    def __init__(self, class_counts, max_margin=0.5, scale=30.0, name="ldam", **kwargs):
+        super().__init__(name=name, **kwargs)
         self.max_margin = _checks.check_number("max_margin", max_margin, low=0.0)
         self.scale = _checks.check_number("scale", scale, low=0.0, low_allowed=False)
-        counts = _checks.check_class_counts(class_counts)
-        self.class_counts = [int(count) for count in counts]
-        self.class_margins = label_distribution_margins(counts, self.max_margin)
+        self.class_margins = label_distribution_margins(class_counts, self.max_margin)
+        self.class_counts = [int(count) for count in class_counts]
 
     def call(self, y_true, y_pred):
         return ldam(y_true, y_pred, self.class_margins, scale=self.scale)

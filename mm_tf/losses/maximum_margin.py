@@ -6,7 +6,7 @@ from keras import ops
 from mm_tf import _checks
 from mm_tf.losses import margins
 from mm_tf.losses.base import PerExampleLoss
-from mm_tf.losses.label_distribution import label_distribution_margins
+from mm_tf.losses.label_distribution import counts_and_margins
 
 
 @keras.saving.register_keras_serializable("mm_tf")
@@ -83,15 +83,11 @@ class MaximumMargin(PerExampleLoss):
         max_class_margin: The gamma of the rarest class, >= 0. Without
             `class_counts` it is not used.
         scale: The s by which cosines become logits, > 0.
-        reduction: As in Keras; `"none"` gives losses [N].
         name: The loss's name.
-        dtype: The dtype to compute in; half precision is raised to float32.
+        **kwargs: As for `PerExampleLoss`: `reduction` and `dtype`.
 
     Raises:
-        ValueError: An argument is outside its range. Called: a shape does not
-            fit, or a label that can be seen is no whole number in [0, K). In
-            `model.fit`, where labels cannot be seen, such a label makes the
-            loss NaN.
+        ValueError: An argument is outside its range. Called: as `PerExampleLoss`.
 
     Example:
 
@@ -116,25 +112,19 @@ class MaximumMargin(PerExampleLoss):
         class_counts=None,
         max_class_margin=0.5,
         scale=10.0,
-        reduction="sum_over_batch_size",
         name="maximum_margin",
-        dtype=None,
+        **kwargs,
     ):
-        super().__init__(reduction=reduction, name=name, dtype=dtype)
+        super().__init__(name=name, **kwargs)
         self.delta = _checks.check_number("delta", delta, low=0.0)
         self.beta = _checks.check_number("beta", beta, low=0.0)
         self.scale = _checks.check_number("scale", scale, low=0.0, low_allowed=False)
         self.max_class_margin = _checks.check_number(
             "max_class_margin", max_class_margin, low=0.0
         )
-        self.class_counts = None
-        self.class_margins = None
-        if class_counts is not None:
-            counts = _checks.check_class_counts(class_counts)
-            self.class_counts = [int(count) for count in counts]
-            self.class_margins = label_distribution_margins(
-                counts, self.max_class_margin
-            )
+        self.class_counts, self.class_margins = counts_and_margins(
+            class_counts, self.max_class_margin
+        )
 
     def call(self, y_true, y_pred):
         return maximum_margin(

@@ -54,15 +54,11 @@ class UniformMargin(PerExampleLoss):
         margin: The margin, >= 0, in cosines. With 0 the loss is the
             cross-entropy of scaled cosines.
         scale: The s by which cosines become logits, > 0.
-        reduction: As in Keras; `"none"` gives losses [N].
         name: The loss's name.
-        dtype: The dtype to compute in; half precision is raised to float32.
+        **kwargs: As for `PerExampleLoss`: `reduction` and `dtype`.
 
     Raises:
-        ValueError: An argument is outside its range. Called: a shape does not
-            fit, or a label that can be seen is no whole number in [0, K). In
-            `model.fit`, where labels cannot be seen, such a label makes the
-            loss NaN.
+        ValueError: An argument is outside its range. Called: as `PerExampleLoss`.
 
     Example:
 
@@ -76,15 +72,8 @@ class UniformMargin(PerExampleLoss):
 
     expects_cosines = True
 
-    def __init__(
-        self,
-        margin=0.5,
-        scale=30.0,
-        reduction="sum_over_batch_size",
-        name="uniform_margin",
-        dtype=None,
-    ):
-        super().__init__(reduction=reduction, name=name, dtype=dtype)
+    def __init__(self, margin=0.5, scale=30.0, name="uniform_margin", **kwargs):
+        super().__init__(name=name, **kwargs)
         self.margin = _checks.check_number("margin", margin, low=0.0)
         self.scale = _checks.check_number("scale", scale, low=0.0, low_allowed=False)
 
@@ -92,8 +81,4 @@ class UniformMargin(PerExampleLoss):
         return uniform_margin(y_true, y_pred, margin=self.margin, scale=self.scale)
 
     def get_config(self):
-        return {
-            **super().get_config(),
-            "margin": self.margin,
-            "scale": self.scale,
-        }
+        return {**super().get_config(), "margin": self.margin, "scale": self.scale}
