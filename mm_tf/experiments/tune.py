@@ -206,7 +206,7 @@ def main(argv, values=flags.FLAGS):
 
 
 def _search_of_flags(values):
-    config = dataclasses.replace(config_flags.from_flags(values), output_dir=None)
+    config = config_flags.from_flags(values)
     holdout = config.holdout if values["holdout"].present else None
     config = _with_holdout(with_digests(config), values.select_on, holdout)
     if values.tuner == "hyperband" and values["trials"].present:
@@ -220,8 +220,7 @@ def _search_of_flags(values):
             raise ValueError(
                 f"`{name}` must be an integer >= {low}. Received: {name}={value}"
             )
-    texts = [text.strip() for text in values.search if text.strip()]
-    dimensions = space.parse(texts, config, grid=values.tuner == "grid")
+    dimensions = space.parse(values.search, config, grid=values.tuner == "grid")
     number = values.trials or TRIALS
     if values.tuner == "grid" and space.cells(dimensions) > number:
         raise ValueError(
@@ -229,13 +228,14 @@ def _search_of_flags(values):
             "grid, or --search must name fewer values, as --search=beta=1.2/1.5,delta="
             f"0.6/1.2. Received: trials={number}"
         )
+    folder = pathlib.Path("saved_models", config.setting, config.method, "search")
     search = Search(
         config=config,
         tuner=values.tuner,
         dimensions=dimensions,
         trials=None if values.tuner == "hyperband" else number,
         seed=values.search_seed,
-        folder=_folder(values, config.setting, config.method, "search"),
+        folder=config.run_folder if config.output_dir else folder,
     )
     if values.tuner == "hyperband" and "epochs" in search.names:
         raise ValueError(
@@ -244,16 +244,6 @@ def _search_of_flags(values):
         )
     search.check_folder()
     return search
-
-
-def _folder(values, *default_parts):
-    if values.output_dir is not None and not values.output_dir.strip():
-        raise ValueError(
-            "`output_dir` must name a folder. "
-            f"Received: output_dir={values.output_dir!r}"
-        )
-    default = pathlib.Path("saved_models", *default_parts)
-    return pathlib.Path(values.output_dir or default).expanduser()
 
 
 def _search(search, report_only):
@@ -290,9 +280,11 @@ def _ablate(values):
         for field in config_fields.flag_fields()
         if values[field.name].present and field.name != "output_dir"
     }
-    root = _folder(values, values.grid)
+    root = values.output_dir or f"saved_models/{values.grid}"
     with stopping.Stop():
-        return ablation.run(values.grid, root, given, values.report_only)
+        return ablation.run(
+            values.grid, pathlib.Path(root).expanduser(), given, values.report_only
+        )
 
 
 if __name__ == "__main__":

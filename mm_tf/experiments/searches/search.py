@@ -84,13 +84,9 @@ class Search:
 
     def identity(self):
         """What decides the trials, {flag: value}; more of them are the same search."""
-        fixed = {
-            name: value
-            for name, value in self.config.identity().items()
-            if name not in self.names
-        }
+        flags = self.config.identity().items()
         return {
-            **fixed,
+            **{name: value for name, value in flags if name not in self.names},
             "tuner": self.tuner,
             "search": ",".join(map(str, self.dimensions)),
             "search_seed": self.seed,

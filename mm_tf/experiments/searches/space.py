@@ -47,12 +47,6 @@ class Dimension:
         """Whether its values are whole numbers."""
         return self.name in _MULTIPLES
 
-    @property
-    def extremes(self):
-        """The smallest and the largest value."""
-        values = self.values or (self.low, self.high)
-        return min(values), max(values)
-
     def value(self, number):
         """Returns a number that a tuner drew as a value of the flag."""
         if self.is_whole:
@@ -167,7 +161,7 @@ def _usual(name, config, grid):
 
 
 def _check(dimension, config, text):
-    for number in dimension.values or dimension.extremes:
+    for number in dimension.values or (dimension.low, dimension.high):
         try:
             value = dimension.value(number)
             dataclasses.replace(config, **{dimension.name: value})
@@ -176,16 +170,6 @@ def _check(dimension, config, text):
                 f"`search`: {dimension} is not possible. {error}. "
                 f"Received: search={text!r}"
             ) from None
-
-
-def hyperparameters(dimensions):
-    """Returns the dimensions as a `keras_tuner.HyperParameters`."""
-    import keras_tuner
-
-    hp = keras_tuner.HyperParameters()
-    for dimension in dimensions:
-        declare(hp, dimension)
-    return hp
 
 
 def declare(hp, dimension):

@@ -51,12 +51,15 @@ def _oracle(search):
         "hyperband": keras_tuner.oracles.HyperbandOracle,
         "grid": keras_tuner.oracles.GridSearchOracle,
     }
+    hp = keras_tuner.HyperParameters()
+    for dimension in search.dimensions:
+        space.declare(hp, dimension)
     limit = {"max_trials": search.trials}
     if search.tuner == "hyperband":
         limit = {"max_epochs": search.config.epochs}
     return oracles[search.tuner](
         objective=keras_tuner.Objective(OBJECTIVE, "min"),
-        hyperparameters=space.hyperparameters(search.dimensions),
+        hyperparameters=hp,
         seed=search.seed + 1,  # KerasTuner takes 0 for no seed.
         max_consecutive_failed_trials=_NO_LIMIT,
         **limit,
