@@ -67,25 +67,19 @@ def test_pytorch_is_measured_without_keras_beside_it():
 
 
 @pytest.mark.long
-def test_maximum_margin_takes_at_most_twice_the_memory_of_cross_entropy():
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="the aim is set on TensorFlow")
+def test_maximum_margin_takes_no_more_memory_than_cross_entropy():
     import sections
 
-    rows = 1024
-    spec = {
-        "kind": "keras_losses",
-        "backend": BACKEND,
-        "classes": 10_000,
-        "batch_size": rows,
-    }
-    # Not repeatable, where TensorFlow's cross-entropy takes a third of the memory.
+    spec = {"kind": "keras_losses", "backend": BACKEND, "classes": 10_000}
+    spec["batch_size"] = 1024
+    # As a run computes: repeatably.
     added = {
-        name: sections._added(spec, name, deterministic=False)
+        name: sections._added(spec, name, deterministic=True)
         for name in ("cross_entropy", "mm")
     }
-    outputs = rows * 10_000 * 4 / 2**20
-    assert outputs < added["mm"] < 2 * added["cross_entropy"]
-    repeatable = sections._added(spec, "mm", deterministic=True)
-    assert repeatable == pytest.approx(added["mm"], rel=0.2)
+    outputs = 1024 * 10_000 * 4 / 2**20
+    assert outputs < added["mm"] < added["cross_entropy"]
 
 
 def test_torch_fills_no_memory_to_be_repeatable(monkeypatch):

@@ -1,14 +1,14 @@
 """The notebooks of examples/: kept with the outputs of a whole run, and run again."""
 
 import ast
-import pathlib
 import re
 
 import nbclient
 import nbformat
 import pytest
+from helpers import ROOT
 
-FOLDER = pathlib.Path(__file__).parents[2] / "examples"
+FOLDER = ROOT / "examples"
 NOTEBOOKS = sorted(path.name for path in FOLDER.glob("*.ipynb"))
 
 
@@ -33,10 +33,6 @@ def mean_errors(text):
     """The balanced errors, the mean over seeds of each training."""
     line = re.search(r"^mean (.*)$", text, re.MULTILINE)[1]
     return [float(number) for number in line.split()]
-
-
-def test_both_are_there():
-    assert NOTEBOOKS == ["tf_data.ipynb", "three_lines.ipynb"]
 
 
 @pytest.mark.parametrize("name", NOTEBOOKS)

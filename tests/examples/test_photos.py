@@ -2,17 +2,14 @@
 
 import contextlib
 import csv
-import importlib.util
 import io
 import json
-import pathlib
 import re
 import shutil
-import subprocess
-import sys
 
 import numpy as np
 import pytest
+from helpers import ROOT, module_at, python, refused
 
 from mm_tf import data
 from mm_tf.data.inspect import scan, show
@@ -20,8 +17,6 @@ from mm_tf.experiments import export, predict
 from mm_tf.experiments.config import RunConfig
 from mm_tf.experiments.run import run
 
-ROOT = pathlib.Path(__file__).parents[2]
-PATH = ROOT / "examples" / "make_photos.py"
 # The page's own programs, which know nothing of mm_tf.
 SERVE, PIXELS, SERVE_ONNX, SERVE_TFLITE = re.findall(
     r"```python\n(.*?)```", (ROOT / "docs" / "photos.md").read_text("utf-8"), re.S
@@ -32,10 +27,7 @@ COUNTS = (12, 9, 6, 4, 3, 2)
 
 @pytest.fixture(scope="module")
 def example():
-    spec = importlib.util.spec_from_file_location("make_photos", PATH)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return module_at(ROOT / "examples" / "make_photos.py")
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +56,8 @@ def test_the_folder_is_long_tailed_and_of_uneven_sizes(made):
     found = scan.inspect_data("folder", photos)
     assert len(np.unique(found.sizes, axis=0)) > 20
     assert found.sizes.min() >= 40
+    assert {path.stem for path in (photos / "new").iterdir()} == set(CLASSES)
+    assert "Not used: new/." in found.notes
 
 
 def test_the_same_arguments_make_the_same_photos(example, made, tmp_path):
@@ -93,20 +87,6 @@ def test_a_look_finds_all_that_is_wrong(made, tmp_path, capsys):
         "duplicate": of_kind(planted, "duplicate"),
         "leakage": of_kind(planted, "leak"),
     }
-
-
-def test_new_photographs_are_in_neither_part(example, tmp_path, monkeypatch):
-    photograph, seen = example.photograph, []
-    monkeypatch.setattr(
-        example,
-        "photograph",
-        lambda pixels, rng: (seen.append(pixels.tobytes()), photograph(pixels, rng))[1],
-    )
-    photos = tmp_path / "photos"
-    example.make_photos(photos, data.load("digits"), CLASSES, COUNTS, 3, seed=0)
-    assert {path.stem for path in (photos / "new").iterdir()} == set(CLASSES)
-    assert len(set(seen)) == len(seen) == sum(COUNTS) + 4 * len(CLASSES)
-    assert "Not used: new/." in scan.inspect_data("folder", photos).notes
 
 
 @pytest.fixture(scope="module")
@@ -155,12 +135,7 @@ def test_from_training_to_predictions(made, served, capsys):
 
 
 def printed(program, folder):
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        capture_output=True,
-        text=True,
-        cwd=folder,
-    )
+    done = python("-c", program, cwd=folder)
     assert done.returncode == 0, done.stderr
     return [line.split() for line in done.stdout.splitlines()]
 
@@ -216,13 +191,10 @@ def test_every_runtime_gives_the_same_answer(served, answers, format, program):
         (["--output=photos", "--seed=-1"], "--seed must be >= 0"),
     ],
 )
-def test_wrong_calls(example, arguments, message, tmp_path, monkeypatch, capsys):
+def test_wrong_calls(example, arguments, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "there").mkdir()
-    with pytest.raises(SystemExit) as exit:
-        example.main(arguments)
-    assert exit.value.code == 2
-    assert message in capsys.readouterr().err
+    assert message in refused(example.main, arguments)
     assert [path.name for path in tmp_path.iterdir()] == ["there"]
 
 
@@ -241,6 +213,5 @@ def test_real_photographs(example, cifar_dir, tmp_path, capsys):
     assert "test/wolf/again.jpg: leak" in said
     found = scan.inspect_data("folder", tmp_path / "photos")
     assert found.train_counts.tolist() == [3, 21]
-    with pytest.raises(SystemExit):
-        example.main([f"--output={tmp_path / 'more'}", "--classes=wolf,unicorn"])
-    assert "Received: unicorn" in capsys.readouterr().err
+    wrong = [f"--output={tmp_path / 'more'}", "--classes=wolf,unicorn"]
+    assert "Received: unicorn" in refused(example.main, wrong)
