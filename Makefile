@@ -19,7 +19,8 @@ REQUIREMENTS = setup.cfg pyproject.toml
 
 PYTEST = -m pytest --numprocesses=2 --dist=loadfile --no-loadscope-reorder
 # What computes on every backend of Keras, and with the lowest versions.
-CORE = tests/losses tests/test_layers.py tests/test_optimizers.py tests/test_metrics.py \
+CORE = tests/losses tests/test_layers.py tests/test_models.py tests/test_optimizers.py \
+	tests/test_metrics.py \
 	tests/test_callbacks.py tests/test_pretraining.py tests/test_checkpoints.py \
 	tests/test_divergence.py tests/test_backbones.py tests/data/test_pipeline.py \
 	tests/experiments/machine/test_strategies.py \

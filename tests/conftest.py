@@ -21,6 +21,16 @@ PROJECT = pathlib.Path(__file__).resolve().parent.parent
 CIFAR = ("cifar10/3.0.2", "cifar100/3.0.2")
 
 
+# These train, or start processes. First, so that no worker ends with a long file when
+# the other has none.
+LONGEST = ("experiments/searches", "experiments/runs", "experiments/machine")
+
+
+def pytest_collection_modifyitems(items):
+    longest = [PROJECT / "tests" / folder for folder in LONGEST]
+    items.sort(key=lambda item: not any(map(item.path.is_relative_to, longest)))
+
+
 def pytest_addoption(parser):
     parser.addoption(
         "--require-shared",
