@@ -1,10 +1,11 @@
-"""Checkpoints of a training that can be killed at any moment and goes on.
+"""Checkpoints of a training that can be killed at any moment and resumes.
 
-    kept = CheckpointFolder("training", identity={"seed": 0})
-    fit(model, images, labels, order, epochs, Checkpoints(kept, minutes=10))
+    folder = CheckpointFolder("training", identity={"seed": 0})
+    fit(model, images, labels, order, epochs, Checkpoints(folder, minutes=10))
 
-The same lines again go on where the training stopped, and end with the same
-weights, bit for bit, where the device computes repeatably.
+The same lines again resume the training where it stopped, and end with the same
+weights, bit for bit, where the device computes repeatably. Folder, callback and `fit`
+are one mechanism, so they stand in one file.
 """
 
 import json
@@ -24,49 +25,49 @@ from mm_tf import _checks, _files
 from mm_tf.callbacks.divergence import DivergedError, StopOnDivergence
 from mm_tf.data import fit_data
 
-_NAME = re.compile(r"epoch(\d+)-step(\d+)\.npz")
+_NAME = re.compile(r"epoch\d+-step\d+\.npz")
 _FACTS = "facts"
-# What decides the order of the images, but for the labels.
-_OF_ORDER = ("seed", "batch_size", "num_examples", "resample_from")
+# What decides the order of the images, besides the labels.
+_ORDER_FACTS = ("seed", "batch_size", "num_examples", "resample_from")
 # The newest, and the one before it should that be damaged.
-_KEPT = 2
+_NEWEST = 2
 
 
 class CheckpointError(RuntimeError):
-    """A checkpoint cannot be written, or is of another training."""
+    """A checkpoint cannot be written, or belongs to another training."""
 
 
 class UnusableCheckpointError(CheckpointError):
-    """The checkpoints that are there cannot be gone on from."""
+    """The training cannot resume from the checkpoints that are there."""
 
 
 class CheckpointFolder:
     """A folder of the two newest checkpoints of one training.
 
-    A checkpoint is written to a temporary name, synced, read back and renamed. The
-    one before it stays: should the newest be damaged, it is told and the other one
-    used. A file is an `.npz` of plain arrays; nothing in it is ever executed.
+    A checkpoint is written to a temporary name, synced and renamed. The one before it
+    stays: if the newest is damaged, that is reported and the other one used. A file is
+    an `.npz` of plain arrays; nothing in it is ever executed.
 
     Args:
         path: The folder. It is made when the first checkpoint is written.
-        identity: What makes the training what it is, {name: value}, as JSON can
-            hold it. Checkpoints of another identity are refused.
+        identity: What tells the training from others, {name: value}, as JSON can
+            hold it. Checkpoints with another identity are refused.
 
     Example:
 
     >>> import tempfile
     >>> import numpy as np
     >>> from mm_tf.checkpoints import CheckpointFolder
-    >>> kept = CheckpointFolder(tempfile.mkdtemp(), identity={"seed": 1})
-    >>> kept.write(3, 0, {"kernel": np.ones(2)}, {"loss": 0.5})
-    >>> arrays, facts = kept.newest()
+    >>> folder = CheckpointFolder(tempfile.mkdtemp(), identity={"seed": 1})
+    >>> folder.write(3, 0, {"kernel": np.ones(2)}, {"loss": 0.5})
+    >>> arrays, facts = folder.newest()
     >>> facts["epoch"], facts["loss"], arrays["kernel"].tolist()
     (3, 0.5, [1.0, 1.0])
     """
 
     def __init__(self, path, identity=None):
         self.path = pathlib.Path(path).expanduser()
-        # As it will be read back.
+        # As JSON gives it back.
         self.identity = json.loads(json.dumps(dict(identity or {})))
 
     def write(
@@ -76,10 +77,10 @@ class CheckpointFolder:
         arrays: Mapping[str, np.ndarray],
         facts: Mapping[str, Any],
     ) -> None:
-        """Writes a checkpoint, and removes those before the last but one.
+        """Writes a checkpoint, and removes all but the two newest.
 
         Args:
-            epoch: The epoch that is to go on, from 0.
+            epoch: The epoch that resumes, from 0.
             step: The next step in that epoch, from 0.
             arrays: {name: array}.
             facts: {name: value}, as JSON can hold it.
@@ -93,7 +94,7 @@ class CheckpointFolder:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             _files.write_arrays(path, {**arrays, _FACTS: text})
-            for old in self._paths()[_KEPT:]:
+            for old in self._paths()[_NEWEST:]:
                 old.unlink()
             _files.remove_unfinished(self.path)
         except (OSError, ValueError) as error:
@@ -103,9 +104,7 @@ class CheckpointFolder:
             ) from None
 
     def newest(self):
-        """Reads the newest checkpoint that is whole.
-
-        A damaged one is told with a warning.
+        """Reads the newest checkpoint that is whole, and warns of damaged ones.
 
         Returns:
             (arrays, facts), or None where there is no checkpoint.
@@ -119,14 +118,14 @@ class CheckpointFolder:
             try:
                 arrays = _files.read_arrays(path)
                 facts = json.loads(arrays.pop(_FACTS).tobytes())
-                position = facts["epoch"], facts["step"], facts["identity"]
+                facts["epoch"], facts["step"], facts["identity"]
             except (OSError, KeyError, TypeError, ValueError) as error:
                 warnings.warn(
-                    f"A damaged checkpoint is passed over, {path.name}: {error}",
+                    f"A damaged checkpoint is skipped, {path.name}: {error}",
                     stacklevel=2,
                 )
                 continue
-            self._check_identity(path, position[2])
+            _check_same(path, facts["identity"], self.identity)
             return arrays, facts
         if paths:
             raise UnusableCheckpointError(
@@ -149,34 +148,32 @@ class CheckpointFolder:
 
     def _paths(self):
         """The checkpoints, newest first."""
-        found = []
-        if self.path.is_dir():
-            for path in self.path.iterdir():
-                match = _NAME.fullmatch(path.name)
-                if match:
-                    found.append((int(match[1]), int(match[2]), path))
-        return [path for *_, path in sorted(found, reverse=True)]
-
-    def _check_identity(self, path, there):
-        here = self.identity
-        differences = [
-            f"{name}={_value(there, name)} there, {name}={_value(here, name)} here"
-            for name in sorted({*there, *here})
-            if there.get(name) != here.get(name)
-        ]
-        if differences:
-            raise UnusableCheckpointError(
-                f"{path} is a checkpoint of another training "
-                f"({'; '.join(differences)}). Remove its folder to begin anew."
-            )
+        if not self.path.is_dir():
+            return []
+        found = [path for path in self.path.iterdir() if _NAME.fullmatch(path.name)]
+        return sorted(found, reverse=True)
 
 
-def _value(identity, name):
-    return repr(identity[name]) if name in identity else "nothing"
+def _check_same(path, there, here):
+    """Refuses a checkpoint whose facts differ from those of this training."""
+    differences = [
+        f"{name}={_value(there, name)} there, {name}={_value(here, name)} here"
+        for name in sorted({*there, *here})
+        if there.get(name) != here.get(name)
+    ]
+    if differences:
+        raise UnusableCheckpointError(
+            f"{path} is a checkpoint of another training "
+            f"({'; '.join(differences[:5])}). Remove its folder to begin anew."
+        )
+
+
+def _value(facts, name):
+    return repr(facts[name]) if name in facts else "nothing"
 
 
 class Checkpoints(keras.callbacks.Callback):
-    """Writes checkpoints of a `fit` of this module, and restores the newest.
+    """Writes checkpoints in the `fit` of this module, and restores the newest.
 
     A checkpoint holds weights, batch normalization's statistics, the states of
     random layers, the optimizer, the metrics, the epoch and step, and the state of
@@ -186,19 +183,19 @@ class Checkpoints(keras.callbacks.Callback):
     Args:
         folder: A `CheckpointFolder`, or the path of one.
         minutes: Minutes, > 0, after which a checkpoint is written within an epoch.
-            None: at the end of every epoch alone.
+            None: only at the end of every epoch.
         stop: Called without arguments after every step (of a model with
             `steps_per_execution`, every so many). When it returns an exception, a
             checkpoint is written and the exception raised.
 
     Attributes:
-        epoch: The epoch that is to go on, from 0.
+        epoch: The epoch that resumes, from 0.
         step: The next step in that epoch, from 0.
 
     Raises:
         ValueError: `minutes` is no number > 0.
         CheckpointError: In `fit`: a checkpoint cannot be written, or the newest
-            one is of another training or backend.
+            one belongs to another training or backend.
 
     Example:
 
@@ -236,39 +233,42 @@ class Checkpoints(keras.callbacks.Callback):
         self._companions: dict[str, Any] = {}
         self._steps_per_epoch = 0
         self._first_step = 0
-        self._order: Mapping[str, Any] = {}
+        self._training: Mapping[str, Any] = {}
         self._metrics: Mapping[str, np.ndarray] = {}
         self._states: Mapping[str, Any] = {}
         self._written_at = 0.0
 
-    def begin(self, model, order, companions):
-        """Reads the newest checkpoint; `fit` of this module calls it.
-
-        Args:
-            model: The model, built and compiled.
-            order: The `EpochOrder`.
-            companions: The other callbacks.
-
-        Returns:
-            Whether there was a checkpoint.
-        """
+    def _begin(self, model, order, companions):
+        """Restores the newest checkpoint; returns whether there was one."""
         self.set_model(model)
         self._steps_per_epoch = order.steps_per_epoch
-        self._order = {name: getattr(order, name) for name in _OF_ORDER}
-        self._companions = {}
-        for callback in companions:
-            if hasattr(callback, "get_state"):
-                name = type(callback).__name__
-                self._companions[f"{name}{len(self._companions)}"] = callback
+        with_state = [each for each in companions if hasattr(each, "get_state")]
+        self._companions = {
+            f"{type(callback).__name__}{index}": callback
+            for index, callback in enumerate(with_state)
+        }
+        self._training = {
+            "backend": _versions()["backend"],
+            "callbacks": list(self._companions),
+            "order": {name: getattr(order, name) for name in _ORDER_FACTS},
+        }
         newest = self.folder.newest()
         if newest is None:
             return False
         arrays, facts = newest
-        self._check_is_of_fit(facts)
-        self._check_versions(facts["versions"])
         variables = _variables(model)
-        self._check_shapes(variables, arrays)
-        self._check_is_same(facts)
+        _check_same(
+            self.folder.path,
+            {**facts.get("training", {}), **_shapes(arrays)},
+            {**self._training, **_shapes(variables)},
+        )
+        if facts["versions"] != _versions():
+            warnings.warn(
+                f"The checkpoint was written with {facts['versions']}, and the "
+                f"training resumes with {_versions()}: the weights may differ from "
+                "those of a training in which nothing changed.",
+                stacklevel=3,
+            )
         for key, variable in variables.items():
             variable.assign(arrays[key])
         self.epoch, self.step = facts["epoch"], facts["step"]
@@ -282,7 +282,7 @@ class Checkpoints(keras.callbacks.Callback):
             self._companions[name].set_state(state)
 
     def on_train_begin(self, logs=None):
-        # Behind the other callbacks, which begin anew here.
+        # Behind the other callbacks, which reset themselves here.
         self._restore_companions()
         self._written_at = time.monotonic()
 
@@ -322,71 +322,22 @@ class Checkpoints(keras.callbacks.Callback):
             key: ops.convert_to_numpy(variable)
             for key, variable in _variables(self.model).items()
         }
-        for array in arrays.values():
-            # Gradients overflow before the loss does: such weights are not worth
-            # the place of good ones.
-            if array.dtype.kind == "f" and not np.isfinite(array).all():
-                what = f"a weight is not finite before step {self.step}"
-                raise DivergedError(self.model, self.epoch, what)
+        # Gradients overflow before the loss does: such weights must not take the
+        # place of good ones.
+        floats = [array for array in arrays.values() if array.dtype.kind == "f"]
+        if not all(np.isfinite(array).all() for array in floats):
+            what = f"a weight is not finite before step {self.step}"
+            raise DivergedError(self.model, self.epoch, what)
         self._states = {
             name: callback.get_state() for name, callback in self._companions.items()
         }
         facts = {
             "states": self._states,
             "versions": _versions(),
-            "order": self._order,
+            "training": self._training,
         }
         self.folder.write(self.epoch, self.step, arrays, facts)
         self._written_at = time.monotonic()
-
-    def _check_is_of_fit(self, facts):
-        if not {"states", "versions", "order"} <= facts.keys():
-            raise UnusableCheckpointError(
-                f"{self.folder.path} has a checkpoint that `checkpoints.fit` did not "
-                "write."
-            )
-
-    def _check_is_same(self, facts):
-        for what, there, here in (
-            ("callbacks", sorted(facts["states"]), sorted(self._companions)),
-            ("order", facts["order"], self._order),
-        ):
-            if there != here:
-                raise UnusableCheckpointError(
-                    f"{self.folder.path} has a checkpoint of another training: {what} "
-                    f"{there} there, {here} here."
-                )
-
-    def _check_versions(self, there):
-        here = _versions()
-        if there["backend"] != here["backend"]:
-            raise UnusableCheckpointError(
-                f"{self.folder.path} has a checkpoint of Keras's backend "
-                f"{there['backend']}; this is {here['backend']}."
-            )
-        if there != here:
-            warnings.warn(
-                f"The checkpoint was written with {there}, and the training goes on "
-                f"with {here}: the weights may differ from those of one in which "
-                "nothing changed.",
-                stacklevel=2,
-            )
-
-    def _check_shapes(self, variables, arrays):
-        here = {
-            key: (
-                tuple(variable.shape),
-                keras.backend.standardize_dtype(variable.dtype),
-            )
-            for key, variable in variables.items()
-        }
-        there = {key: (array.shape, str(array.dtype)) for key, array in arrays.items()}
-        for key in sorted({*here, *there}):
-            if here.get(key) != there.get(key):
-                raise UnusableCheckpointError(
-                    f"{self.folder.path} has a checkpoint of another network: {key} is "
-                    f"{there.get(key)} there, {here.get(key)} here."
-                )
 
 
 def fit(
@@ -407,7 +358,7 @@ def fit(
         labels: Their classes, integers [N].
         order: The `mm_tf.data.EpochOrder` of the N examples.
         epochs: The epoch after the last one.
-        checkpoints: A `Checkpoints`, or None to keep none.
+        checkpoints: A `Checkpoints`, or None to write none.
         callbacks: More callbacks. One whose memory should outlast a stop has
             `get_state` and `set_state`, as those of `mm_tf.callbacks`.
         verbose: As for `keras.Model.fit`.
@@ -415,26 +366,26 @@ def fit(
     Raises:
         CheckpointError: As `Checkpoints`.
         ValueError: As `mm_tf.data.fit_data`; or the model averages its weights
-            (`use_ema`), or has variables of a dtype that NumPy does not have: these
-            would not go on as they were; or its `steps_per_execution` does not divide
-            the steps of an epoch, past whose end Keras would go.
+            (`use_ema`) or has variables of a dtype that NumPy does not have, which
+            could not resume as they were; or its `steps_per_execution` does not divide
+            the steps of an epoch, past whose end Keras would train.
     """
     _check_model(model, order)
     _build_rest(model, labels)
     callbacks = list(callbacks)
     epoch = step = 0
     if checkpoints is not None:
-        if checkpoints.begin(model, order, callbacks) and verbose:
-            print(_goes_on(checkpoints, epochs))
+        if checkpoints._begin(model, order, callbacks) and verbose:
+            print(_resumed(checkpoints, epochs))
         callbacks.append(checkpoints)
         epoch, step = checkpoints.epoch, checkpoints.step
     at_once = model.steps_per_execution
     try:
         while epoch < epochs:
-            # `fit` knows no first step: the rest of an epoch has a call of its own.
+            # Keras's `fit` has no first step: the rest of an epoch is its own call.
             last = epoch + 1 if step else epochs
             steps = order.steps_per_epoch - step
-            # It may have been stopped when other numbers of steps were taken at once.
+            # Before the stop, another number of steps may have been taken at once.
             _take_at_once(model, at_once if steps % at_once == 0 else 1)
             for callback in callbacks:
                 if isinstance(callback, StopOnDivergence):
@@ -445,7 +396,7 @@ def fit(
                 epochs=last,
                 steps_per_epoch=steps,
                 callbacks=keras.callbacks.CallbackList(
-                    # A list of its own counts to the last epoch of all.
+                    # Our own list, whose progress bar counts to the last epoch.
                     callbacks,
                     add_history=True,
                     add_progbar=verbose != 0,
@@ -467,7 +418,7 @@ def fit(
 def _take_at_once(model, steps):
     if model.steps_per_execution != steps:
         model.steps_per_execution = steps
-        # Made for another number they would pass over batches; Keras makes new ones.
+        # Made for another number, they would skip batches; Keras makes new ones.
         model.train_function = model.test_function = model.predict_function = None
 
 
@@ -492,12 +443,12 @@ def _check_model(model, order):
             )
 
 
-def _goes_on(checkpoints, epochs):
+def _resumed(checkpoints, epochs):
     if checkpoints.epoch >= epochs:
-        return f"Trained to the last epoch before: {checkpoints.folder.path}"
+        return f"Already trained to the last epoch: {checkpoints.folder.path}"
     step = f", step {checkpoints.step}" if checkpoints.step else ""
     where = f"epoch {checkpoints.epoch}{step} (counted from 0)"
-    return f"Goes on from {where}: {checkpoints.folder.path}"
+    return f"Resumes from {where}: {checkpoints.folder.path}"
 
 
 def _build_rest(model, labels):
@@ -523,6 +474,13 @@ def _variables(model):
         f"{section}/{index}": variable
         for section, variables in sections.items()
         for index, variable in enumerate(variables)
+    }
+
+
+def _shapes(arrays):
+    return {
+        key: f"{tuple(array.shape)} {keras.backend.standardize_dtype(array.dtype)}"
+        for key, array in arrays.items()
     }
 
 

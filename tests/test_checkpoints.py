@@ -7,6 +7,7 @@ import pathlib
 import keras
 import numpy as np
 import pytest
+from helpers import Stopped, stop_after, weights_of
 
 from mm_tf import _files, callbacks, checkpoints, layers, losses, optimizers
 from mm_tf.callbacks.divergence import DivergedError
@@ -77,25 +78,14 @@ def train(folder, stop=lambda: None, batch_size=STEPS, at_once=1, **arguments):
         ],
         verbose=0,
     )
-    weights = [keras.ops.convert_to_numpy(weight) for weight in model.weights]
     return {
-        "weights": [array.tobytes() for array in weights],
+        "weights": [weight.tobytes() for weight in weights_of(model)],
         "rows": log.rows,
         "history": (pathlib.Path(folder) / "history.csv").read_text(),
         "errors": [list(errors) for errors in test.per_class_errors],
         "predictions": list(test.predictions),
         "predicted": model.predict(IMAGES, batch_size=3, verbose=0).argmax(-1).tolist(),
     }
-
-
-class Enough(Exception):
-    pass
-
-
-def after(steps):
-    """A `stop` that raises at a step, counted over this call of `fit`."""
-    calls = iter(range(10**9))
-    return lambda: Enough() if next(calls) + 1 == steps else None
 
 
 @pytest.fixture(scope="module")
@@ -106,8 +96,8 @@ def undisturbed(tmp_path_factory):
 @pytest.mark.parametrize("stops", [[1], [4, 1, 2], [12]])
 def test_stopped_anywhere_it_ends_the_same(tmp_path, stops, undisturbed):
     for steps in stops:
-        with pytest.raises(Enough):
-            train(tmp_path, after(steps))
+        with pytest.raises(Stopped):
+            train(tmp_path, stop_after(steps))
     assert train(tmp_path) == undisturbed
 
 
@@ -118,15 +108,15 @@ def test_several_steps_at_once_are_the_same_training(tmp_path):
     assert train(tmp_path / "two", batch_size=2, at_once=2) == one_by_one
     for at_once, looks in ((2, 3), (1, 1)):
         # After steps 4 and 2 of epoch 1; step 3, from which no two pairs are left.
-        with pytest.raises(Enough):
-            train(tmp_path / "on", after(looks), batch_size=2, at_once=at_once)
+        with pytest.raises(Stopped):
+            train(tmp_path / "on", stop_after(looks), batch_size=2, at_once=at_once)
     assert Checkpoints(tmp_path / "on" / "kept").folder.newest()[1]["step"] == 3
     assert train(tmp_path / "on", batch_size=2, at_once=2) == one_by_one
 
 
 def test_a_finished_training_is_not_trained_on(tmp_path, undisturbed):
     train(tmp_path)
-    assert train(tmp_path, after(1)) == undisturbed
+    assert train(tmp_path, stop_after(1)) == undisturbed
 
 
 def test_without_checkpoints_it_is_the_same_training(undisturbed):
@@ -137,7 +127,7 @@ def test_without_checkpoints_it_is_the_same_training(undisturbed):
         callbacks.DeferredReweighting([0.5, 1, 1.5], start_epoch=2),
     ]
     checkpoints.fit(model, IMAGES, LABELS, order, EPOCHS, None, schedule, verbose=0)
-    weights = [keras.ops.convert_to_numpy(each).tobytes() for each in model.weights]
+    weights = [weight.tobytes() for weight in weights_of(model)]
     assert weights == undisturbed["weights"]
 
 
@@ -172,25 +162,16 @@ def test_bad_minutes_are_named(tmp_path, minutes):
 def test_a_damaged_checkpoint_and_a_half_written_one_change_nothing(
     tmp_path, undisturbed
 ):
-    with pytest.raises(Enough):
-        train(tmp_path, after(8))
+    with pytest.raises(Stopped):
+        train(tmp_path, stop_after(8))
     before, newest = sorted((tmp_path / "kept").iterdir())
     newest.write_bytes(newest.read_bytes()[:-100])
     (tmp_path / "kept" / ".7.incomplete.epoch00009-step0000000.npz").write_bytes(b"PK")
     with pytest.warns(
-        UserWarning, match="damaged checkpoint is passed .*epoch00002-step0"
+        UserWarning, match="damaged checkpoint is skipped, .*epoch00002-step0"
     ):
         assert train(tmp_path) == undisturbed
     assert not list((tmp_path / "kept").glob(".*"))
-
-
-DAMAGES = {
-    "cut": lambda data: data[: len(data) // 2],
-    "empty": lambda data: b"",
-    "a text": lambda data: b"not arrays",
-    "a changed byte": lambda data: data[:200] + bytes([data[200] ^ 1]) + data[201:],
-    "another archive": lambda data: b"PK\5\6" + 18 * b"\0",
-}
 
 
 @pytest.fixture
@@ -200,18 +181,6 @@ def two(tmp_path):
         kept.write(epoch, 0, {"kernel": np.full(40, float(epoch))}, {})
     assert len(list(kept.path.iterdir())) == 2
     return kept
-
-
-@pytest.mark.parametrize("damage", DAMAGES)
-def test_a_damaged_checkpoint_is_told_and_the_one_before_used(two, damage):
-    newest = max(two.path.iterdir())
-    newest.write_bytes(DAMAGES[damage](newest.read_bytes()))
-    with pytest.warns(
-        UserWarning, match="damaged checkpoint is passed .*epoch00003-step0"
-    ):
-        arrays, facts = two.newest()
-    assert facts["epoch"] == 2
-    np.testing.assert_array_equal(arrays["kernel"], np.full(40, 2.0))
 
 
 def test_all_damaged_is_an_error_and_nothing_is_removed(two):
@@ -243,7 +212,7 @@ def test_another_network_is_refused(tmp_path):
     model.add(layers.NormalizedDense(3))
     model.compile("sgd", losses.MaximumMargin())
     order = EpochOrder(LABELS, STEPS, 5)
-    with pytest.raises(CheckpointError, match="a checkpoint of another network: "):
+    with pytest.raises(CheckpointError, match=r"another training .*model/0=.* here"):
         checkpoints.fit(
             model, IMAGES, LABELS, order, 9, Checkpoints(tmp_path / "kept"), verbose=0
         )
@@ -254,12 +223,12 @@ def test_another_order_or_other_callbacks_are_refused(tmp_path):
     order = EpochOrder(LABELS, STEPS, 5)
     checkpoints.fit(model, IMAGES, LABELS, order, 1, kept, verbose=0)
     other = EpochOrder(LABELS, STEPS, 6)
-    with pytest.raises(CheckpointError, match="order .*'seed': 5.*'seed': 6.* here"):
+    with pytest.raises(CheckpointError, match="order=.*'seed': 5.*'seed': 6.* here"):
         checkpoints.fit(
             build(), IMAGES, LABELS, other, 2, Checkpoints(tmp_path), verbose=0
         )
     log = callbacks.EpochLog()
-    with pytest.raises(CheckpointError, match="callbacks .. there, .'EpochLog0'. here"):
+    with pytest.raises(CheckpointError, match="callbacks=.. there, .*'EpochLog0'"):
         checkpoints.fit(
             build(), IMAGES, LABELS, order, 2, Checkpoints(tmp_path), [log], verbose=0
         )
@@ -271,8 +240,8 @@ def test_a_callback_that_stops_the_training_stops_it_when_resumed_too(tmp_path):
             self.model.stop_training = True
 
     order = EpochOrder(LABELS, STEPS, 5)
-    with pytest.raises(Enough):
-        kept = Checkpoints(tmp_path, stop=after(1))
+    with pytest.raises(Stopped):
+        kept = Checkpoints(tmp_path, stop=stop_after(1))
         checkpoints.fit(build(), IMAGES, LABELS, order, 4, kept, [Stop()], verbose=0)
     kept = Checkpoints(tmp_path)
     checkpoints.fit(build(), IMAGES, LABELS, order, 4, kept, [Stop()], verbose=0)
@@ -301,14 +270,14 @@ def test_a_model_that_would_not_go_on_as_it_was_is_refused(
 
 
 def test_another_backend_is_refused_and_other_versions_are_told(tmp_path, monkeypatch):
-    with pytest.raises(Enough):
-        train(tmp_path, after(5))
+    with pytest.raises(Stopped):
+        train(tmp_path, stop_after(5))
     here = checkpoints._versions()
     monkeypatch.setattr(checkpoints, "_versions", lambda: {**here, "keras": "9.9"})
     with pytest.warns(UserWarning, match="'9.9'.*weights may differ"):
         train(tmp_path)
     monkeypatch.setattr(checkpoints, "_versions", lambda: {**here, "backend": "mxnet"})
-    with pytest.raises(CheckpointError, match="Keras's backend .*this is mxnet"):
+    with pytest.raises(CheckpointError, match="backend='mxnet' here"):
         train(tmp_path)
 
 

@@ -207,7 +207,7 @@ def kill_at_random(folder, kills, seed):
     for _ in range(kills):
         # Mostly soon, so that all kills find the run still on.
         status, printed = call(folder, chance.random() ** 3)
-        places += [line for line in printed.splitlines() if "Goes on from" in line]
+        places += [line for line in printed.splitlines() if "Resumes from" in line]
         assert status == -signal.SIGKILL, printed
         assert not (folder / "result.json").exists()
     return places
@@ -228,7 +228,7 @@ def test_killed_and_stopped_it_ends_with_the_same_weights(tmp_path, undisturbed)
         assert f" -m mm_tf.experiments.run {' '.join(COMMAND)}" in line
     status, printed = call(folder)
     assert status == 0, printed
-    assert "Goes on from epoch" in printed
+    assert "Resumes from epoch" in printed
     assert seen(folder) == undisturbed
 
 
