@@ -11,7 +11,7 @@ if Keras was imported before it, and `mm_tf.load_model` always.
 import importlib
 import sys
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _PARTS_WITH_CLASSES = ("layers", "losses", "metrics", "optimizers")
 _PARTS = (
