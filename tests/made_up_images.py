@@ -26,6 +26,7 @@ def save_classes(folder, counts, first_seed=0):
     """Writes PNG images, all different: `counts` is {class: number of images}."""
     seed = first_seed
     for name, count in counts.items():
+        pathlib.Path(folder, name).mkdir(parents=True, exist_ok=True)
         for number in range(count):
             save(pathlib.Path(folder, name, f"{number:03}.png"), seed)
             seed += 1

@@ -1,9 +1,6 @@
 """Tests of `mm_tf.data.pipeline`, on the Keras backend in use and on the others."""
 
 import importlib.util
-import os
-import subprocess
-import sys
 
 import keras
 import numpy as np
@@ -23,7 +20,6 @@ from mm_tf.data import (
 
 NUM_EXAMPLES = 23
 BATCH_SIZE = 5
-BACKENDS = ("tensorflow", "jax", "torch")
 
 needs_tensorflow = pytest.mark.skipif(
     importlib.util.find_spec("tensorflow") is None,
@@ -332,19 +328,3 @@ def test_fit_sees_the_same_when_prefetched_to_a_device(monkeypatch, examples, or
     data = fit_data(*examples, order, epochs=3)
     assert devices == [cpus[0].name]
     assert record_fit(data, order, 3, shuffle=False) == expected_fit(order, 3)
-
-
-@pytest.mark.long
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_fit_on_the_other_backends(backend):
-    if backend == keras.config.backend():
-        pytest.skip("the tests above ran on this backend")
-    if importlib.util.find_spec(backend) is None:
-        pytest.skip(f"{backend} is not installed")
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-x", "-k", "test_fit_sees", __file__],
-        env={**os.environ, "KERAS_BACKEND": backend},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr

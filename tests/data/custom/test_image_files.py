@@ -27,22 +27,19 @@ def paths(tmp_path_factory):
     ]
 
 
-@pytest.mark.parametrize("ending", ["png", "bmp", "webp"])
-def test_lossless_files_come_back_as_they_were(tmp_path, ending):
+@pytest.mark.parametrize("ending", ["png", "bmp", "webp", "jpg", "gif"])
+def test_files_come_back_as_they_were(tmp_path, ending):
+    lossless = ending not in ("jpg", "gif")
     options = {"lossless": True} if ending == "webp" else {}
     path = save(tmp_path / f"name.{ending}", seed=3, **options)
+    if not lossless:
+        Image.new("RGB", (40, 30), (200, 100, 50)).save(path)
+        error = decode(path).astype(int) - (200, 100, 50)
+        assert np.abs(error).max() <= 3
+        return
     assert (decode(path) == pixels(3)).all()
-    # Of its own size: without resampling.
+    # An image of that size already is not resampled.
     assert (decode(path, (10, 12)) == pixels(3)).all()
-
-
-@pytest.mark.parametrize("ending", ["jpg", "gif"])
-def test_lossy_files_come_back_nearly(tmp_path, ending):
-    path = tmp_path / f"name.{ending}"
-    Image.new("RGB", (40, 30), (200, 100, 50)).save(path)
-    assert decode(path, (32, 32)).shape == (32, 32, 3)
-    error = decode(path).astype(int) - (200, 100, 50)
-    assert np.abs(error).max() <= 3
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 300), (300, 1), (300, 200), (32, 32)])
@@ -65,77 +62,48 @@ def test_the_centre_of_the_longer_side_is_kept(tmp_path, wide):
     assert (middle[2:-2, 2:-2] == (0, 255, 0)).all()
 
 
-@pytest.mark.parametrize(
-    "mode, expected",
-    [
-        ("RGB", (200, 100, 50)),
-        ("L", (124, 124, 124)),
-        ("1", (255, 255, 255)),
-        ("P", (200, 100, 50)),
-        ("LA", (124, 124, 124)),
-        ("RGBA", (200, 100, 50)),
-        ("I;16", (124, 124, 124)),
-    ],
-)
-def test_modes_of_png(tmp_path, mode, expected):
-    image = Image.new("RGB", (8, 8), (200, 100, 50))
-    if mode == "I;16":
-        grey = np.asarray(image.convert("L")).astype(np.uint16)
-        image = Image.fromarray(grey * 257)
-    elif mode == "P":
-        image = image.quantize(4)
-    elif mode == "1":
-        image = Image.new("1", (8, 8), 1)
-    else:
-        image = image.convert(mode)
-    image.save(tmp_path / "name.png")
-    assert (decode(tmp_path / "name.png") == expected).all()
+# An image of one colour, saved as PNG or JPEG, and the colour that comes back.
+ORANGE = Image.new("RGB", (8, 8), (200, 100, 50))
+GREY = Image.fromarray(np.full((8, 8), 124 * 257, np.uint16))
+MODES = {
+    "RGB": (ORANGE, {}, (200, 100, 50)),
+    "L": (ORANGE.convert("L"), {}, (124, 124, 124)),
+    "1": (Image.new("1", (8, 8), 1), {}, (255, 255, 255)),
+    "P": (ORANGE.quantize(4), {}, (200, 100, 50)),
+    "LA": (ORANGE.convert("LA"), {}, (124, 124, 124)),
+    "RGBA": (ORANGE.convert("RGBA"), {}, (200, 100, 50)),
+    "I;16": (GREY, {}, (124, 124, 124)),
+    "CMYK": (ORANGE.convert("CMYK"), {"format": "JPEG"}, (200, 100, 50)),
+    "L in JPEG": (ORANGE.convert("L"), {"format": "JPEG"}, (124, 124, 124)),
+    "transparent RGBA": (Image.new("RGBA", (8, 8)), {}, (255, 255, 255)),
+    "transparent LA": (Image.new("LA", (8, 8)), {}, (255, 255, 255)),
+    "transparent P": (Image.new("P", (8, 8)), {"transparency": 0}, (255, 255, 255)),
+    "transparent RGB": (ORANGE, {"transparency": (200, 100, 50)}, (255, 255, 255)),
+}
 
 
-def test_sixteen_bits_of_color_keep_their_upper_eight(tmp_path):
+@pytest.mark.parametrize("mode", MODES)
+def test_modes(tmp_path, mode):
+    image, options, expected = MODES[mode]
+    image.save(tmp_path / "name.png", **options)
+    found = decode(tmp_path / "name.png").astype(int)
+    assert np.abs(found - expected).max() <= (2 if "format" in options else 0)
+
+
+def test_sixteen_bits_of_color_lose_their_lower_eight(tmp_path):
     row = b"\x00" + np.array([0xC8FF, 0x6400, 0x32AA], ">u2").tobytes()
     (tmp_path / "deep.png").write_bytes(png(1, 1, data=row, bit_depth=16))
     assert decode(tmp_path / "deep.png").tolist() == [[[0xC8, 0x64, 0x32]]]
 
 
-@pytest.mark.parametrize("mode", ["CMYK", "L"])
-def test_modes_of_jpeg(tmp_path, mode):
-    image = Image.new("RGB", (16, 16), (200, 100, 50)).convert(mode)
-    image.save(tmp_path / "name.jpg")
-    expected = image.convert("RGB").getpixel((0, 0))
-    assert np.abs(decode(tmp_path / "name.jpg").astype(int) - expected).max() <= 3
-
-
-@pytest.mark.parametrize("how", ["RGBA", "LA", "palette", "color"])
-def test_what_is_transparent_is_white(tmp_path, how):
-    path = tmp_path / "name.png"
-    if how == "palette":
-        Image.new("P", (4, 4), 0).save(path, transparency=0)
-    elif how == "color":
-        Image.new("RGB", (4, 4), (9, 8, 7)).save(path, transparency=(9, 8, 7))
-    else:
-        Image.new(how, (4, 4)).save(path)
-    assert (decode(path) == 255).all()
-    assert (decode(path, channels=1) == 255).all()
-
-
 @pytest.mark.parametrize("ending", ["jpg", "png", "webp"])
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_orientation_is_applied(tmp_path, ending, orientation):
-    turn = {
-        2: Image.Transpose.FLIP_LEFT_RIGHT,
-        3: Image.Transpose.ROTATE_180,
-        4: Image.Transpose.FLIP_TOP_BOTTOM,
-        5: Image.Transpose.TRANSPOSE,
-        6: Image.Transpose.ROTATE_90,
-        7: Image.Transpose.TRANSVERSE,
-        8: Image.Transpose.ROTATE_270,
-    }
     upright = Image.new("RGB", (64, 32), "black")
     upright.paste("white", (0, 0, 16, 16))
-    stored = upright
-    if orientation in turn:
-        stored = upright.transpose(turn[orientation])
+    # How Pillow numbers what undoes orientations 2 to 8.
+    turn = (None, None, 0, 3, 1, 5, 2, 6, 4)[orientation]
+    stored = upright if turn is None else upright.transpose(Image.Transpose(turn))
     exif = Image.Exif()
     exif[0x0112] = orientation
     stored.save(tmp_path / f"name.{ending}", exif=exif)
@@ -246,14 +214,17 @@ def test_one_set_of_images_can_be_read_by_several_threads(paths):
     assert results == dict.fromkeys(range(8), True)
 
 
-def test_kept_images_are_decoded_once(paths, tmp_path):
-    copies = [save(tmp_path / f"{i}.png", seed=i) for i in range(3)]
+def test_kept_images_are_decoded_once_and_digests_found_once(tmp_path):
+    copies = [save(tmp_path / f"{i}.png", seed=i % 2) for i in range(3)]
     kept, decoded = ImageFiles(copies, 8), ImageFiles(copies, 8, memory_limit=500)
-    before = kept[:]
+    before, digests = kept[:], decoded.digests()
+    assert digests[0] == digests[2] != digests[1]
     assert (decoded[:] == before).all()
     for path in copies:
         path.unlink()
     assert (kept[:] == before).all()
+    assert decoded.subset([1, 0]).digests() == [digests[1], digests[0]]
+    assert kept.digests() == [str(path) for path in copies]
     with pytest.raises(ImageFileError, match="0.png$"):
         decoded[:]
 
@@ -314,20 +285,18 @@ def test_subsets_share_one_memory_limit(paths, monkeypatch):
         images[:]
         return len(decoded)
 
-    # Each fits alone, both together do not.
+    # Each fits, both together do not.
     whole = ImageFiles(paths, 16, memory_limit=12 * bytes_per_image)
     train, test = whole.subset(slice(0, 10)), whole.subset(slice(10, 17))
     assert [times_decoded(part) for part in (train, test)] == [0, 7]
     small = whole.subset(slice(10, 12))
     assert times_decoded(small) == 0
-    # What is given up is there for others, a pickle's own limit in its process too.
+    # Memory of a subset that is gone is free again; a pickle has a limit of its own.
     del train
     again = pickle.loads(pickle.dumps(whole.subset(slice(7, 17))))
     assert times_decoded(again) == 0
-    assert [times_decoded(part) for part in (test, whole.subset(slice(7, 17)))] == [
-        7,
-        0,
-    ]
+    assert times_decoded(test) == 7
+    assert times_decoded(whole.subset(slice(7, 17))) == 0
 
 
 def test_memory_stays_bounded(tmp_path):
@@ -348,15 +317,12 @@ def test_memory_stays_bounded(tmp_path):
     "changed, message",
     [
         ({"paths": "a.png"}, "`paths`.*Received: paths='a.png'$"),
-        ({"paths": 3}, "`paths`.*Received: paths=3$"),
         ({"paths": ["a.png", None]}, "`paths`.*Received: paths=None$"),
         ({"image_size": 0}, "`image_size`.*>= 1.*Received: image_size=0$"),
         ({"image_size": (8, 2.5)}, "`image_size`.*Received: image_size=2.5$"),
         ({"image_size": (8, 8, 3)}, r"`image_size`.*Received: .*\(8, 8, 3\)$"),
         ({"channels": 4}, "`channels`.*Received: channels=4$"),
-        ({"channels": True}, "`channels`.*Received: channels=True$"),
         ({"memory_limit": -1}, "`memory_limit`.*Received: memory_limit=-1$"),
-        ({"memory_limit": 1e9}, "`memory_limit`.*Received: memory_limit=10+.0$"),
         ({"num_threads": 0}, "`num_threads`.*Received: num_threads=0$"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Tests of `mm_tf.data.loading`."""
+"""Tests of `mm_tf.data.dataset` and `mm_tf.data.loading`."""
 
 import dataclasses
 import hashlib
@@ -10,6 +10,7 @@ import sys
 import numpy as np
 import pytest
 
+import mm_tf.data
 from mm_tf.data import (
     DATASETS,
     DatasetInfo,
@@ -20,6 +21,16 @@ from mm_tf.data import (
     loading,
     prepared,
 )
+
+
+def test_public_names_are_there():
+    missing = [n for n in mm_tf.data.__all__ if not hasattr(mm_tf.data, n)]
+    assert missing == [] and set(mm_tf.data.__all__) <= set(dir(mm_tf.data))
+
+
+def test_unknown_names_are_an_attribute_error():
+    with pytest.raises(AttributeError, match="no_such_name"):
+        mm_tf.data.no_such_name  # noqa: B018
 
 
 @pytest.fixture(scope="module")
@@ -44,18 +55,6 @@ def labelled(data):
 
 def digest(*arrays):
     return hashlib.sha256(b"".join(a.tobytes() for a in arrays)).hexdigest()[:16]
-
-
-def test_rows_are_known_by_their_names():
-    assert {name: info.name for name, info in DATASETS.items()} == {
-        "cifar10": "cifar10",
-        "cifar100": "cifar100",
-        "digits": "digits",
-    }
-    known = [(i.num_classes, i.images_per_class) for i in DATASETS.values()]
-    assert known == [(10, 5000), (100, 500), (10, 124)]
-    with pytest.raises(TypeError):
-        DATASETS["other"] = DATASETS["digits"]
 
 
 def test_digits_are_as_their_row_says(digits):
@@ -131,11 +130,6 @@ def test_image_data_checks_its_arrays(changed, message):
     data = ImageData(info, images, labels, images, labels, ("a", "b"))
     with pytest.raises(ValueError, match=message):
         dataclasses.replace(data, **changed)
-
-
-def test_unknown_name_is_named():
-    with pytest.raises(ValueError, match="'digits'.*Received: name='mnist'$"):
-        load("mnist")
 
 
 @pytest.mark.parametrize("kind", ["missing", "file"])
