@@ -11,9 +11,9 @@ from mm_tf.data._checks import check_integers
 class EpochOrder:
     """Which examples an epoch draws, and in which order.
 
-    The order of an epoch is a function of the seed and the epoch alone. A run
-    can therefore stop after any epoch and go on later as if it had never
-    stopped, and two runs of one seed see the same batches.
+    The order of an epoch depends only on the seed and the epoch. So a run can stop
+    after any epoch and resume later as if it had never stopped, and two runs of one
+    seed see the same batches.
 
     An epoch before `resample_from` goes through all `N` examples once, shuffled.
     From `resample_from` on it makes `N` draws with replacement, in which an
@@ -105,7 +105,7 @@ class EpochOrder:
         """
         epoch = check_integer("epoch", epoch, low=0)
         # A spawn key keeps these streams apart from `default_rng([seed, j])`,
-        # with which `subsample` orders class j.
+        # by which `subsample` orders class j.
         sequence = np.random.SeedSequence(self.seed, spawn_key=(epoch,))
         generator = np.random.default_rng(sequence)
         if self.resample_from is None or epoch < self.resample_from:
@@ -142,25 +142,18 @@ def _check_class_weights(
     class_weights: Sequence[float] | np.ndarray, labels: np.ndarray
 ) -> np.ndarray:
     weights = as_numbers(class_weights)
-    if weights is None or weights.ndim != 1:
+    if (
+        weights is None
+        or weights.ndim != 1
+        or len(weights) <= labels.max()
+        or not np.isfinite(weights).all()
+        or weights.min() < 0
+        or not weights[labels].any()
+    ):
         raise ValueError(
-            "`class_weights` must be a one-dimensional array of numbers. "
+            f"`class_weights` must be at least {labels.max() + 1} finite numbers >= 0, "
+            "one a class, and not 0 for all classes in `labels`. "
             f"Received: class_weights={class_weights!r}"
-        )
-    if len(weights) <= labels.max():
-        raise ValueError(
-            "`class_weights` must hold a weight for every class, "
-            f"{labels.max() + 1} or more. Received: {len(weights)} weights"
-        )
-    if not np.isfinite(weights).all() or weights.min() < 0:
-        raise ValueError(
-            "`class_weights` must be finite and at least 0. "
-            f"Received: class_weights={class_weights!r}"
-        )
-    if not weights[labels].any():
-        raise ValueError(
-            "`class_weights` must be more than 0 for some class that occurs in "
-            f"`labels`. Received: class_weights={class_weights!r}"
         )
     # A power of two, which changes no probability: the sum over all examples of
     # weights near the largest float would be infinite.

@@ -144,6 +144,9 @@ def hold_out(data: ImageData, share: float, seed: int) -> ImageData:
     training images are read, unless they were before, and none is decoded. The data
     sets in `mm_tf.data.DATASETS` are split by class only.
 
+    The `info` stays: the mean and the deviation of custom data are those of all its
+    training images, the hold-out among them.
+
     Args:
         data: A data set with at least two training images of each class.
         share: The share of each class's training images that is held out; see

@@ -131,6 +131,8 @@ def test_an_image_and_its_copy_are_never_on_both_sides(tmp_path):
     arrays = dataclasses.replace(
         files, train_images=files.train_images[:], test_images=files.test_images[:]
     )
+    # The mean and the deviation are those of all training images.
+    assert hold_out(files, 0.3, 0).info == files.info
     for seed in range(20):
         drawn = dataclasses.replace(options, split_seed=seed, test_fraction=0.3)
         splits = [hold_out(files, 0.3, seed), hold_out(arrays, 0.3, seed)]

@@ -29,7 +29,6 @@ from mm_tf.data import (
     read_tfds,
 )
 from mm_tf.data.custom.folders import list_folder
-from mm_tf.data.dataset import check_name
 from mm_tf.data.inspect import show
 
 pytestmark = pytest.mark.filterwarnings("error::mm_tf.data.DataWarning")
@@ -149,23 +148,32 @@ def test_folders_for_training_and_test_images(tmp_path, train, test):
 
 
 @warns
-def test_val_is_not_used_where_there_is_test(tmp_path):
-    for split in ("train", "val", "test"):
-        save_classes(tmp_path / split, {"a": 2, "b": 2})
-    save(tmp_path / "thumbnails" / "1.png")
-    with pytest.warns(DataWarning, match="^Not used: thumbnails/, val/.$"):
+@pytest.mark.parametrize(
+    "counts, unused, train, test",
+    [
+        (
+            {
+                "train/a": 2,
+                "train/b": 2,
+                "val/a": 1,
+                "test/a": 1,
+                "test/b": 1,
+                "new": 1,
+            },
+            "new/, val/",
+            [2, 2],
+            [0, 1],
+        ),
+        ({"train/a": 5, "train/b": 5, "test": 1}, "test/", [4, 4], [0, 1]),
+    ],
+)
+def test_other_folders_beside_train_are_not_used(tmp_path, counts, unused, train, test):
+    save_classes(tmp_path, counts)
+    with pytest.warns(DataWarning):
         data = read_folder(tmp_path)
-    assert data.notes == ("Not used: thumbnails/, val/.",)
-    assert all("test" in path for path in data.test_images.paths)
-
-
-@warns
-def test_test_images_without_classes_are_not_used(tmp_path):
-    save_classes(tmp_path / "train", {"a": 5, "b": 5})
-    save(tmp_path / "test" / "1.png")
-    with pytest.warns(DataWarning, match="^Not used: test/.$"):
-        data = read_folder(tmp_path)
-    assert data.class_counts.tolist() == [4, 4]
+    assert data.notes[0] == f"Not used: {unused}."
+    assert data.class_counts.tolist() == train and data.test_labels.tolist() == test
+    assert not any("val" in path for path in data.test_images.paths)
 
 
 def test_a_class_may_be_called_train(tmp_path):
@@ -227,8 +235,10 @@ def test_links_in_a_circle_end(photos):
     (photos / "fox" / "more").mkdir()
     (photos / "fox" / "more" / "again").symlink_to(photos / "fox" / "more")
     save(photos / "fox" / "more" / "1.png", seed=50)
-    data = read_folder(photos)
-    assert data.class_counts.tolist() == [8, 4, 2]
+    # A link to a folder elsewhere is followed.
+    elsewhere = save_classes(photos.parent / "elsewhere", {"owl": 5}, first_seed=70)
+    (photos / "owl").symlink_to(elsewhere / "owl")
+    assert read_folder(photos).class_counts.tolist() == [8, 4, 2, 4]
 
 
 @warns
@@ -237,12 +247,6 @@ def test_links_to_nothing_are_reported(photos):
     (photos / "cat" / "loop.png").symlink_to("loop.png")
     with pytest.warns(DataWarning, match="cannot be decoded: 2 of 19 files: cat/gone"):
         assert read_folder(photos).class_counts.tolist() == [8, 4, 1]
-
-
-def test_a_link_to_a_folder_elsewhere_is_followed(photos, tmp_path):
-    elsewhere = save_classes(tmp_path / "elsewhere", {"owl": 5}, first_seed=70)
-    (photos / "owl").symlink_to(elsewhere / "owl")
-    assert read_folder(photos).class_counts.tolist() == [8, 4, 1, 4]
 
 
 @warns
@@ -277,9 +281,7 @@ def test_without_verifying_a_broken_file_is_an_error_when_met(photos):
 def test_the_only_image_of_a_class_is_for_training(tmp_path):
     save_classes(tmp_path, {"a": 5, "rare": 1, "same": 1})
     shutil.copy(tmp_path / "same" / "000.png", tmp_path / "same" / "copy.png")
-    with pytest.warns(
-        DataWarning, match="No test image of rare, same: .* one image or"
-    ):
+    with pytest.warns(DataWarning, match="No test image of rare, same: .* one image"):
         data = read_folder(tmp_path)
     assert data.class_counts.tolist() == [4, 1, 2]
     assert data.test_labels.tolist() == [0]
@@ -356,15 +358,17 @@ def test_splits_of_a_csv_file(tmp_path):
     splits = ["train", "Train", "test", "val", "training", "testing"]
     for number in range(6):
         save(tmp_path / f"{number}.png", seed=number)
-    rows = [(f"{i}.png", i % 2, split, "?") for i, split in enumerate(splits)]
+    rows = [(i % 2, f"{i}.png", split, "?") for i, split in enumerate(splits)]
     header = (" Label", "PATH", "split ", "more")
-    path = write_csv(
-        tmp_path / "all.csv", [(b, a, c, d) for a, b, c, d in rows], header
-    )
     with pytest.warns(DataWarning, match="^The 1 images of the split val are not used"):
-        data = read_csv(path)
+        data = read_csv(write_csv(tmp_path / "all.csv", rows, header))
     assert data.train_labels.tolist() == [0, 1, 0]
     assert data.test_labels.tolist() == [0, 1]
+    # Where there is no test, val is the test set.
+    rows = [row for row in rows if not row[2].startswith("test")]
+    with pytest.warns(DataWarning, match="No test image of 0"):
+        data = read_csv(write_csv(tmp_path / "all.csv", rows, header))
+    assert data.test_labels.tolist() == [1]
 
 
 def test_classes_that_are_numbers_are_in_their_order(tmp_path):
@@ -511,20 +515,14 @@ def test_archives_that_are_no_data_set(tmp_path, changed, message):
         read_npz(archive(tmp_path / "x.npz", **arrays))
 
 
-@pytest.mark.parametrize("content", [b"", b"PK\x03\x04rubbish", b"rubbish", None])
-def test_files_that_are_no_archive(tmp_path, content):
+def test_files_that_are_no_archive(tmp_path):
     np.save(tmp_path / "x.npy", np.zeros(3))
-    content = (tmp_path / "x.npy").read_bytes() if content is None else content
-    (tmp_path / "x.npz").write_bytes(content)
-    with pytest.raises(ValueError, match="`data_dir` must be an .npz archive.*x.npz$"):
-        read_npz(tmp_path / "x.npz")
-
-
-def test_a_cut_archive_is_an_error(tmp_path):
     path = archive(tmp_path / "x.npz", images=noise(99, 9, 9), labels=np.arange(99) % 2)
-    path.write_bytes(path.read_bytes()[:5000])
-    with pytest.raises(ValueError, match="`data_dir` must be an .npz archive.*x.npz$"):
-        read_npz(path)
+    contents = [b"", b"PK\x03\x04rubbish", b"rubbish", path.read_bytes()[:5000]]
+    for content in [*contents, (tmp_path / "x.npy").read_bytes()]:
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match="must be an .npz archive.*x.npz$"):
+            read_npz(path)
 
 
 def test_an_archive_keeps_its_size(tmp_path):
@@ -645,8 +643,6 @@ def test_load_reads_all_of_them(photos, tmp_path):
 @pytest.mark.parametrize("name", ["mnist", "tfds:", "tfds", "Folder", None, 3])
 def test_names_that_are_none(name):
     with pytest.raises(ValueError, match=f"'folder'.*'tfds:NAME'.*name={name!r}$"):
-        check_name(name)
-    with pytest.raises(ValueError, match=f"'digits'.*Received: name={name!r}$"):
         load(name)
 
 
@@ -657,14 +653,14 @@ def test_custom_data_needs_a_place(name):
 
 
 @pytest.mark.parametrize("read", [read_folder, read_csv, read_npz, list_folder])
-@pytest.mark.parametrize("place", [None, 3, "", b"photos", ["photos"]])
+@pytest.mark.parametrize("place", [None, "", b"photos"])
 def test_what_is_no_path_is_an_error(read, place):
     with pytest.raises(ValueError, match="`data_dir` must be a path. Received: "):
         read(place)
 
 
 @pytest.mark.parametrize("read", [read_folder, read_csv, read_npz, read_tfds])
-def test_what_are_no_options_is_an_error(read, tmp_path):
+def test_what_are_no_options_is_an_error(read):
     with pytest.raises(ValueError, match="`options` must be.*Received: options=32$"):
         read("nowhere", options=32)
 
@@ -677,17 +673,11 @@ def test_known_data_sets_have_no_options():
 @pytest.mark.parametrize(
     "changed, message",
     [
-        ({"image_size": 0}, "`image_size`.*Received: image_size=0$"),
-        ({"channels": 2}, "`channels`.*Received: channels=2$"),
         ({"test_fraction": 0}, "`test_fraction`.*> 0.*Received: test_fraction=0$"),
         ({"test_fraction": 1}, "`test_fraction`.*below 1.*test_fraction=1$"),
-        ({"test_fraction": "a"}, "`test_fraction`.*Received: test_fraction='a'$"),
         ({"split_seed": -1}, "`split_seed`.*Received: split_seed=-1$"),
         ({"strict": 1}, "`strict` must be True or False. Received: strict=1$"),
         ({"verify": "no"}, "`verify` .*Received: verify='no'$"),
-        ({"horizontal_flip": None}, "`horizontal_flip`.*Received: .*None$"),
-        ({"memory_limit": -1}, "`memory_limit`.*Received: memory_limit=-1$"),
-        ({"num_threads": 0}, "`num_threads`.*Received: num_threads=0$"),
     ],
 )
 def test_bad_options_are_named(changed, message):
