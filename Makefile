@@ -25,7 +25,7 @@ CORE = tests/losses tests/test_layers.py tests/test_models.py tests/test_optimiz
 	tests/test_divergence.py tests/test_backbones.py tests/data/test_pipeline.py \
 	tests/experiments/machine/test_strategies.py \
 	tests/experiments/machine/test_precision.py \
-	tests/experiments/runs/test_several_steps.py
+	tests/experiments/runs/test_training.py
 # Not $(VENV): it is made anew at each call.
 LOWER = .venv-lower
 

@@ -57,33 +57,24 @@ class RunFolder:
         try:
             names = _names(self.path)
             if names and FLAGS not in names:
-                raise ValueError(
-                    "`output_dir` must be a new or empty folder, and this one holds "
-                    f"other files. Received: output_dir={self.path}"
+                raise self._error(
+                    "must be a new or empty folder, and this one holds other files"
                 )
             if self._config.overwrite:
                 self._check_can_be_replaced()
                 return None
-            if not names:
-                return None
-            differences = self._differences()
+            differences = self._differences() if names else ""
         except NotADirectoryError:
-            raise ValueError(
-                "`output_dir` must be a folder, and it or one above it is a file. "
-                f"Received: output_dir={self.path}"
-            ) from None
+            what = "cannot be written: it, or one above it, is a file"
+            raise self._error(what) from None
         except (OSError, UnicodeError) as error:
             raise self._cannot_be("read", error) from None
-        if differences and RESULT in names:
-            raise ValueError(
-                f"`output_dir` holds another run ({differences}). Give another "
-                f"--output_dir, or --overwrite. Received: output_dir={self.path}"
-            )
         if differences:
-            raise ValueError(
-                f"`output_dir` has an unfinished run of other flags ({differences}). "
-                "Give those flags to resume it, another --output_dir, or --overwrite "
-                f"to discard it. Received: output_dir={self.path}"
+            is_finished = RESULT in names
+            what = "another run" if is_finished else "an unfinished run of other flags"
+            raise self._error(
+                f"holds {what} ({differences}): give its flags, another --output_dir, "
+                "or --overwrite"
             )
         return RunResult.read(self.path) if RESULT in names else None
 
@@ -91,17 +82,22 @@ class RunFolder:
         """Refuses to replace a run if that would move or remove a user's files."""
         foreign = _foreign(self.path)
         if foreign:
-            raise ValueError(
-                "`output_dir` must hold nothing but the run that is replaced, and it "
-                f"holds more ({', '.join(foreign)}): move that away, or give another "
-                f"--output_dir. Received: output_dir={self.path}"
+            raise self._error(
+                "must hold nothing but the run that is replaced, and it holds more "
+                f"({', '.join(foreign)}): move that away, or give another --output_dir"
             )
         if self._old.exists() and not self._has_old:
-            raise ValueError(
-                f"`overwrite` moves the run that it replaces to {self._old}, which is "
-                "there already: move that away, or give another --output_dir. "
-                f"Received: output_dir={self.path}"
+            raise self._error(
+                f"cannot be replaced: the old run would move to {self._old}, which is "
+                "there already. Move that away, or give another --output_dir"
             )
+
+    def _error(self, what):
+        return ValueError(f"`output_dir` {what}. Received: output_dir={self.path}")
+
+    def _cannot_be(self, what, error):
+        reason = getattr(error, "strerror", None) or error
+        return self._error(f"cannot be {what} ({reason})")
 
     def _differences(self):
         """Says how the flags of the run that is there differ from the config's."""
@@ -127,13 +123,6 @@ class RunFolder:
                 parts.append(f"the {what} are not those of that run")
         return "; ".join(parts)
 
-    def _cannot_be(self, what, error):
-        reason = getattr(error, "strerror", None) or error
-        return ValueError(
-            f"`output_dir` cannot be {what} ({reason}). "
-            f"Received: output_dir={self.path}"
-        )
-
     @contextlib.contextmanager
     def locked(self):
         """Keeps other processes from writing into the folder."""
@@ -147,10 +136,8 @@ class RunFolder:
             self.path.mkdir(parents=True, exist_ok=True)
             self._locks.enter_context(lock)
         except filelock.Timeout:
-            raise ValueError(
-                "`output_dir` is in use: another run is writing into it. "
-                f"Received: output_dir={self.path}"
-            ) from None
+            what = "is in use: another run is writing into it"
+            raise self._error(what) from None
         except OSError as error:
             raise self._cannot_be("written", error) from None
 

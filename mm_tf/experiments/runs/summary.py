@@ -25,68 +25,64 @@ _EDGES = 1
 def print_plan(config, console=None):
     """Prints what is about to be trained."""
     console = console or Console(highlight=False)
-    method = METHODS[config.method]
-    counts = config.class_counts
-    values = ", ".join(f"{key}={value}" for key, value in _hyperparameters(config))
-    console.print(
+    for line in _plan(config):
+        console.print(line, markup=False)
+
+
+def _plan(config):
+    method, counts = METHODS[config.method], config.class_counts
+    yield (
         f"{method.title} on {config.setting}, seed {config.seed}: "
         f"{counts.sum():,} training images, {counts.max():,} to {counts.min():,} a "
         f"class; {config.model}, {config.epochs} epochs"
     )
     if config.holdout:
         held_out = config.drawn_class_counts - counts
-        console.print(
+        yield (
             f"  errors are on a hold-out of {held_out.sum():,} more training images, "
             f"{held_out.max():,} to {held_out.min():,} a class, not on the test images"
         )
-    if values:
-        console.print(f"  {values}")
+    if config.hyperparameters:
+        values = (
+            f"{name}={value:g}" if isinstance(value, float) else f"{name}={value}"
+            for name, value in config.hyperparameters.items()
+        )
+        yield f"  {', '.join(values)}"
     if config.weights is not None:
         frozen = f", the first {config.frozen_epochs} epochs with the backbone frozen"
-        console.print(
+        yield (
             f"  begins with the weights {config.weights}"
-            f"{frozen if config.frozen_epochs else ''}",
-            markup=False,
+            f"{frozen if config.frozen_epochs else ''}"
         )
-    console.print(
+    yield (
         f"  learning rate {config.learning_rate:g}: warm-up {config.warmup_epochs} "
         f"epochs, {', '.join(_drops(config))}"
     )
-    remainder = int(counts.sum()) % config.batch_size
-    if 0 < remainder < config.batch_size * _SMALL_SHARE:
-        console.print(
-            f"  the last step of an epoch has {remainder} of {config.batch_size} "
-            "images, too few for batch normalization: it can spoil the errors. Another "
-            f"batch size leaves more: --batch_size={_fuller(config)}"
+    total, size = int(counts.sum()), config.batch_size
+    if _has_small_step(total, size):
+        smaller = range(size - 1, 0, -1)
+        better = next(each for each in smaller if not _has_small_step(total, each))
+        yield (
+            f"  the last step of an epoch has {total % size} of {size} images, too few "
+            "for batch normalization: it can spoil the errors. Another batch size "
+            f"leaves more: --batch_size={better}"
         )
     for what, when in (
         ("re-weighted", method.weighting),
         ("re-sampled", method.sampling),
     ):
-        if when == "none":
-            continue
         start = config.first_reweighted_epoch if when == "deferred" else 0
-        if start < config.epochs:
-            console.print(f"  classes {what} from epoch {start}")
-        else:
-            console.print(
+        if when != "none" and start < config.epochs:
+            yield f"  classes {what} from epoch {start}"
+        elif when != "none":
+            yield (
                 f"  classes never {what}: that begins at epoch {start} of "
                 f"{config.epochs}, counted from 0"
             )
 
 
-def _fuller(config):
-    """The next batch size whose last step has more images, or is as full as others."""
-    total = int(config.class_counts.sum())
-    sizes = range(config.batch_size - 1, 1, -1)
-    return next(
-        (
-            size
-            for size in sizes
-            if total % size == 0 or total % size >= size * _SMALL_SHARE
-        ),
-        total,
-    )
+def _has_small_step(total, batch_size):
+    return 0 < total % batch_size < batch_size * _SMALL_SHARE
 
 
 def print_notes(notes, console=None):
@@ -121,11 +117,6 @@ def print_result(result, folder, console=None):
         markup=False,
     )
     console.print(f"Saved in {folder}", markup=False, soft_wrap=True)
-
-
-def _hyperparameters(config):
-    for name, value in config.hyperparameters.items():
-        yield name, f"{value:g}" if isinstance(value, float) else value
 
 
 def _errors_table(result):

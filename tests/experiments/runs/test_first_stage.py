@@ -25,6 +25,7 @@ def ssp(tmp_path_factory):
         method="ldam_drw_ssp",
         model="resnet8",
         imbalance_ratio=20.0,
+        holdout=0.2,
         batch_size=64,
         epochs=1,
         pretraining_epochs=2,
@@ -44,6 +45,7 @@ def ssp(tmp_path_factory):
         run(config)
     ((pretrained_on, epochs),) = seen
     assert epochs == 2
+    # Without the hold-out.
     np.testing.assert_array_equal(pretrained_on, read(config)[1].train_images)
     return config
 
@@ -95,7 +97,7 @@ def test_another_run_takes_its_first_stage(ssp, tmp_path, monkeypatch):
         ({"seed": 1}, "seed=0 there, 1 here"),
         ({"model": "resnet20"}, "model='resnet8' there, .resnet20. here"),
         ({"imbalance_ratio": 10.0}, "imbalance_ratio=20.0 there, 10.0 here"),
-        ({"holdout": 0.2}, "holdout=None there, 0.2 here"),
+        ({"holdout": 0.0}, "holdout=0.2 there, None here"),
         ({"pretraining_epochs": 3}, "pretraining_epochs=2 there, 3 here"),
     ],
 )
@@ -143,7 +145,7 @@ def test_a_stopped_first_stage_resumes(ssp, tmp_path, monkeypatch, capsys):
     folder = RunFolder(configs[1])
     assert folder.has_checkpoint and not (folder.path / WEIGHTS).exists()
     run(configs[1])
-    assert "epoch 1, step 2 (counted from 0)" in capsys.readouterr().out
+    assert "epoch 1, step 3 (counted from 0)" in capsys.readouterr().out
     once, stopped = (
         keras.saving.load_model(config.run_folder / "model.keras") for config in configs
     )

@@ -9,6 +9,7 @@ from helpers import weights_of
 
 from mm_tf import checkpoints, class_weights, layers, losses
 from mm_tf.data import DATASETS
+from mm_tf.experiments.machine import environment
 from mm_tf.experiments.paper.methods import METHODS
 from mm_tf.experiments.run import RunConfig, run
 from mm_tf.experiments.runs import training
@@ -142,6 +143,34 @@ def test_methods_resample_from_their_epoch(name):
     order = training.build_order(config, labels)
     expected = {"cb_rs": 0, "hg_drs": 3, "ldam_hg_drs": 3}.get(name)
     assert order.resample_from == expected
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "steps", "at_once"), [(32, 14, 14), (8, 53, 1), (4, 105, 15)]
+)
+def test_on_a_gpu_the_largest_divisor_of_an_epoch_is_taken_at_once(
+    batch_size, steps, at_once, monkeypatch
+):
+    config = RunConfig(**TINY | dict(batch_size=batch_size))
+    assert config.steps_per_epoch == steps
+    if keras.backend.backend() == "torch":
+        at_once = 1
+    for has_gpu, expected in ((True, at_once), (False, 1)):
+        monkeypatch.setattr(environment, "has_accelerator", lambda has=has_gpu: has)
+        model = training.build_model(config, DATASETS["digits"])
+        assert model.steps_per_execution == expected
+
+
+def test_a_given_number_of_steps_is_taken_at_once():
+    config = RunConfig(**TINY, steps_per_execution=7)
+    assert config.identity() == RunConfig(**TINY).identity()
+    if keras.backend.backend() != "torch":
+        model = training.build_model(config, DATASETS["digits"])
+        assert model.steps_per_execution == 7
+    with pytest.raises(ValueError, match="7: be one of 1, 7. .*ution=4$"):
+        RunConfig(**TINY, steps_per_execution=4)
+    with pytest.raises(ValueError, match="must be 1 on torch.*execution=7$"):
+        RunConfig(**TINY, steps_per_execution=7, backend="torch")
 
 
 @pytest.fixture
