@@ -39,6 +39,24 @@ def test_folder_of_a_run(arguments, folder):
     assert RunConfig(**arguments).run_folder.as_posix() == folder
 
 
+@pytest.mark.parametrize(
+    ("arguments", "setting"),
+    [
+        (dict(dataset="folder", data_dir="/my/Photos"), "folder-Photos_as_is"),
+        (dict(dataset="folder", data_dir="/my/a b: c/"), "folder-a-b-c_as_is"),
+        (dict(dataset="csv", data_dir="x/list.csv"), "csv-list_as_is"),
+        (dict(dataset="npz", data_dir="/"), "npz_as_is"),
+        (dict(dataset="tfds:im/32x32:1.0.0"), "tfds-im-32x32-1.0.0_as_is"),
+        (
+            dict(dataset="tfds:mnist", imbalance="step", imbalance_ratio=5),
+            "tfds-mnist_step5",
+        ),
+    ],
+)
+def test_settings_of_custom_data_are_names_of_folders(arguments, setting):
+    assert RunConfig(**arguments).setting == setting
+
+
 def test_nearly_the_papers_ratio_is_another_setting():
     assert RunConfig(imbalance_ratio=100.00001).setting == "digits_lt100.00001"
 
@@ -59,7 +77,8 @@ def test_a_hold_out_is_not_trained_on():
 
 
 def test_a_flag_that_came_later_does_not_change_what_runs_before_it_are():
-    assert "holdout" not in RunConfig().identity()
+    later = {"holdout", "image_size", "channels", "data_digest", "split_seed", "strict"}
+    assert not later & set(RunConfig().identity())
     assert RunConfig(imbalance_ratio=20, holdout=0.2).identity()["holdout"] == 0.2
 
 

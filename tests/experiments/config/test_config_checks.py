@@ -17,6 +17,19 @@ from mm_tf.experiments.config import RunConfig
             dict(dataset="cifar10", model="VGG16", weights="a\nb.h5"),
             "`weights` must name imagenet or a file, in UTF-8 and on one line",
         ),
+        (dict(dataset="foldr"), "`dataset` must be one of.*Did you mean folder?"),
+        (dict(dataset="folder"), "`data_dir` must say where"),
+        (dict(dataset="digits", image_size="64"), "`image_size` is for"),
+        (dict(dataset="cifar10", strict=True), "`strict` is for"),
+        (dict(dataset="digits", imbalance="as_is"), "`imbalance` must be one of long"),
+        (dict(dataset="tfds:mnist", image_size="64,64"), "`image_size` must be a num"),
+        (dict(dataset="tfds:mnist", image_size=0), "`image_size` must be an integer"),
+        (dict(dataset="tfds:mnist", channels=2), "`channels` must be 3"),
+        (dict(dataset="tfds:mnist", test_fraction=1.0), "`test_fraction` must be"),
+        (
+            dict(dataset="tfds:a", image_size="8x9", method="ldam_drw_ssp"),
+            "must be square.*Received: images of 8 x 9",
+        ),
     ],
 )
 def test_values_that_do_not_go_together(arguments, message):

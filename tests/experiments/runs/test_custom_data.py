@@ -169,47 +169,6 @@ def test_digest_covers_classes_and_archives(photos, copied, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "setting"),
-    [
-        (dict(dataset="folder", data_dir="/my/Photos"), "folder-Photos_as_is"),
-        (dict(dataset="folder", data_dir="/my/a b: c/"), "folder-a-b-c_as_is"),
-        (dict(dataset="csv", data_dir="x/list.csv"), "csv-list_as_is"),
-        (dict(dataset="npz", data_dir="/"), "npz_as_is"),
-        (dict(dataset="tfds:im/32x32:1.0.0"), "tfds-im-32x32-1.0.0_as_is"),
-        (
-            dict(dataset="tfds:mnist", imbalance="step", imbalance_ratio=5),
-            "tfds-mnist_step5",
-        ),
-    ],
-)
-def test_settings_are_names_of_folders(arguments, setting):
-    assert RunConfig(**arguments).setting == setting
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (dict(dataset="foldr"), "`dataset` must be one of.*Did you mean folder?"),
-        (dict(dataset="folder"), "`data_dir` must say where"),
-        (dict(dataset="digits", image_size="64"), "`image_size` is for"),
-        (dict(dataset="cifar10", strict=True), "`strict` is for"),
-        (dict(dataset="digits", imbalance="as_is"), "`imbalance` must be one of long"),
-        (dict(dataset="tfds:mnist", image_size="64,64"), "`image_size` must be a num"),
-        (dict(dataset="tfds:mnist", image_size=0), "`image_size` must be an integer"),
-        (dict(dataset="tfds:mnist", channels=2), "`channels` must be 3"),
-        (dict(dataset="tfds:mnist", test_fraction=1.0), "`test_fraction` must be"),
-        (
-            dict(dataset="tfds:a", image_size="8x9", method="ldam_drw_ssp"),
-            "must be square.*Received: images of 8 x 9",
-        ),
-    ],
-)
-def test_errors_before_anything_is_read(arguments, message):
-    with pytest.raises(ValueError, match=message):
-        RunConfig(**arguments)
-
-
-@pytest.mark.parametrize(
     ("given", "counts"),
     [
         ({}, [12, 8, 4]),
@@ -248,11 +207,6 @@ def test_what_the_images_do_not_allow(given, message, config):
     with pytest.raises(ValueError, match=message):
         run(dataclasses.replace(config, **given))
     assert not RunFolder(config).path.exists()
-
-
-def test_identities_of_other_runs_stay_what_they_were():
-    added = {"image_size", "channels", "data_digest", "split_seed", "strict"}
-    assert not added & set(RunConfig().identity())
 
 
 @pytest.fixture(scope="module")
