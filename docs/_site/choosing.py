@@ -14,7 +14,7 @@ import sys
 
 import numpy as np
 
-from mm_tf.experiments.grids.aggregate import paired_difference
+from mm_tf.experiments.grids.pairs import paired_difference
 from mm_tf.experiments.paper.methods import METHODS
 from mm_tf.experiments.runs.result import RunResult
 

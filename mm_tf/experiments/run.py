@@ -4,7 +4,9 @@
     python -m mm_tf.experiments.run --dataset=digits --method=mm_drw --epochs=20
     python -m mm_tf.experiments.run --dataset=folder --data_dir=PHOTOS --image_size=64
 
-A flag on the command line beats the flagfile. The same from Python:
+A flag on the command line beats the flag file. The exit status is 0 when the run is
+finished, 1 when it failed, 2 when flags, data or the folder are refused, 3 when it
+diverged, and 128 plus the signal's number when it was stopped. The same from Python:
 
     from mm_tf.experiments.run import RunConfig, run
     result = run(RunConfig(dataset="digits", method="mm_drw", epochs=20))
@@ -37,6 +39,8 @@ def main(argv):
         result = run(config)
     except (ValueError, DatasetUnavailableError) as error:
         command.fail(error)
+    except RunDivergedError as error:
+        command.fail(error, status=3)
     except RunFailedError as error:
         command.fail(error, status=1)
     except KeyboardInterrupt as stopped:

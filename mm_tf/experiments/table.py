@@ -8,7 +8,7 @@ grid sets itself. The runs are kept under <output_dir>/<setting>/<method>/, and
 what is there already is not run again: stop it as you like, and go on with the
 same line. The same from Python:
 
-    from mm_tf.experiments import aggregate, grid
+    from mm_tf.experiments.grids import aggregate, grid
     results, failures = grid.run_grid(
         grid.grid(["erm", "mm_drw"], ["digits_lt20"], [0, 1, 2], epochs=50)
     )
@@ -16,7 +16,6 @@ same line. The same from Python:
 """
 
 import dataclasses
-import os
 import pathlib
 import sys
 import tempfile
@@ -40,85 +39,6 @@ _SET_BY_GRID = {
     "method": "methods",
     "seed": "seeds",
 }
-
-
-def print_table(table, console=None):
-    """Prints an `aggregate.Table`, as many settings side by side as there is room.
-
-    Args:
-        table: The `Table`.
-        console: A `rich.console.Console`; standard output by default.
-    """
-    from rich.console import Console
-
-    console = console or Console(highlight=False)
-    for best in (False, True) if table.best_epoch else (False,):
-        console.print(f"\n{table.caption(best)}", markup=False)
-        _print_cells(table, best, console)
-    _print_notes(table.notes, console)
-    if table.pairs:
-        console.print(f"\n{table.pairs_caption}", markup=False)
-        cells = table.pair_cells()
-        console.print(_rich_table(cells.columns, cells.itertuples(index=False)))
-        _print_notes(table.pair_notes, console)
-
-
-def _print_notes(notes, console):
-    for note in notes:
-        console.print(" ".join(filter(None, note)), markup=False)
-
-
-def _print_cells(table, best, console):
-    from mm_tf.experiments.grids.aggregate import NARROW
-
-    cells = table.cells(best, NARROW)
-    lines = [line for text in cells.to_numpy().ravel() for line in text.split("\n")]
-    padding = 2
-    column = padding + max(map(len, [*lines, *cells.columns]))
-    room = console.width - padding - max(map(len, cells.index))
-    side_by_side = max(1, room // column)
-    for first in range(0, len(cells.columns), side_by_side):
-        part = cells.iloc[:, first : first + side_by_side]
-        console.print(_rich_table(["", *part.columns], part.itertuples()))
-
-
-def _rich_table(columns, rows):
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1))
-    for number, column in enumerate(columns):
-        table.add_column(Text(column), justify="right" if number else "left")
-    for row in rows:
-        table.add_row(*map(Text, row))
-    return table
-
-
-def write_table(table, prefix):
-    """Writes `<prefix>.md`, `.csv` and `.tex`.
-
-    Args:
-        table: An `aggregate.Table`.
-        prefix: The files' path without its ending.
-
-    Returns:
-        The paths.
-    """
-    prefix = pathlib.Path(prefix)
-    texts = {
-        ".md": table.to_markdown,
-        ".csv": table.to_csv,
-        ".tex": table.to_latex,
-    }
-    paths = []
-    for ending, text in texts.items():
-        path = prefix.with_name(prefix.name + ending)
-        unfinished = path.with_name(path.name + ".incomplete")
-        unfinished.write_text(text(), encoding="utf-8")
-        os.replace(unfinished, path)
-        paths.append(path)
-    return paths
 
 
 @dataclasses.dataclass(frozen=True)
@@ -340,17 +260,17 @@ def _check_writable(flag, folder):
 
 def _report(results, call, best_epoch):
     # pandas and SciPy take a second to import, which a wrong flag need not wait for.
-    from mm_tf.experiments.grids import aggregate
+    from mm_tf.experiments.grids import aggregate, show
 
     table = aggregate.summarize(
         results, call.methods, call.settings, best_epoch, call.pairs
     )
-    print_table(table)
+    show.print_table(table)
     if not results:
         # A table of nothing must not take the place of one that is there.
         print("No run has a result: no table written.")
         return
-    paths = write_table(table, call.report)
+    paths = show.write_table(table, call.report)
     print(f"Written: {', '.join(map(str, paths))}")
 
 

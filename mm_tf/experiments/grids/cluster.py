@@ -1,12 +1,12 @@
 """A grid of runs on the machines of a Ray cluster, each run a task.
 
-    from mm_tf.experiments import cluster, grid
+    from mm_tf.experiments.grids import cluster, grid
 
     configs = grid.grid(["erm", "mm_drw"], ["digits_lt20"], [0, 1, 2], epochs=50)
     results, failures = grid.run_grid(configs, worker=cluster.Cluster("saved_models"))
 
-A run whose machine dies is begun again on another one, where it goes on from its last
-checkpoint. For that all machines must see the folder of the runs.
+A run whose machine dies resumes on another one from its last checkpoint. For that all
+machines must see the folder of the runs.
 """
 
 import dataclasses
@@ -20,15 +20,15 @@ import uuid
 from mm_tf import _checks, _files
 from mm_tf.data import DatasetUnavailableError
 from mm_tf.experiments.config import RunConfig
-from mm_tf.experiments.grids import grid
+from mm_tf.experiments.grids import worker
 from mm_tf.experiments.machine import environment
-from mm_tf.experiments.runs.folder import HISTORY, RunFolder
-from mm_tf.experiments.runs.result import RunResult
+from mm_tf.experiments.runs.folder import RunFolder
+from mm_tf.experiments.runs.run import RunFailedError
 
-# A machine that dies is no fault of the run's; more of them are no chance.
+# A machine may die by chance; so many do not.
 _MOST_RETRIES = 10
 
-# Of a process whose machine died, until the folder is free that it wrote into.
+# Until a folder is free into which a process of a dead machine wrote.
 _SECONDS_TO_LET_GO = 120
 _SECONDS_OF_A_LOOK = 1.0
 
@@ -75,7 +75,7 @@ class Cluster:
         import ray
 
         self._ray = ray
-        # A program that has connected itself stays so.
+        # A program that is connected already stays so.
         self._connects = not ray.is_initialized()
         if self._connects:
             self._connect()
@@ -131,8 +131,6 @@ class Cluster:
             num_cpus=self._cpus,
             num_gpus=self._gpus,
             max_retries=_MOST_RETRIES,
-            # As of a `grid.Worker`, whose memory fills up likewise.
-            max_calls=grid.RUNS_OF_A_PROCESS,
             runtime_env={"env_vars": self._environment()},
         )(_run)
 
@@ -158,27 +156,22 @@ class Cluster:
         finally:
             self._leave()
 
-    def load(self, name, data_dir, options=None):
-        """Makes sure that a data set is there, on every machine."""
+    def check_data(self, name, data_dir, options=None):
+        """Raises a DatasetUnavailableError unless every machine can read a data set."""
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
         look = self._ray.remote(num_cpus=0, max_retries=0)(_look)
-        arguments = {
-            "name": name,
-            "data_dir": _absolute(data_dir),
-            "options": None if options is None else dataclasses.asdict(options),
-        }
         looks = [
             look.options(
                 scheduling_strategy=NodeAffinitySchedulingStrategy(
                     node["NodeID"], soft=False
                 )
-            ).remote(str(self._mark), arguments)
+            ).remote(str(self._mark), name, _absolute(data_dir), options)
             for node in self._nodes()
         ]
         for reference in looks:
             try:
-                host, sees_root, failure = self._ray.get(reference)
+                host, sees_root, reason = self._ray.get(reference)
             except self._ray.exceptions.RayTaskError as error:
                 raise DatasetUnavailableError(
                     f"A machine of the cluster cannot begin: {_last_line(error)}"
@@ -187,8 +180,8 @@ class Cluster:
                 continue  # The machine has just gone, and its runs go elsewhere.
             if not sees_root:
                 raise self._not_seen_by(host)
-            if failure is not None:
-                raise DatasetUnavailableError(f"{host}: {failure[1]}")
+            if reason is not None:
+                raise DatasetUnavailableError(f"{host}: {reason}")
 
     def _not_seen_by(self, host):
         return ValueError(
@@ -196,8 +189,8 @@ class Cluster:
             f"the same path, and {host} does not. Received: output_dir={self._root}"
         )
 
-    def outcomes(self, configs, to):
-        """Trains runs side by side."""
+    def outcomes(self, configs, progress):
+        """Trains runs side by side, as `worker.Worker.outcomes` does one by one."""
         for config in configs:
             # It is part of what the run is, so it stays as it was given.
             if config.weights not in (None, "imagenet", _absolute(config.weights)):
@@ -207,18 +200,17 @@ class Cluster:
                 )
         mark = str(self._mark)
         under_way = {
-            self._run.remote(mark, dataclasses.asdict(_everywhere(config))): config
-            for config in configs
+            self._run.remote(mark, _everywhere(config)): config for config in configs
         }
         seen: dict[RunConfig, int] = {}
         try:
             while under_way:
                 ended, _ = self._ray.wait(list(under_way), timeout=_SECONDS_OF_A_LOOK)
-                self._tell(under_way.values(), seen, to)
+                _show(under_way.values(), seen, progress)
                 for reference in ended:
                     config = under_way.pop(reference)
                     if config not in seen:
-                        to.begin(config, grid.name_of(config))
+                        progress.begin(config)
                     yield config, self._outcome(reference, config)
         finally:
             self._stop(list(under_way))
@@ -226,36 +218,17 @@ class Cluster:
     def _outcome(self, reference, config):
         errors = self._ray.exceptions
         try:
-            host, sees_root, failure = self._ray.get(reference)
+            host, sees_root, outcome = self._ray.get(reference)
         except errors.RayTaskError as error:
-            return grid.RunCrashedError(f"its process failed: {_last_line(error)}")
+            return worker.RunCrashedError(f"its process failed: {_last_line(error)}")
         except errors.RayError as error:
-            return grid.RunCrashedError(
+            return worker.RunCrashedError(
                 f"its process ended again and again, {_MOST_RETRIES + 1} times, or no "
                 f"machine is left: {_last_line(error)}"
             )
         if not sees_root:
             raise self._not_seen_by(host)
-        if failure is not None:
-            return grid.failure_of(*failure)
-        return RunResult.read(config.run_folder)
-
-    def _tell(self, configs, seen, to):
-        """Shows the epochs of the runs under way, as their folders tell them."""
-        for config in configs:
-            folder = RunFolder(config).path
-            if not folder.exists():
-                continue
-            try:
-                lines = (folder / HISTORY).read_text(encoding="utf-8").splitlines()
-            except OSError:
-                lines = []
-            epoch = max(1, len(lines))
-            if config not in seen:
-                to.begin(config, grid.name_of(config))
-            if seen.get(config) != epoch:
-                seen[config] = epoch
-                to.show(config, f"Epoch {epoch}/{config.epochs}")
+        return outcome
 
     def _stop(self, references):
         for reference in references:
@@ -264,7 +237,7 @@ class Cluster:
             self._ray.wait(
                 references,
                 num_returns=len(references),
-                timeout=grid.SECONDS_TO_STOP,
+                timeout=worker.SECONDS_TO_STOP,
             )
 
 
@@ -298,19 +271,38 @@ def _absolute(folder):
     return None if folder is None else str(pathlib.Path(folder).expanduser().resolve())
 
 
-def _look(mark, arguments):
-    """On a machine of the cluster: (its name, whether it sees the runs, failure)."""
-    if not os.path.exists(mark):
-        return socket.gethostname(), False, None
-    return socket.gethostname(), True, grid.do("load", arguments)
+def _show(configs, seen, progress):
+    """Shows the epochs of the runs that train, from their folders."""
+    for config in configs:
+        folder = RunFolder(config)
+        if not folder.path.exists():
+            continue
+        if config not in seen:
+            progress.begin(config)
+        epochs = folder.epochs
+        if seen.get(config, 0) != epochs:
+            progress.show(config, epochs)
+        seen[config] = epochs
 
 
-def _run(mark, arguments):
-    """As `_look`, of a run."""
+def _look(mark, name, data_dir, options):
+    """On a machine of the cluster: (its name, whether it sees the runs, what fails)."""
     if not os.path.exists(mark):
         return socket.gethostname(), False, None
-    folder = RunFolder(RunConfig(**arguments))
+    reason = worker.why_unavailable(name, data_dir, options)
+    return socket.gethostname(), True, reason
+
+
+def _run(mark, config):
+    """On a machine: (its name, whether it sees the runs, the run's outcome)."""
+    if not os.path.exists(mark):
+        return socket.gethostname(), False, None
+    folder = RunFolder(config)
     patience = time.monotonic() + _SECONDS_TO_LET_GO
     while folder.is_in_use and time.monotonic() < patience:
         time.sleep(_SECONDS_OF_A_LOOK)
-    return socket.gethostname(), True, grid.do("run", arguments)
+    try:
+        outcome = worker.train(config)
+    except RunFailedError as error:
+        outcome = error
+    return socket.gethostname(), True, outcome

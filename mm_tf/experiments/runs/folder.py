@@ -198,6 +198,14 @@ class RunFolder:
             return True
         return any(any(self.path.glob(f"{name}/epoch*.npz")) for name in _STAGES)
 
+    @property
+    def epochs(self):
+        """How many epochs its history has."""
+        try:
+            return max(0, (self.path / HISTORY).read_bytes().count(b"\n") - 1)
+        except OSError:
+            return 0
+
     def discard_if_empty(self):
         """Removes a run that failed before its first checkpoint.
 

@@ -15,7 +15,7 @@ import rich.text
 from keras_tuner.errors import FatalError
 
 from mm_tf._text import first_line
-from mm_tf.experiments.grids import grid
+from mm_tf.experiments.grids import worker
 from mm_tf.experiments.runs.folder import RunFolder
 from mm_tf.experiments.runs.run import RunDivergedError, RunFailedError
 from mm_tf.experiments.searches import space, trials
@@ -36,12 +36,11 @@ def run_search(search):
     search.begin()
     console = rich.console.Console(highlight=False)
     with (
-        grid.Worker() as worker,
         console.status("") as status,
         tempfile.TemporaryDirectory() as scratch,
     ):
         progress = _Progress(console, status, search.trials)
-        _Tuner(search, worker.run, progress, scratch).search()
+        _Tuner(search, worker.train, progress, scratch).search()
 
 
 def _oracle(search):
@@ -91,7 +90,7 @@ class _Tuner(keras_tuner.Tuner):
             if trials.read_failure(config.run_folder) is None:
                 result = RunFolder(config).finished_result() or self._trained(config)
                 error = result.balanced_error
-        except (RunDivergedError, grid.RunCrashedError) as failure:
+        except (RunDivergedError, worker.RunCrashedError) as failure:
             trials.write_failure(config.run_folder, values, first_line(failure))
         except (OSError, RunFailedError, ValueError) as failure:
             raise _FatalError(str(failure)) from None
@@ -108,11 +107,11 @@ class _Tuner(keras_tuner.Tuner):
 
     def _trained(self, config):
         try:
-            return self._train(config, self._progress.show)
-        except grid.RunCrashedError as error:
+            return self._train(config, self._progress.show_epochs)
+        except worker.RunCrashedError as error:
             # Something else may have killed it, as for want of memory.
             self._progress.show(f"{error}; once more")
-            return self._train(config, self._progress.show)
+            return self._train(config, self._progress.show_epochs)
 
 
 class _Progress:
@@ -132,6 +131,10 @@ class _Progress:
         self._began = time.monotonic()
         self._trial = " ".join(f"{name}={value:g}" for name, value in values.items())
         self.show("begins")
+
+    def show_epochs(self, epochs):
+        """Shows how many epochs the trial has trained."""
+        self.show(f"epoch {epochs}")
 
     def show(self, state):
         """Shows what the trial is at."""

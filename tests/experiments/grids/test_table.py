@@ -13,9 +13,10 @@ from scipy import stats
 from mm_tf.experiments import paper
 from mm_tf.experiments.config import RunConfig
 from mm_tf.experiments.grids import grid
-from mm_tf.experiments.grids.aggregate import COLUMNS, paired_difference, summarize
+from mm_tf.experiments.grids.aggregate import COLUMNS, summarize
+from mm_tf.experiments.grids.pairs import paired_difference
+from mm_tf.experiments.grids.show import print_table
 from mm_tf.experiments.runs.result import RunResult
-from mm_tf.experiments.table import print_table
 
 LT100, LT10 = "cifar10_lt100", "cifar10_lt10"
 

@@ -1,12 +1,8 @@
 """The command that fills the table: its flags, what it trains, what it leaves."""
 
 import dataclasses
-import json
-import os
 import pathlib
-import subprocess
 import sys
-import time
 
 import made_up
 import pytest
@@ -20,6 +16,7 @@ from mm_tf.experiments.grids import grid
 from mm_tf.experiments.paper.methods import METHODS
 from mm_tf.experiments.runs.folder import RunFolder
 from mm_tf.experiments.runs.result import RESULT, RunResult
+from mm_tf.experiments.runs.run import RunFailedError
 
 PROJECT = pathlib.Path(__file__).parents[3]
 TINY = (
@@ -54,13 +51,13 @@ class FakeWorker:
     def __exit__(self, *_):
         pass
 
-    def load(self, name, data_dir, options=None):
+    def check_data(self, name, data_dir, options=None):
         pass
 
-    def run(self, config, show=None):
-        show("Epoch 1/1")
+    def train(self, config, on_epoch):
+        on_epoch(1)
         if (config.method, config.seed) in self.failing:
-            raise grid.RunFailedError("out of memory")
+            raise RunFailedError("out of memory")
         folder = RunFolder(config)
         found = dataclasses.replace(made_up.RESULT, **_of(config))
         with folder.locked():
@@ -190,7 +187,7 @@ def test_beta_and_delta_are_the_papers_unless_given():
     assert pair("digits_lt20") == (RunConfig.beta, RunConfig.delta)
 
 
-def test_a_failed_run_is_told_and_does_not_stop_the_rest(tmp_path, capsys, worker):
+def test_a_failed_run_is_reported_and_does_not_stop_the_rest(tmp_path, capsys, worker):
     worker.failing = [("erm", 0)]
     with pytest.raises(SystemExit) as stopped:
         call(*TINY, f"--output_dir={tmp_path}", "--compare=mm_drw,erm")
@@ -209,7 +206,7 @@ def test_a_failed_run_is_told_and_does_not_stop_the_rest(tmp_path, capsys, worke
     assert "4 runs: 3 there, 1 to train" in capsys.readouterr().out
 
 
-def test_a_folder_with_another_run_is_told_and_kept(tmp_path, capsys, worker):
+def test_a_folder_with_another_run_is_reported_and_stays(tmp_path, capsys, worker):
     call(*TINY, "--seeds=0", f"--output_dir={tmp_path}")
     worker.trained = []
     other = (*TINY, "--batch_size=64", f"--output_dir={tmp_path}")
@@ -266,11 +263,11 @@ def test_pairs_of_runs_with_other_flags_are_marked(tmp_path, capsys, worker):
     assert "Not of the methods alone" not in capsys.readouterr().out
 
 
-def test_missing_data_are_told_before_the_first_run(tmp_path, capsys, worker):
-    def load(name, data_dir, options=None):
+def test_missing_data_are_reported_before_the_first_run(tmp_path, capsys, worker):
+    def check_data(name, data_dir, options=None):
         raise DatasetUnavailableError(f"no {name} in {data_dir}")
 
-    worker.load = load
+    worker.check_data = check_data
     with pytest.raises(SystemExit) as stopped:
         call(*TINY, "--data_dir=there", f"--output_dir={tmp_path}")
     assert stopped.value.code == 2
@@ -278,86 +275,15 @@ def test_missing_data_are_told_before_the_first_run(tmp_path, capsys, worker):
     assert not worker.trained
 
 
-@pytest.mark.parametrize(("runs_of_a_process", "processes"), [(10, 2), (1, 3)])
-def test_a_process_that_dies_or_fails_is_one_failed_run(
-    runs_of_a_process, processes, tmp_path, monkeypatch
-):
-    monkeypatch.setattr(grid, "RUNS_OF_A_PROCESS", runs_of_a_process)
-    script = tmp_path / "worker.py"
-    script.write_text(
-        "import json, os, sys\n"
-        "for line in sys.stdin:\n"
-        "    task, arguments = json.loads(line)\n"
-        "    if arguments['seed'] == 0: os.kill(os.getpid(), 9)\n"
-        "    answer = json.dumps(['RunFailedError', 'bad'])\n"
-        "    print('Epoch 1/1', chr(10) + chr(30) + answer, flush=True)\n"
-    )
-    started = []
-    popen = subprocess.Popen
-
-    def start(command, **arguments):
-        started.append(command)
-        return popen([sys.executable, str(script)], **arguments)
-
-    monkeypatch.setattr(subprocess, "Popen", start)
-    lines = []
-    with grid.Worker() as worker:
-        for seed, reason in enumerate(["signal 9", "^bad$", "^bad$"]):
-            with pytest.raises(grid.RunFailedError, match=reason):
-                worker.run(RunConfig(seed=seed), lines.append)
-    assert len(started) == processes
-    assert lines == ["Epoch 1/1"] * 2
-
-
-def test_reasons_are_one_line(capsys):
-    tasks = [["load", {"name": "mnist", "data_dir": None}], ["run", {"epoch": 1}]]
-    grid.serve(map(json.dumps, tasks))
-    answers = [
-        json.loads(line[1:])
-        for line in capsys.readouterr().out.split("\n")
-        if line.startswith("\x1e")
-    ]
-    (kind, reason), (other_kind, other_reason) = answers
-    assert kind == "RunFailedError" and reason.startswith("`name` must be one of")
-    assert other_kind == "RunCrashedError" and other_reason.startswith("TypeError: ")
-
-
-@pytest.mark.long
-def test_a_process_whose_parent_is_gone_stops_with_a_checkpoint(tmp_path):
-    config = RunConfig(
-        model="resnet8",
-        imbalance_ratio=20.0,
-        epochs=1000,
-        batch_size=8,
-        output_dir=str(tmp_path / "run"),
-    )
-    command = [sys.executable, "-m", "mm_tf.experiments.grids.grid"]
-    process = subprocess.Popen(
-        command,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, sys.path))},
-    )
-    process.stdin.write(f"{json.dumps(['run', dataclasses.asdict(config)])}\n".encode())
-    process.stdin.flush()
-    folder = RunFolder(config)
-    while not folder.has_checkpoint:
-        assert process.poll() is None
-        time.sleep(0.05)
-    process.stdin.close()  # As when the parent is killed.
-    assert process.wait(timeout=60) == 0
-    assert folder.has_checkpoint and not folder.is_in_use
-
-
 @pytest.mark.long
 def test_a_real_grid_is_stopped_and_goes_on(tmp_path, capsys, monkeypatch):
     """Two methods, two seeds, really trained; Ctrl-C in the second run."""
 
     class Stopped(grid.Worker):
-        def run(self, config, show):
+        def train(self, config, on_epoch):
             if config.method == "mm_drw":
                 raise KeyboardInterrupt
-            return super().run(config, show)
+            return super().train(config, on_epoch)
 
     arguments = [*TINY, f"--output_dir={tmp_path}", "--compare=mm_drw,erm"]
     monkeypatch.setattr(sys, "argv", ["table", *arguments])

@@ -15,6 +15,7 @@ from flag_parsing import parse
 from mm_tf.experiments import paper, tune
 from mm_tf.experiments.config import RunConfig
 from mm_tf.experiments.grids import ablation, grid
+from mm_tf.experiments.grids import worker as trains
 from mm_tf.experiments.run import RunDivergedError, RunFailedError
 from mm_tf.experiments.runs.folder import RunFolder
 from mm_tf.experiments.runs.result import RunResult
@@ -45,7 +46,7 @@ class FakeWorker:
         killed_after: Number of a training after whose result it is killed.
     """
 
-    outcomes = grid.Worker.outcomes
+    outcomes = trains.Worker.outcomes
 
     def __init__(self):
         self.trained = []
@@ -58,13 +59,13 @@ class FakeWorker:
     def __exit__(self, *_):
         pass
 
-    def load(self, name, data_dir, options=None):
+    def check_data(self, name, data_dir, options=None):
         pass
 
-    def run(self, config, show=lambda line: None):
+    def train(self, config, on_epoch=lambda epochs: None):
         number = len(self.trained)
         self.trained.append(config)
-        show("Epoch 1/1")
+        on_epoch(1)
         if number in self.failures:
             raise self.failures[number]
         error = 10 + 20 * abs(config.beta - 1.5) + 5 * abs(config.delta - 1)
@@ -90,6 +91,7 @@ class FakeWorker:
 def worker(monkeypatch):
     fake = FakeWorker()
     monkeypatch.setattr(grid, "Worker", lambda: fake)
+    monkeypatch.setattr(trains, "train", fake.train)
     return fake
 
 
@@ -273,7 +275,7 @@ def test_what_would_fail_for_all_trials_ends_the_search_and_loses_none(
 
 
 def test_a_trial_whose_process_dies_is_run_once_more(tmp_path, worker):
-    died = grid.RunCrashedError("its process ended by itself (signal 9)")
+    died = trains.RunCrashedError("its process ended by itself (signal 9)")
     worker.failures = {0: died, 2: died, 3: died}
     call(*TINY, *TWO_BETAS, f"--output_dir={tmp_path}/s")
     assert [config.beta for config in worker.trained] == [1.2, 1.2, 1.5, 1.5]

@@ -1,0 +1,180 @@
+"""Trains a run in a process of its own, `python -m mm_tf.experiments.run`.
+
+A run that is killed, as for want of memory, then ends nothing but itself. Its exit
+status and its folder say how it went.
+"""
+
+import concurrent.futures
+import functools
+import multiprocessing
+import os
+import pathlib
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import textwrap
+import warnings
+
+import mm_tf
+from mm_tf.data import DatasetUnavailableError, DataWarning, load
+from mm_tf.experiments.config import fields as config_fields
+from mm_tf.experiments.runs.folder import RunFolder
+from mm_tf.experiments.runs.result import RunResult
+from mm_tf.experiments.runs.run import RunDivergedError, RunFailedError
+
+# The exit status of a run that diverged.
+DIVERGED = 3
+
+_SECONDS_OF_A_LOOK = 1.0
+# A step, a checkpoint and, at an epoch's end, the test images.
+SECONDS_TO_STOP = 60
+
+_LONGEST_REASON = 400
+# How a command begins the line that says why it failed.
+_REASON = re.compile(r"^mm_tf: (.*)$", re.MULTILINE)
+
+
+class RunCrashedError(RunFailedError):
+    """A run's process ended by itself, or with an error nobody foresaw."""
+
+
+class Worker:
+    """Trains runs on this machine, one after the other."""
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+    def check_data(self, name, data_dir, options=None):
+        """Raises a DatasetUnavailableError unless a data set can be read.
+
+        It is read by a process of its own: this one needs no images.
+        """
+        context = multiprocessing.get_context("spawn")
+        with concurrent.futures.ProcessPoolExecutor(1, context) as executor:
+            reason = executor.submit(why_unavailable, name, data_dir, options).result()
+        if reason is not None:
+            raise DatasetUnavailableError(reason)
+
+    def outcomes(self, configs, progress):
+        """Trains runs; yields each config with its result or its `RunFailedError`."""
+        for config in configs:
+            progress.begin(config)
+            try:
+                outcome = self.train(config, functools.partial(progress.show, config))
+            except RunFailedError as error:
+                outcome = error
+            yield config, outcome
+
+    def train(self, config, on_epoch=lambda epochs: None):
+        """Trains a run: see `train`."""
+        return train(config, on_epoch)
+
+
+def why_unavailable(name, data_dir, options=None):
+    """Returns why a data set cannot be read, or None if it can."""
+    with warnings.catch_warnings():
+        # Each run says them.
+        warnings.simplefilter("ignore", DataWarning)
+        try:
+            load(name, data_dir, options)
+        except (ValueError, DatasetUnavailableError) as error:
+            return shortened(error)
+    return None
+
+
+def train(config, on_epoch=lambda epochs: None):
+    """Trains a run in a process of its own, and returns its `RunResult`.
+
+    `on_epoch` is called with the number of epochs that its folder has, when it grows.
+
+    Raises:
+        RunDivergedError: It diverged.
+        RunFailedError: It could not begin or be written: another one would fail too.
+        RunCrashedError: Its process was killed, or failed in an unforeseen way.
+    """
+    with tempfile.TemporaryFile() as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "mm_tf.experiments.run", *_arguments(config)],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env=_environment(),
+        )
+        try:
+            _watch(process, RunFolder(config), on_epoch)
+        except BaseException:
+            # As by Ctrl-C: the run writes a checkpoint.
+            process.send_signal(signal.SIGINT)
+            raise
+        finally:
+            _end(process)
+        if process.returncode == 0:
+            return RunResult.read(config.run_folder)
+        output.seek(0)
+        text = output.read().decode("utf-8", "replace")
+    raise _failure(process.returncode, text)
+
+
+def _arguments(config):
+    """The flags of `mm_tf.experiments.run` that say what a config says."""
+    for field in config_fields.flag_fields():
+        value = getattr(config, field.name)
+        if isinstance(value, bool):
+            yield f"--{'' if value else 'no'}{field.name}"
+        elif value is not None:
+            yield f"--{field.name}={value}"
+
+
+def _environment():
+    """The environment, in which this very mm_tf is found from any folder."""
+    package = str(pathlib.Path(mm_tf.__file__).parents[1])
+    paths = [package, *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+
+
+def _watch(process, folder, on_epoch):
+    """Waits for a process, and looks at the epochs of its run meanwhile."""
+    seen = 0
+    while True:
+        try:
+            process.wait(_SECONDS_OF_A_LOOK)
+            return
+        except subprocess.TimeoutExpired:
+            epochs = folder.epochs
+            if epochs > seen:
+                seen = epochs
+                on_epoch(epochs)
+
+
+def _end(process):
+    """Leaves no process behind."""
+    try:
+        process.wait(SECONDS_TO_STOP)
+    except subprocess.TimeoutExpired:
+        pass
+    finally:  # A second Ctrl-C waits no longer.
+        process.kill()
+        process.wait()
+
+
+def _failure(status, text):
+    reasons = _REASON.findall(text)
+    if status < 0 or status > 128:
+        number = -status if status < 0 else status - 128
+        return RunCrashedError(f"its process ended by itself (signal {number})")
+    if not reasons:
+        last = (text.strip().splitlines() or [f"exit status {status}"])[-1]
+        return RunCrashedError(shortened(last))
+    kind = RunDivergedError if status == DIVERGED else RunFailedError
+    return kind(shortened(reasons[-1]))
+
+
+def shortened(reason):
+    """The first line of a reason, of a length that can be read."""
+    line = (str(reason).strip().splitlines() or [""])[0]
+    return textwrap.shorten(line, _LONGEST_REASON, placeholder=" ...")

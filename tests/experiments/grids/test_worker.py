@@ -1,0 +1,94 @@
+"""A run in a process of its own: how it ends, and what is said of it."""
+
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from mm_tf.experiments.config import RunConfig
+from mm_tf.experiments.config.flags import from_lines
+from mm_tf.experiments.grids import worker
+from mm_tf.experiments.runs.folder import RunFolder
+from mm_tf.experiments.runs.run import RunDivergedError, RunFailedError
+
+
+@pytest.fixture
+def process(monkeypatch):
+    """Lets a run's process be a script instead: `process("print(1)")`."""
+    popen = subprocess.Popen
+
+    def be(script):
+        def start(command, **options):
+            return popen([sys.executable, "-c", script], **options)
+
+        monkeypatch.setattr(worker.subprocess, "Popen", start)
+
+    return be
+
+
+@pytest.mark.parametrize(
+    ("script", "kind", "reason"),
+    [
+        ("print('mm_tf: no space'); exit(1)", RunFailedError, "^no space$"),
+        ("print('mm_tf: `beta` is'); exit(2)", RunFailedError, "^`beta` is$"),
+        ("print('mm_tf: NaN'); exit(3)", RunDivergedError, "^NaN$"),
+        ("1 / 0", worker.RunCrashedError, "^ZeroDivisionError: division by zero$"),
+        ("import os; os.kill(os.getpid(), 9)", worker.RunCrashedError, "signal 9"),
+        ("exit(130)", worker.RunCrashedError, "signal 2"),
+        ("exit(7)", worker.RunCrashedError, "^exit status 7$"),
+        ("print('mm_tf: ' + 'x ' * 999); exit(1)", RunFailedError, r" \.\.\.$"),
+    ],
+)
+def test_exit_statuses_are_kinds_of_failure(process, tmp_path, script, kind, reason):
+    process(script)
+    with pytest.raises(kind, match=reason) as raised:
+        worker.train(RunConfig(output_dir=str(tmp_path / "run")))
+    assert type(raised.value) is kind
+
+
+def test_the_flags_of_a_run_are_its_config():
+    config = RunConfig(
+        method="ldam", augment=False, epochs=3, output_dir="a b", overwrite=True
+    )
+    assert from_lines(list(worker._arguments(config))) == config
+
+
+def test_data_that_cannot_be_read(tmp_path):
+    assert worker.why_unavailable("digits", None) is None
+    assert worker.why_unavailable("mnist", None).startswith("`name` must be one of")
+    assert str(tmp_path) in worker.why_unavailable("cifar10", str(tmp_path / "none"))
+
+
+def test_data_are_read_by_a_process_of_their_own(tmp_path):
+    worker.Worker().check_data("digits", None)
+    with pytest.raises(worker.DatasetUnavailableError, match=str(tmp_path)):
+        worker.Worker().check_data("folder", str(tmp_path / "none"))
+
+
+@pytest.mark.long
+def test_ctrl_c_ends_a_run_with_a_checkpoint_and_the_same_call_resumes_it(tmp_path):
+    config = RunConfig(
+        model="resnet8",
+        imbalance_ratio=20.0,
+        epochs=40,
+        warmup_epochs=1,
+        output_dir=str(tmp_path / "run"),
+    )
+    folder = RunFolder(config)
+
+    def interrupt():
+        while not folder.has_checkpoint:
+            time.sleep(0.05)
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+
+    threading.Thread(target=interrupt, daemon=True).start()
+    with pytest.raises(KeyboardInterrupt):
+        worker.train(config)
+    assert folder.has_checkpoint and not folder.is_in_use
+    begun, seen = folder.epochs, []
+    assert worker.train(config, seen.append).epochs == 40
+    assert not seen or seen[0] >= begun
+    assert folder.epochs == 40
