@@ -1,7 +1,7 @@
 """Data sets, imbalanced subsets of them, and batches for `model.fit`.
 
 The names of `mm_tf.data.pipeline` and `mm_tf.data.prediction` need Keras, which is
-imported when one of them is first used. Everything else needs NumPy alone until images
+imported when one of them is first used. Everything else needs only NumPy until images
 are read.
 """
 

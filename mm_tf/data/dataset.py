@@ -23,8 +23,8 @@ class DatasetInfo:
         num_classes: Number of classes `K`.
         image_shape: Height, width and channels of an image.
         images_per_class: Training images of a class in the balanced training
-            set, the `n_max` of the class counts. Of images of your own, those of
-            the smallest class; `ImageData.class_counts` says what there are.
+            set, the `n_max` of the class counts. For custom data, those of the
+            smallest class; `ImageData.class_counts` has the others.
         mean: Mean of each channel, where pixels are in [0, 1].
         std: Standard deviation of each channel, where pixels are in [0, 1].
         crop_padding: Black pixels on every side before a random crop of the
@@ -46,7 +46,7 @@ class DatasetInfo:
 
 _CIFAR: dict[str, Any] = dict(
     image_shape=(32, 32, 3),
-    # Of CIFAR-10; the published results use them for CIFAR-100 as well.
+    # CIFAR-10's; the published results use them for CIFAR-100 as well.
     mean=(0.4914, 0.4822, 0.4465),
     std=(0.2023, 0.1994, 0.2010),
     crop_padding=4,
@@ -75,7 +75,7 @@ _ROWS = (
         num_classes=10,
         image_shape=(8, 8, 1),
         images_per_class=124,
-        # Of the training images.
+        # Measured on the training images.
         mean=(0.3058,),
         std=(0.3753,),
         crop_padding=1,
@@ -99,8 +99,7 @@ DATASETS: Mapping[str, DatasetInfo] = MappingProxyType(
 class ImageData:
     """A data set, in memory or in files that are read when they are needed.
 
-    Build one from your own arrays, with a `DatasetInfo` of your own, to use what
-    takes an `ImageData` on data that `load` does not know.
+    Build one from your arrays and a `DatasetInfo` for data that `load` does not know.
 
     Attributes:
         info: The row of the data set.
@@ -110,7 +109,7 @@ class ImageData:
         test_images: Test images, `uint8` [M, height, width, channels], likewise.
         test_labels: Their classes, `int64` [M].
         class_names: Name of each class, [K].
-        notes: What a user should know of how the data set was read, a sentence each.
+        notes: What a user should know about the reading, each a sentence.
 
     Raises:
         ValueError: If the arrays do not fit `info` or each other.
@@ -130,34 +129,35 @@ class ImageData:
         for split in ("train", "test"):
             images = getattr(self, f"{split}_images")
             labels = getattr(self, f"{split}_labels")
-            kinds = np.ndarray, ImageFiles
-            _check_is(
-                f"{split}_images", images, kinds, "a NumPy array or an `ImageFiles`"
-            )
+            expected = "a NumPy array or an `ImageFiles`"
+            _check_is(f"{split}_images", images, (np.ndarray, ImageFiles), expected)
             _check_is(f"{split}_labels", labels, np.ndarray, "a NumPy array")
             if labels.ndim != 1 or labels.dtype != np.int64:
                 raise ValueError(
                     f"`{split}_labels` must be int64 of shape [N]. "
                     f"Received: {labels.dtype} of shape {labels.shape}"
                 )
-            expected = (len(labels), *self.info.image_shape)
-            if images.shape != expected or images.dtype != np.uint8:
+            shape = (len(labels), *self.info.image_shape)
+            if images.shape != shape or images.dtype != np.uint8:
                 raise ValueError(
-                    f"`{split}_images` must be uint8 of shape {expected}. "
+                    f"`{split}_images` must be uint8 of shape {shape}. "
                     f"Received: {images.dtype} of shape {images.shape}"
                 )
-            in_range = (labels >= 0) & (labels < self.info.num_classes)
-            if not in_range.all():
+            if ((labels < 0) | (labels >= self.info.num_classes)).any():
                 raise ValueError(
                     f"`{split}_labels` must be from 0 to {self.info.num_classes - 1}. "
                     f"Received: the values {np.unique(labels)}"
                 )
         names = self.class_names
-        are_strings = not isinstance(names, str) and _are_strings(names)
-        if not are_strings or len(names) != self.info.num_classes:
+        if (
+            isinstance(names, str)
+            or not isinstance(names, (Sequence, np.ndarray))
+            or not all(isinstance(name, str) for name in names)
+            or len(names) != self.info.num_classes
+        ):
             raise ValueError(
                 f"`class_names` must hold {self.info.num_classes} names. "
-                f"Received: class_names={self.class_names!r}"
+                f"Received: class_names={names!r}"
             )
 
     @property
@@ -169,12 +169,6 @@ class ImageData:
 def _check_is(name: str, value: Any, kind: Any, expected: str) -> None:
     if not isinstance(value, kind):
         raise ValueError(f"`{name}` must be {expected}. Received: {name}={value!r}")
-
-
-def _are_strings(values: Any) -> bool:
-    return isinstance(values, (Sequence, np.ndarray)) and all(
-        isinstance(v, str) for v in values
-    )
 
 
 def check_name(name: Any, argument: str = "name") -> str:

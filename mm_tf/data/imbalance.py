@@ -59,7 +59,7 @@ def long_tailed_counts(n_max: int, num_classes: int, ratio: float) -> np.ndarray
 def step_counts(n_max: int, num_classes: int, ratio: float) -> np.ndarray:
     """Class counts with a first half of large and a second of small classes.
 
-    Of `K` classes the first `K // 2` keep `n_max` images and the others
+    The first `K // 2` of `K` classes keep `n_max` images and the others
     `int(n_max / ratio)`.
 
     Args:
@@ -165,10 +165,9 @@ def subsample(
 ) -> np.ndarray:
     """Indices of a subset that has `counts[j]` examples of every class `j`.
 
-    Each class has one order, which depends on the seed and on nothing else than
-    that class, and the subset takes the first `counts[j]` of it. So subsets of
-    the same seed are nested: whatever one draws, another one with larger counts
-    draws too.
+    Each class has one order, which depends only on the seed and that class, and the
+    subset takes the first `counts[j]` of it. So subsets of the same seed are nested:
+    whatever one draws, another one with larger counts draws too.
 
     Args:
         labels: Classes of all examples, integers [N] from 0 to `K - 1`.

@@ -51,12 +51,12 @@ def load(
     | `"csv"` | columns path and label, see `read_csv` | the file |
     | `"npz"` | arrays, see `read_npz` | the file |
 
-    The images of `digits`, CIFAR and `tfds` are read into memory. Those of each
-    split come in one order, by class and then by pixels, however they are stored. So
-    the same seed draws the same subset from every copy of a data set.
+    The images of `digits`, CIFAR and `tfds` are read into memory. Each split is in one
+    order, by class and then by pixels, however it is stored. So the same seed draws the
+    same subset from every copy of a data set.
 
-    CIFAR is downloaded and prepared on first use. Of `digits` the last 50 images of
-    each class are the test images, whatever seed a run uses.
+    CIFAR is downloaded and prepared on first use. The last 50 images of each class of
+    `digits` are the test images, whatever seed a run uses.
 
     On a Keras backend other than TensorFlow, reading CIFAR and `tfds` hides the GPUs
     from TensorFlow, which would otherwise take their memory from that backend.
@@ -68,8 +68,8 @@ def load(
             not exist is an error, so that a mistyped path does not start a
             download. Defaults to `None`, for them: the folder in the environment
             variable `TFDS_DATA_DIR`, or else `~/tensorflow_datasets`.
-        options: How images of your own and those of `tfds:NAME` are read. Defaults
-            to `None`, the defaults of `ReadOptions`.
+        options: How custom data and `tfds:NAME` are read. Defaults to `None`, the
+            defaults of `ReadOptions`.
 
     Returns:
         The data set, an `ImageData`.

@@ -1,4 +1,4 @@
-"""Images that are kept on the device that trains on them."""
+"""Images that stay on the device that trains on them."""
 
 import functools
 from collections.abc import Callable
@@ -7,18 +7,22 @@ from typing import Any
 import keras
 import numpy as np
 
-# Of the device's memory: the rest is for the network and its activations.
+# Share of the device's memory; the rest is for the network and its activations.
 _LARGEST_SHARE = 0.25
 
 
 def gather_on_device(images: np.ndarray) -> Callable[[np.ndarray], Any] | None:
-    """Puts images on the device, where it is an accelerator that has room for them.
+    """Puts images on the device, if it is an accelerator that has room for them.
 
-    A batch is then gathered there, and the host sends its indices alone. On JAX only:
+    A batch is then gathered there, and the host sends only its indices. On JAX only:
     on TensorFlow `tf.data` works on the host and copies batches ahead of their use.
     """
     device = _device_for(images.nbytes)
-    return None if device is None else _gather_on(device, images)
+    if device is None:
+        return None
+    import jax
+
+    return functools.partial(_gather(), jax.device_put(images, device))
 
 
 def _device_for(size: int) -> Any:
@@ -34,16 +38,9 @@ def _device_for(size: int) -> Any:
     return device if size <= _LARGEST_SHARE * memory else None
 
 
-def _gather_on(device: Any, images: np.ndarray) -> Callable[[np.ndarray], Any]:
-    import jax
-
-    kept, take = jax.device_put(images, device), _take()
-    return lambda chosen: take(kept, chosen)
-
-
 @functools.cache
-def _take() -> Callable[[Any, np.ndarray], Any]:
+def _gather() -> Callable[[Any, np.ndarray], Any]:
     """The same for all images, so that it is compiled once for a shape."""
     import jax
 
-    return jax.jit(lambda kept, chosen: kept[chosen])
+    return jax.jit(lambda images, chosen: images[chosen])

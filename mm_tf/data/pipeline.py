@@ -26,8 +26,8 @@ from mm_tf.data.order import EpochOrder
 if TYPE_CHECKING:
     import tensorflow as tf
 
-# Batches that may be ready. Of an `ImageFiles` that many more are decoded at the same
-# time: more would cost memory and gain nothing, since all threads decode each.
+# Batches that may be ready. As many batches of an `ImageFiles` are decoded at a time:
+# more would cost memory and gain nothing, since all threads decode each.
 BATCHES_AHEAD = 2
 
 
@@ -42,9 +42,9 @@ def training_pipeline(
     """Batches of the epochs from `first_epoch` to `epochs - 1` as a `tf.data.Dataset`.
 
     An array of images stays in memory as one tensor, from which each batch is
-    gathered in the graph. NumPy is asked once an epoch, for the order. Of an
-    `ImageFiles` two batches are decoded at a time and two more may be ready, so
-    that with the one in use there are at most five in memory. Where TensorFlow sees
+    gathered in the graph; NumPy gives the order once an epoch. Two batches of an
+    `ImageFiles` are decoded at a time and two more may be ready, so that with the
+    one in use there are at most five in memory. Where TensorFlow sees
     a GPU and no `tf.distribute` strategy is in use, batches are copied to that
     GPU ahead of time.
 
@@ -59,7 +59,7 @@ def training_pipeline(
     does not divide `steps_per_epoch` makes Keras take more batches an epoch than
     there are, and so shifts all later epochs. With
     `keras.callbacks.BackupAndRestore`, which sets the first epoch of `fit` by
-    itself, find out that epoch beforehand and give it here.
+    itself, find out that epoch first and give it here.
 
     Args:
         images: Images [N, ...], usually `uint8`: an array or an `ImageFiles`.
@@ -109,12 +109,11 @@ def training_pipeline(
 def ready_ahead(
     dataset: "tf.data.Dataset", batches: int = BATCHES_AHEAD
 ) -> "tf.data.Dataset":
-    """Has batches made ahead of their use, on the GPU where there is one.
+    """Makes batches ahead of their use, on the GPU if there is one.
 
-    TensorFlow is kept from tuning the pipeline, where there is nothing to tune: the
-    end of a pipeline that is tuned waits for the thread that tunes it, which sleeps
-    for twice as long each time (10 ms at first, 60 s at most), and so may double the
-    time of an epoch or of a `predict`.
+    TensorFlow does not tune the pipeline, which has nothing to tune: the end of a
+    tuned one waits for the thread that tunes it, which sleeps twice as long each time
+    (from 10 ms to 60 s), and so may double the time of an epoch or of a `predict`.
     """
     import tensorflow as tf
 
@@ -190,8 +189,8 @@ class ArrayBatches(keras.utils.PyDataset):
     """Batches of the epochs from `first_epoch` to `epochs - 1` without TensorFlow.
 
     Item `i` is the batch of step `first_epoch * order.steps_per_epoch + first_step
-    + i`: the same batches as of `training_pipeline`, for every backend. Of an
-    `ImageFiles` the batch behind it is decoded meanwhile.
+    + i`: the same batches as of `training_pipeline`, for every backend. Meanwhile the
+    next batch of an `ImageFiles` is decoded.
 
     Train with
 

@@ -21,8 +21,8 @@ class ImageBatches(keras.utils.PyDataset):
 
     Args:
         images: Images [N, ...]: an array or an `ImageFiles`.
-        labels: Their classes, integers [N]. Defaults to `None`: batches are images
-            alone, as for `predict`.
+        labels: Their classes, integers [N]. Defaults to `None`: batches have only
+            images, as for `predict`.
         batch_size: Images in a batch, at least 1. Defaults to 128.
 
     Raises:
@@ -83,12 +83,11 @@ def prediction_data(
 ) -> "np.ndarray | ImageBatches | tf.data.Dataset":
     """What `model.predict` takes of the images on the Keras backend in use.
 
-    Give `predict` the `batch_size` as well; Keras passes over it where batches are
-    made already.
+    Give `predict` the `batch_size` as well; Keras ignores it for a data set of batches.
 
-    On TensorFlow they are a `tf.data.Dataset` that TensorFlow does not tune. Of an
-    array Keras would make one that it tunes, and `predict` would wait at its end,
-    for up to as long as it took.
+    On TensorFlow it is a `tf.data.Dataset` that TensorFlow does not tune. Keras would
+    make one of an array that is tuned, and `predict` would wait for the tuning at its
+    end, up to as long as it took.
 
     Args:
         images: Images [N, ...]: an array or an `ImageFiles`.

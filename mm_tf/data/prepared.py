@@ -40,7 +40,7 @@ def prepared_builder(
 
 @contextlib.contextmanager
 def reading(name: str, builder: Any) -> Iterator[None]:
-    """Around the reading of a prepared data set: on the CPU, and told if it fails."""
+    """Reads a prepared data set on the CPU, and reports which one if that fails."""
     try:
         with _quiet_absl(), _on_cpu():
             yield

@@ -19,13 +19,13 @@ from mm_tf.data.imbalance import order_of_class
 def holdout_counts(counts: Sequence[int] | np.ndarray, share: float) -> np.ndarray:
     """Images of each class that a hold-out takes: the same share of every class.
 
-    Of `n_j` images it takes
+    It takes
 
     ```
     h_j = min(max(round(share * n_j), 1), n_j - 1)
     ```
 
-    so at least one image of each class is held out and at least one is left.
+    of `n_j` images, so at least one of each class is held out and at least one is left.
 
     Args:
         counts: Images of each class, integers [K], each at least 2.

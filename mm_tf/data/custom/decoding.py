@@ -45,7 +45,7 @@ class ImageFileError(ValueError):
         self.reason = reason
 
     def __reduce__(self):
-        """Both arguments, for pickling: an exception keeps its message alone."""
+        """Both arguments, for pickling: an exception has only its message."""
         return type(self), (self.path, self.reason)
 
 
@@ -56,10 +56,10 @@ def decode(
 ) -> np.ndarray:
     """Decodes one image.
 
-    - A camera's orientation (EXIF) is applied; of an animation the first frame is
-      taken; colour profiles are not applied.
+    - A camera's orientation (EXIF) is applied; an animation gives its first frame;
+      colour profiles are not applied.
     - Grey, palette, CMYK and other modes become RGB (or grey, for one channel);
-      of 16 bits the upper 8 are kept; what is transparent is shown on white.
+      16 bits become their upper 8; transparent pixels are shown on white.
     - The largest box of `image_size`'s proportions is cut out of the centre and
       resized to it, bicubic and without aliasing: the shorter side is resized and
       the longer one cropped. An image that has the size already keeps its pixels.
@@ -71,7 +71,7 @@ def decode(
     change it) is an error before any of them is decoded.
     """
     with opened(path) as image:
-        return _to_size(image, image_size, channels)
+        return to_array(image, image_size, channels, reduce=True)
 
 
 def decode_bytes(
@@ -81,15 +81,15 @@ def decode_bytes(
     channels: int = 3,
 ) -> np.ndarray:
     """Decodes one image from the content of its file, as `decode` does."""
-    with _telling(name), _opened(io.BytesIO(content), name) as image:
-        return _to_size(image, image_size, channels)
+    with _as_image_file_error(name), _opened(io.BytesIO(content), name) as image:
+        return to_array(image, image_size, channels, reduce=True)
 
 
 @contextlib.contextmanager
 def opened(path: str | os.PathLike[str]) -> "Iterator[Image.Image]":
     """Opens an image without decoding it; all that fails is an `ImageFileError`."""
     name = os.fspath(path)
-    with _telling(name):
+    with _as_image_file_error(name):
         status = os.stat(name)
         if not stat.S_ISREG(status.st_mode):
             # To open a pipe would wait for a writer, and a device has no end.
@@ -101,7 +101,7 @@ def opened(path: str | os.PathLike[str]) -> "Iterator[Image.Image]":
 
 
 @contextlib.contextmanager
-def _telling(name: str) -> Iterator[None]:
+def _as_image_file_error(name: str) -> Iterator[None]:
     try:
         yield
     except ImageFileError:
@@ -125,7 +125,7 @@ def _opened(file: str | io.BytesIO, name: str) -> "Iterator[Image.Image]":
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Keeps Pillow's warnings back where every file is looked at and told anyway."""
+    """Hides Pillow's warnings where every broken file is reported anyway."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="PIL")
         yield
@@ -137,22 +137,19 @@ def import_plugins() -> None:
         importlib.import_module(f"PIL.{plugin}ImagePlugin")
 
 
-def _to_size(
-    image: "Image.Image", image_size: tuple[int, int] | None, channels: int
+def to_array(
+    image: "Image.Image",
+    image_size: tuple[int, int] | None = None,
+    channels: int = 3,
+    reduce: bool = False,
 ) -> np.ndarray:
-    if image_size is not None:
+    """Decodes an open image as `decode` does, a JPEG smaller only with `reduce`."""
+    from PIL import Image, ImageOps
+
+    if reduce and image_size is not None:
         # Which side is which is not known before the orientation is applied.
         longer = _REDUCING_GAP * max(image_size)
         image.draft(None, (longer, longer))
-    return to_array(image, image_size, channels)
-
-
-def to_array(
-    image: "Image.Image", image_size: tuple[int, int] | None = None, channels: int = 3
-) -> np.ndarray:
-    """Decodes an open image, without a JPEG's short cut; see `decode`."""
-    from PIL import Image, ImageOps
-
     # First of all, because orientation swallows what goes wrong.
     image.load()
     # EXIF that cannot be read leaves the image as it lies in the file.

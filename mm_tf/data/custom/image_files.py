@@ -26,7 +26,7 @@ class ImageFiles:
     It is read like a NumPy array along its first axis, `images[7]`,
     `images[10:20]`, `images[indices]`, and gives NumPy arrays. How an image is
     turned, converted, resized and cropped: see `mm_tf.data.custom.decoding.decode`.
-    What comes back depends on the files alone, not on the number of threads.
+    The images depend only on the files, not on the number of threads.
 
     Where all images together have at most `memory_limit` bytes, each is decoded
     when it is first asked for and then kept; otherwise each is decoded every time.
@@ -251,7 +251,7 @@ class _Budget:
 
 
 class _Decoder:
-    """What an `ImageFiles` and its subsets share: the files, and what is kept."""
+    """What an `ImageFiles` and its subsets share: files and decoded images."""
 
     def __init__(
         self,

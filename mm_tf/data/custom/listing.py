@@ -44,7 +44,7 @@ class Problem(NamedTuple):
     """What is wrong with a file.
 
     Attributes:
-        kind: Of which kind it is, in a word or two.
+        kind: The kind of problem, in a word or two.
         file: The file's path, relative to the listing's root.
         detail: More about it.
     """
@@ -60,8 +60,8 @@ class Listing:
 
     Attributes:
         root: The folder that all paths are relative to.
-        entries: The images: of a folder by class and then by name, of a CSV file in
-            the order of its rows.
+        entries: The images: by class and then by name from a folder, in the order of
+            the rows from a CSV file.
         class_names: Name of each class, [K], in the order of their numbers.
         problems: Files that were passed over.
         notes: What a user should know, a sentence each.

@@ -33,7 +33,7 @@ def read_npz(
 
     Args:
         path: The `.npz` file, or a folder with no other one in it; `~` is expanded.
-        options: How to read; of it, `test_fraction`, `split_seed` and
+        options: How to read; only `test_fraction`, `split_seed` and
             `horizontal_flip` count. `image_size` and `channels` must be `None` or
             what the images have. Defaults to `None`, the defaults of `ReadOptions`.
 

@@ -1,4 +1,4 @@
-"""How images of one's own are read: one dataclass, checked before anything is read."""
+"""How custom data is read: one dataclass, checked before anything is read."""
 
 import dataclasses
 import re
@@ -16,21 +16,21 @@ _IMAGE_SIZE = re.compile(r"([1-9]\d{0,4})(?:x([1-9]\d{0,4}))?")
 
 @dataclasses.dataclass(frozen=True)
 class ReadOptions:
-    """How images of one's own are read.
+    """How custom data is read.
 
     Attributes:
         image_size: Height and width that images are resized and cropped to, or one
-            number for both. Defaults to `None`: the own size of arrays and of what
-            `tfds` says has one size, and 32 x 32 otherwise.
-        channels: 3 (RGB) or 1 (grey). Defaults to `None`: the own channels of
-            arrays and of what `tfds` says has one channel, and 3 otherwise.
+            number for both. Defaults to `None`: the size of arrays, and of `tfds` data
+            sets of one size, stays; others become 32 x 32.
+        channels: 3 (RGB) or 1 (grey). Defaults to `None`: those of arrays and of grey
+            `tfds` data sets stay; others become 3.
         test_fraction: Where there are no test images: the share of each class that
             is taken from the training images, between 0 and 1, both excluded.
             Defaults to 0.2.
         split_seed: Seed of the choice of these, an integer of at least 0. Defaults
             to 0.
         strict: Whether a file that cannot be decoded is an error. Defaults to
-            `False`: it is left out, which a `DataWarning` tells.
+            `False`: it is left out, and a `DataWarning` says so.
         verify: Whether every file is decoded once before anything else, to find
             those that cannot be. Without it, such a file is an error when it is
             met. Defaults to `True`.

@@ -38,13 +38,8 @@ class _Facts(NamedTuple):
     content: Hashable
 
 
-class _Example(NamedTuple):
-    """An image that can be decoded, and where it belongs."""
-
-    name: str
-    label: int
-    is_test: bool
-    facts: _Facts
+# Name, class, whether it is a test image, and facts of an image.
+_Example = tuple[str, int, bool, _Facts]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -178,7 +173,7 @@ def _inspect_files(
             drawn = stratified_split(labels, share, options.split_seed, contents)
             is_test = drawn.tolist()
     examples = [
-        _Example(entry.name, label, test, found)
+        (entry.name, label, test, found)
         for (entry, found), label, test in zip(good, labels, is_test, strict=True)
     ]
     return _inspection(name, listing.class_names, examples, problems, notes)
@@ -208,8 +203,7 @@ def _inspect_arrays(data: ImageData, progress: Progress | None) -> Inspection:
         for place, label in enumerate(labels.tolist()):
             pixels = pixel_digest(images[place])
             found = _Facts(width, height, "array", mode, pixels, None)
-            is_test = split == "test"
-            examples.append(_Example(f"{split}[{place}]", label, is_test, found))
+            examples.append((f"{split}[{place}]", label, split == "test", found))
         _report(progress, len(examples), total)
     notes = list(data.notes)
     if data.info.name.startswith(TFDS_PREFIX):
@@ -232,16 +226,15 @@ def _inspection(
     problems: Sequence[Problem],
     notes: Sequence[str],
 ) -> Inspection:
-    def counts(of_test: bool) -> np.ndarray:
-        labels = [e.label for e in examples if e.is_test == of_test]
-        return np.bincount(np.array(labels, dtype=np.int64), minlength=len(class_names))
-
-    facts = [example.facts for example in examples]
+    counts = np.zeros((2, len(class_names)), np.int64)
+    for _, label, is_test, _ in examples:
+        counts[int(is_test), label] += 1
+    facts = [found for *_, found in examples]
     return Inspection(
         name=name,
         class_names=tuple(class_names),
-        train_counts=counts(of_test=False),
-        test_counts=counts(of_test=True),
+        train_counts=counts[0],
+        test_counts=counts[1],
         sizes=np.array([(f.width, f.height) for f in facts], np.int64).reshape(-1, 2),
         formats=dict(Counter(f.format for f in facts).most_common()),
         modes=dict(Counter(f.mode for f in facts).most_common()),
@@ -253,25 +246,25 @@ def _inspection(
 def _same_images(
     examples: Sequence[_Example], class_names: Sequence[str]
 ) -> list[Problem]:
-    groups: dict[bytes, list[_Example]] = {}
-    for example in examples:
-        groups.setdefault(example.facts.pixels, []).append(example)
-    problems = []
-    for group in groups.values():
-        # Training images first; otherwise as they come.
-        first, *others = sorted(group, key=lambda example: example.is_test)
-        for other in others:
-            # An image that is in no file has no bytes to compare.
-            content = other.facts.content
-            is_copy = content is not None and content == first.facts.content
-            same = f"same {'bytes' if is_copy else 'pixels'} as {first.name}"
-            kinds = {}
-            if other.is_test != first.is_test:
-                kinds[LEAKAGE] = f"a test image, {same}, a training image"
-            if other.label != first.label:
-                one, two = class_names[other.label], class_names[first.label]
-                kinds[TWO_LABELS] = f"{same}: {one} and {two}"
-            for kind, detail in (kinds or {DUPLICATE: same}).items():
-                problems.append(Problem(kind, other.name, detail))
-    order = (LEAKAGE, TWO_LABELS, DUPLICATE)
-    return sorted(problems, key=lambda problem: order.index(problem.kind))
+    problems: dict[str, list[Problem]] = {LEAKAGE: [], TWO_LABELS: [], DUPLICATE: []}
+    first_of: dict[bytes, _Example] = {}
+    # Training images first; otherwise as they come.
+    for example in sorted(examples, key=lambda example: example[2]):
+        name, label, is_test, facts = example
+        first, first_label, first_is_test, others = first_of.setdefault(
+            facts.pixels, example
+        )
+        if facts is others:
+            continue
+        # An image that is in no file has no bytes to compare.
+        is_copy = facts.content is not None and facts.content == others.content
+        same = f"same {'bytes' if is_copy else 'pixels'} as {first}"
+        if is_test != first_is_test:
+            detail = f"a test image, {same}, a training image"
+            problems[LEAKAGE].append(Problem(LEAKAGE, name, detail))
+        if label != first_label:
+            detail = f"{same}: {class_names[label]} and {class_names[first_label]}"
+            problems[TWO_LABELS].append(Problem(TWO_LABELS, name, detail))
+        if (is_test, label) == (first_is_test, first_label):
+            problems[DUPLICATE].append(Problem(DUPLICATE, name, same))
+    return [problem for of_kind in problems.values() for problem in of_kind]

@@ -157,8 +157,8 @@ def test_csv_and_archives(photos, tmp_path):
     same = "same pixels as train[0]"
     assert [tuple(problem) for problem in found.problems] == [
         ("leakage", "test[3]", f"a test image, {same}, a training image"),
-        ("two labels", "test[3]", f"{same}: 1 and 0"),
         ("two labels", "train[3]", "same pixels as train[2]: 1 and 0"),
+        ("two labels", "test[3]", f"{same}: 1 and 0"),
     ]
 
 
