@@ -56,7 +56,9 @@ def _pretrain(config, backbone, images, verbose, folder, stop):
     print(f"Pre-training on rotations, {epochs} epochs", flush=True)
     kept = None
     if folder is not None:
-        checkpoints = CheckpointFolder(folder / FIRST_STAGE, config.identity())
+        computed_in = {"precision": precision.resolved(config.precision)}
+        identity = config.identity() | computed_in
+        checkpoints = CheckpointFolder(folder / FIRST_STAGE, identity)
         kept = Checkpoints(checkpoints, config.checkpoint_minutes, stop)
     pretrain_rotation(
         backbone,
@@ -72,7 +74,6 @@ def _pretrain(config, backbone, images, verbose, folder, stop):
         verbose=verbose,
         kept=kept,
     )
-    print("Pre-trained backbone: the run's own epochs begin", flush=True)
 
 
 def _weights_of_another(config):

@@ -4,7 +4,7 @@ import dataclasses
 import json
 import pathlib
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import pydantic
 
@@ -62,8 +62,8 @@ class RunResult:
     subset_seed: int
     epochs: int
     hyperparameters: dict[str, Any]
-    class_names: list[str]
-    class_counts: list[int]
+    class_names: Annotated[list[str], pydantic.Field(min_length=2)]
+    class_counts: list[pydantic.PositiveInt]
     top1_error: float
     best_top1_error: float
     best_epoch: int
@@ -83,7 +83,7 @@ class RunResult:
     flags: dict[str, Any]
     precision: str
     evaluated_on: Literal["test", "holdout"]
-    evaluated_counts: list[int]
+    evaluated_counts: list[pydantic.NonNegativeInt]
 
     # `read` checks a file that someone may have edited.
     __pydantic_config__ = {"strict": True, "allow_inf_nan": False}
@@ -121,26 +121,14 @@ class RunResult:
         try:
             text = _files.read_text(path, _files.MOST_BYTES_OF_TEXT)
             result = pydantic.TypeAdapter(cls).validate_json(text)
-            result._check_lists()
+            size = len(result.class_names)
+            for name in ("class_counts", "per_class_error", "evaluated_counts"):
+                if len(getattr(result, name)) != size:
+                    raise ValueError(f"{name} is not a list of {size}")
             return result
-        except FileNotFoundError:
-            raise ValueError(f"There is no result of a run at {path}.") from None
         except pydantic.ValidationError as error:
             first = error.errors()[0]
-            place = ".".join(map(str, first["loc"]))
-            reason = f"{place}: {first['msg']}" if place else first["msg"]
+            reason = ": ".join([".".join(map(str, first["loc"])), first["msg"]])
         except (OSError, ValueError) as error:
-            reason = str(error)
+            reason = getattr(error, "strerror", None) or str(error)
         raise ValueError(f"{path} holds no result of a run: {reason}")
-
-    def _check_lists(self):
-        size = len(self.class_names)
-        if size < 2:
-            raise ValueError("class_names has fewer than 2")
-        for name in ("class_counts", "per_class_error", "evaluated_counts"):
-            if len(getattr(self, name)) != size:
-                raise ValueError(f"{name} is not a list of {size}")
-        if min(self.class_counts) < 1:
-            raise ValueError("class_counts has one below 1")
-        if min(self.evaluated_counts) < 0:
-            raise ValueError("evaluated_counts has one below 0")

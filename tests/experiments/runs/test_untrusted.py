@@ -84,10 +84,13 @@ RESULTS = [
     (changed(evaluated_on="train"), "evaluated_on: Input should be 'test' or"),
     (changed(class_names=[1, 2, 3]), "class_names.0: Input should be a valid string"),
     (changed(class_counts=[1, 2]), "class_counts is not a list of 3"),
-    (changed(class_counts=[5, 2, 0]), "class_counts has one below 1"),
+    (changed(class_counts=[5, 2, 0]), "class_counts.2: Input should be greater than 0"),
     (changed(evaluated_counts=[5, 2]), "evaluated_counts is not a list of 3"),
-    (changed(evaluated_counts=[5, 2, -1]), "evaluated_counts has one below 0"),
-    (changed(class_names=["a"]), "class_names has fewer than 2"),
+    (
+        changed(evaluated_counts=[5, 2, -1]),
+        "evaluated_counts.2: Input should be",
+    ),
+    (changed(class_names=["a"]), "class_names: List should have at least 2 items"),
 ]
 
 
