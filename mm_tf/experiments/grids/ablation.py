@@ -5,7 +5,9 @@ Nothing is chosen here. Errors are on the test images, as the published ones are
 
 import sys
 
-from mm_tf import _files
+import rich.console
+
+from mm_tf import _files, _text
 from mm_tf.data import DatasetUnavailableError
 from mm_tf.experiments import paper
 from mm_tf.experiments.config import RunConfig
@@ -38,15 +40,27 @@ def configs(table, root, **arguments):
 def run(table, root, arguments, report_only=False):
     """Trains the runs of a table that are not there, and prints and writes it."""
     cells = configs(table, root, **arguments)
-    failures = []
-    if not report_only:
-        failures = grid.run_grid(list(cells.values()))[1]
+    failures = [] if report_only else grid.run_grid(list(cells.values()))[1]
     frame = measured(table, cells)
-    _print(table, frame, cells)
+    config = next(iter(cells.values()))
+    title = (
+        f"{_TITLES[table]} of the paper: MM-DRW, {config.model}, {config.epochs} "
+        f"epochs, seed {config.seed}"
+    )
+    texts, notes = _texts(frame), _notes(frame)
+    console = rich.console.Console(highlight=False)
+    console.print(_text.table(texts.columns, texts.itertuples(index=False), title))
+    for note in notes:
+        console.print(note, markup=False)
     if frame["measured"].notna().any():
+        markdown = [
+            f"# {title}",
+            texts.to_markdown(index=False, disable_numparse=True),
+            "\n".join(f"- {note}" for note in notes),
+        ]
         try:
             root.mkdir(parents=True, exist_ok=True)
-            _files.write_text(root / f"{table}.md", to_markdown(table, frame, cells))
+            _files.write_text(root / f"{table}.md", "\n\n".join(markdown) + "\n")
             text = frame.to_csv(index=False, lineterminator="\n")
             _files.write_text(root / f"{table}.csv", text)
         except OSError as error:
@@ -61,7 +75,7 @@ def run(table, root, arguments, report_only=False):
 
 
 def measured(table, cells):
-    """Returns what runs have measured beside what is published."""
+    """Returns what runs have measured beside what is published, a row a cell."""
     import pandas as pd
 
     rows = []
@@ -85,71 +99,25 @@ def measured(table, cells):
     return pd.DataFrame(rows)
 
 
-def notes(table, frame):
-    """Returns what is said below the table, a list of sentences."""
-    said = [
+def _notes(frame):
+    differences = dict.fromkeys(filter(None, frame["protocol_differences"]))
+    return [
         "Top-1 error on the test images in %, last epoch, one seed. Nothing is chosen "
         "here; the paper's beta and delta were, on these images, so the smallest "
-        "number of each setting flatters."
+        "number of each setting flatters.",
+        *(f"Not the paper's protocol: {text}." for text in differences),
+        *([] if differences else [paper.ALWAYS_DIFFERENT]),
     ]
-    differences = dict.fromkeys(filter(None, frame["protocol_differences"]))
-    said += [f"Not the paper's protocol: {text}." for text in differences]
-    if not differences:
-        said.append(paper.ALWAYS_DIFFERENT)
-    return said
 
 
 def _texts(frame):
-    """The table as texts to be read."""
-    import pandas as pd
-
-    def shown(column, form):
-        there = frame[column].notna()
-        return frame[column].map(form.format).where(there, "-")
-
-    return pd.DataFrame(
-        {
-            "setting": frame["setting"],
-            "beta": frame["beta"].map("{:g}".format),
-            "delta": frame["delta"].map("{:g}".format),
-            "measured": shown("measured", "{:.2f}"),
-            "published": shown("published", "{:.2f}"),
-            "difference": shown("difference", "{:+.2f}"),
-        }
-    )
-
-
-def _head(table, cells):
-    config = next(iter(cells.values()))
-    return (
-        f"{_TITLES[table]} of the paper: MM-DRW, {config.model}, {config.epochs} "
-        f"epochs, seed {config.seed}"
-    )
-
-
-def to_markdown(table, frame, cells):
-    """Returns the table and its notes."""
-    parts = [
-        f"# {_head(table, cells)}",
-        _texts(frame).to_markdown(index=False, disable_numparse=True),
-        "\n".join(f"- {note}" for note in notes(table, frame)),
-    ]
-    return "\n\n".join(parts) + "\n"
-
-
-def _print(table, frame, cells):
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    console = Console(highlight=False)
-    texts = _texts(frame)
-    shown = Table(title=_head(table, cells), box=box.SIMPLE_HEAD, title_justify="left")
-    for column in texts.columns:
-        shown.add_column(column, justify="left" if column == "setting" else "right")
-    for row in texts.itertuples(index=False):
-        shown.add_row(*map(Text, row))
-    console.print(shown)
-    for note in notes(table, frame):
-        console.print(note, markup=False)
+    forms = {
+        "setting": "{}",
+        "beta": "{:g}",
+        "delta": "{:g}",
+        "measured": "{:.2f}",
+        "published": "{:.2f}",
+        "difference": "{:+.2f}",
+    }
+    texts = {name: frame[name].map(form.format) for name, form in forms.items()}
+    return frame[[*forms]].assign(**texts).where(frame[[*forms]].notna(), "-")
