@@ -4,6 +4,7 @@ from mm_tf import _checks, backbones
 from mm_tf.data.custom.options import DEFAULT_SIZE
 from mm_tf.data.dataset import CUSTOM_DATASETS, DATASETS
 from mm_tf.data.imbalance import IMBALANCES
+from mm_tf.experiments.config import parts
 from mm_tf.experiments.config.fields import (
     AS_IS,
     MODEL_DEPTHS,
@@ -11,7 +12,6 @@ from mm_tf.experiments.config.fields import (
     STRATEGIES,
     flag_fields,
 )
-from mm_tf.experiments.machine import parts
 from mm_tf.experiments.paper.methods import METHODS
 
 

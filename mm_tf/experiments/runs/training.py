@@ -19,11 +19,11 @@ from mm_tf import (
 )
 from mm_tf.data import EpochOrder
 from mm_tf.experiments import paper
+from mm_tf.experiments.config import parts
 from mm_tf.experiments.config.fields import AS_IS, MODEL_DEPTHS
 from mm_tf.experiments.machine import (
     determinism,
     environment,
-    parts,
     precision,
     strategies,
 )

@@ -6,7 +6,7 @@ a part without an image.
 """
 
 
-def fit(total, batch_size, devices):
+def are_possible(total, batch_size, devices):
     """Returns whether devices can share the batches of an epoch."""
     first = min(total, batch_size)
     return first % devices == 0 and _leaves_none_empty(total % batch_size, devices)
@@ -20,14 +20,14 @@ def _leaves_none_empty(size, devices):
 
 
 def largest(total, most, devices):
-    """Returns the largest multiple of the devices that `fit`s, at most `most`."""
+    """Returns the largest batch size that devices can share, at most `most`."""
     sizes = range(most - most % devices, 0, -devices)
-    return next((size for size in sizes if fit(total, size, devices)), None)
+    return next((size for size in sizes if are_possible(total, size, devices)), None)
 
 
 def check(total, batch_size, devices):
     """Raises a ValueError unless devices can share the batches of an epoch."""
-    if fit(total, batch_size, devices):
+    if are_possible(total, batch_size, devices):
         return
     other = largest(total, 2 * batch_size, devices)
     hint = "" if other is None else f", as {other}"
