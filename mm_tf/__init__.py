@@ -73,5 +73,6 @@ def __dir__():
     return sorted([*globals(), *_PARTS])
 
 
-if "keras" in sys.modules:
+# Not while another thread imports Keras: it may wait for mm_tf, on its way to a part.
+if hasattr(sys.modules.get("keras"), "saving"):
     _register()
