@@ -54,12 +54,12 @@ def start(config, images, model, verbose, folder=None, stop=lambda: None):
 def _pretrain(config, backbone, images, verbose, folder, stop):
     epochs = config.hyperparameters["pretraining_epochs"]
     print(f"Pre-training on rotations, {epochs} epochs", flush=True)
-    kept = None
+    checkpoints = None
     if folder is not None:
         computed_in = {"precision": precision.resolved(config.precision)}
         identity = config.identity() | computed_in
-        checkpoints = CheckpointFolder(folder / FIRST_STAGE, identity)
-        kept = Checkpoints(checkpoints, config.checkpoint_minutes, stop)
+        place = CheckpointFolder(folder / FIRST_STAGE, identity)
+        checkpoints = Checkpoints(place, config.checkpoint_minutes, stop)
     pretrain_rotation(
         backbone,
         images,
@@ -72,7 +72,7 @@ def _pretrain(config, backbone, images, verbose, folder, stop):
         drops=RunConfig(epochs=epochs).drops,
         seed=config.seed,
         verbose=verbose,
-        kept=kept,
+        kept=checkpoints,
     )
 
 

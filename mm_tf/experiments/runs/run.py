@@ -80,7 +80,7 @@ def run(config, data=None):
 def _train(config, data, folder):
     _check_backend(config)
     with Stop() as stop:
-        # Data come first: that they are missing is told before Keras is imported.
+        # Data come first: an error in them comes before Keras is imported.
         config, data = run_data.read(config, data)
         from mm_tf.callbacks import DivergedError
         from mm_tf.checkpoints import CheckpointError, UnusableCheckpointError

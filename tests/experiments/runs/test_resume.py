@@ -121,7 +121,7 @@ def test_same_weights_of_every_method_jit_on_and_off(
         pytest.skip("torch.compile needs a C++ compiler, which users may not have")
     arguments = dict(method=method, jit=jit)
     if jit and keras.backend.backend() == "tensorflow":
-        # Keras does not compile where TensorFlow is told to be repeatable; on a CPU
+        # Keras does not compile where TensorFlow is to be repeatable; on a CPU
         # it is so all the same.
         arguments["deterministic"] = False
     same_twice_and_when_stopped(
@@ -129,7 +129,7 @@ def test_same_weights_of_every_method_jit_on_and_off(
     )
 
 
-def test_jit_that_keras_would_switch_off_is_told(tmp_path):
+def test_jit_that_keras_would_switch_off_is_refused(tmp_path):
     if keras.backend.backend() != "tensorflow":
         pytest.skip("only Keras on TensorFlow does not compile what is repeatable")
     config = RunConfig(**TINY, epochs=1, jit=True, output_dir=str(tmp_path / "run"))

@@ -76,7 +76,7 @@ def test_another_protocol():
     # 417 images.
     [(32, "1 of 32 images"), (416, "1 of 416 images"), (31, None), (139, None)],
 )
-def test_a_last_step_of_too_few_images_is_told(batch_size, hint):
+def test_a_last_step_of_too_few_images_is_reported(batch_size, hint):
     config = RunConfig(imbalance_ratio=20, batch_size=batch_size)
     text = printed(summary.print_plan, config)
     assert ("the last step" in text) == (hint is not None)
