@@ -183,7 +183,6 @@ def _check(argv, values):
                 f"`{name}` is not to be given here: --{instead} says it. "
                 f"Received: {name}={values[name].value!r}"
             )
-    config_flags.refuse_machines(values)
     methods = grid.parse_methods(values.methods)
     settings = _own_setting(values) if is_own else grid.parse_settings(values.settings)
     seeds = grid.parse_seeds(values.seeds)

@@ -180,7 +180,6 @@ def main(argv, values=flags.FLAGS):
                 "`overwrite` is not for a search: give another --output_dir. "
                 "Received: overwrite=True"
             )
-        config_flags.refuse_machines(values)
         command.set_up(values.backend or STRATEGIES[values.strategy])
         if values.grid is None:
             status = _search(_search_of_flags(values), values.report_only)

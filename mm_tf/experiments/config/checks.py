@@ -26,7 +26,6 @@ def check(config):
     _check_counts(config)
     _check_steps_per_execution(config)
     _check_strategy(config)
-    _check_machines(config)
     _check_devices(config)
 
 
@@ -214,36 +213,6 @@ def _check_strategy(config):
         raise ValueError(
             "`jit` must not be True with the strategy mirrored: TensorFlow does "
             f"not compile what devices exchange. Received: jit={config.jit}"
-        )
-
-
-def _check_machines(config):
-    names = ("coordinator_address", "num_processes", "process_id")
-    values = [getattr(config, name) for name in names]
-    received = ", ".join(map("{}={!r}".format, names, values))
-    if values == [None, None, None]:
-        return
-    if None in values:
-        missing = names[values.index(None)]
-        raise ValueError(
-            f"`{missing}` must be given with the others of several machines "
-            f"({', '.join(names)}). Received: {received}"
-        )
-    _checks.check_address("coordinator_address", config.coordinator_address)
-    _, num_processes, process_id = values
-    if process_id >= num_processes:
-        raise ValueError(
-            f"`process_id` must be below `num_processes`. Received: {received}"
-        )
-    if config.strategy != "data_parallel":
-        raise ValueError(
-            "`num_processes` is for the strategy data_parallel. "
-            f"Received: strategy={config.strategy!r}, {received}"
-        )
-    if METHODS[config.method].pretraining != "none":
-        raise ValueError(
-            "`num_processes` must not be given with a method that pre-trains. "
-            f"Received: method={config.method!r}, {received}"
         )
 
 

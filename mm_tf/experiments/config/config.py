@@ -6,13 +6,14 @@ that a wrong flag is told in well under a second.
 
 import dataclasses
 import fractions
+import functools
 import os
 import pathlib
 import re
 
 import numpy as np
 
-from mm_tf import backbones
+from mm_tf import backbones, class_weights
 from mm_tf.data.custom.image_files import check_image_size
 from mm_tf.data.custom.options import ReadOptions, parse_image_size
 from mm_tf.data.dataset import CUSTOM_DATASETS, DATASETS, check_name
@@ -156,6 +157,17 @@ class RunConfig(config_fields.RunFields):
         """Images of each class that are trained on, without a hold-out, int64 [K]."""
         drawn = self.drawn_class_counts
         return drawn - holdout_counts(drawn, self.holdout) if self.holdout else drawn
+
+    @functools.cached_property
+    def class_weights(self):
+        """Weights of the classes in the loss or in re-sampling, float64 [K]."""
+        return self.class_weights_for(self.class_counts)
+
+    def class_weights_for(self, counts):
+        """Returns the weights [K] that `class_weighting` gives to class counts."""
+        if self.class_weighting == "inverse_frequency":
+            return class_weights.inverse_frequency(counts)
+        return class_weights.effective_number(counts, beta=self.effective_number_beta)
 
     @property
     def steps_per_epoch(self):

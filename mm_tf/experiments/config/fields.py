@@ -271,17 +271,6 @@ class RunFields:
         "found, else 1, as on torch and with a --strategy.",
         low=1,
     )
-    coordinator_address: str | None = _place(
-        None,
-        "data_parallel on several machines: HOST:PORT of the first one, the same for "
-        "all. Each has a process of this command, and sees the output folder.",
-    )
-    num_processes: int | None = _place(
-        None, "data_parallel on several machines: their number.", low=2
-    )
-    process_id: int | None = _place(
-        None, "data_parallel on several machines: this one's number, from 0.", low=0
-    )
     overwrite: bool = _place(
         False, "Replace a finished run in the output folder by this one."
     )

@@ -40,17 +40,6 @@ def define_setting(values=flags.FLAGS):
     )
 
 
-def refuse_machines(values=flags.FLAGS):
-    """Raises a ValueError where a command of many runs is given a run's machines."""
-    if values.num_processes is not None:
-        raise ValueError(
-            "`num_processes` is of one run on several machines, by "
-            "mm_tf.experiments.run; many runs share machines by --executor=ray of "
-            "mm_tf.experiments.table, or by chief and workers of "
-            f"mm_tf.experiments.tune. Received: num_processes={values.num_processes}"
-        )
-
-
 def from_flags(values=flags.FLAGS):
     """Returns the `RunConfig` of parsed flags."""
     names = [field.name for field in config_fields.flag_fields()]

@@ -1,4 +1,4 @@
-"""One run on several devices, of one machine or, on JAX, of several.
+"""One run on several devices of one machine.
 
 Each device computes a part of every batch, and the gradients are added up. The run
 is that of one device but for rounding: crops and flips are drawn for the whole batch,
@@ -6,34 +6,16 @@ batch normalization takes its statistics over it, weighted means are those of it
 """
 
 import contextlib
-import dataclasses
 import functools
-import hashlib
 import logging
 
 import keras
-import numpy as np
 
 from mm_tf.experiments.config.fields import STRATEGIES
 
 
-@dataclasses.dataclass(frozen=True)
-class Machines:
-    """Several machines, each with a process of the same run.
-
-    Attributes:
-        coordinator_address: `"HOST:PORT"` of the first one.
-        num_processes: How many.
-        process_id: Which one this is, from 0.
-    """
-
-    coordinator_address: str
-    num_processes: int
-    process_id: int
-
-
 @contextlib.contextmanager
-def distributed(strategy, devices=None, machines=None):
+def distributed(strategy, devices=None):
     """Inside, models are built and trained on several devices."""
     backend = STRATEGIES[strategy]
     if backend not in (None, keras.backend.backend()):
@@ -41,21 +23,8 @@ def distributed(strategy, devices=None, machines=None):
             f"`strategy` {strategy} is for Keras's backend {backend}, and this is "
             f"{keras.backend.backend()}. Received: strategy={strategy!r}"
         )
-    with _SCOPES[strategy](devices, machines) as count:
+    with _SCOPES[strategy](devices) as count:
         yield count
-
-
-def agree(name, text):
-    """Raises a ValueError unless the processes of a run, on JAX, have the same text."""
-    from jax.experimental import multihost_utils
-
-    digest = np.frombuffer(hashlib.sha256(text.encode()).digest(), "uint8")
-    everywhere = multihost_utils.process_allgather(digest)
-    if (everywhere != digest).any():
-        raise ValueError(
-            f"`{name}` must be a folder that all machines of the run see. "
-            f"Received: {name} with {text!r} here, and others elsewhere"
-        )
 
 
 @contextlib.contextmanager
@@ -95,7 +64,7 @@ def _batch_normalizations(model):
 
 
 @contextlib.contextmanager
-def _mirrored(devices, machines):
+def _mirrored(devices):
     import tensorflow as tf
 
     found = tf.config.list_logical_devices
@@ -134,33 +103,18 @@ def _split_cpu(number):
 
 
 @contextlib.contextmanager
-def _data_parallel(devices, machines):
+def _data_parallel(devices):
     import jax
 
     if devices:
         # Too late where JAX has begun: `_first` counts.
         with contextlib.suppress(RuntimeError):
             jax.config.update("jax_num_cpu_devices", devices)
-    if machines is not None:
-        jax.distributed.initialize(**dataclasses.asdict(machines))
-    try:
-        names = [
-            f"{device.platform}:{device.id}"
-            for process in range(jax.process_count())
-            for device in _first(_devices_of(process), devices)
-        ]
-        # Each process has the whole batches.
-        with _WholeBatches(devices=names, auto_shard_dataset=False).scope():
-            yield len(names)
-    finally:
-        if machines is not None:
-            jax.distributed.shutdown()
-
-
-def _devices_of(process):
-    import jax
-
-    return [device for device in jax.devices() if device.process_index == process]
+    names = [
+        f"{device.platform}:{device.id}" for device in _first(jax.devices(), devices)
+    ]
+    with _WholeBatches(devices=names, auto_shard_dataset=False).scope():
+        yield len(names)
 
 
 def _first(names, number):
@@ -197,7 +151,7 @@ class _WholeBatches(keras.distribution.DataParallel):
 
 
 @contextlib.contextmanager
-def _one(devices, machines):
+def _one(devices):
     yield 1
 
 

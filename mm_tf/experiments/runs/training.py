@@ -1,6 +1,5 @@
 """From a config to a trained network: model, loss, callbacks, fit, result."""
 
-import shutil
 import sys
 
 import keras
@@ -11,7 +10,6 @@ from mm_tf import (
     backbones,
     callbacks,
     checkpoints,
-    class_weights,
     losses,
     metrics,
     models,
@@ -45,14 +43,6 @@ TEST_BATCH_SIZE = 500
 _MOST_STEPS_AT_ONCE = 16
 
 
-def weights_of_classes(config, class_counts=None):
-    """Returns the class weights [K] that the config's `class_weighting` names."""
-    counts = config.class_counts if class_counts is None else class_counts
-    if config.class_weighting == "inverse_frequency":
-        return class_weights.inverse_frequency(counts)
-    return class_weights.effective_number(counts, beta=config.effective_number_beta)
-
-
 def build_model(config, info):
     """Returns the config's network, compiled with its loss and optimizer."""
     with precision.computing(config.precision):
@@ -70,7 +60,7 @@ def _build_model(config, info):
         loss = losses.ClassWeighted(
             loss,
             info.num_classes,
-            class_weights=weights_of_classes(config) if from_start else None,
+            class_weights=config.class_weights if from_start else None,
         )
     model.compile(
         optimizer=optimizers.SGD(
@@ -146,7 +136,7 @@ def build_order(config, labels):
         labels,
         config.batch_size,
         config.seed,
-        class_weights=weights_of_classes(config),
+        class_weights=config.class_weights,
         resample_from=resample_from,
     )
 
@@ -161,7 +151,7 @@ def schedule(config):
     if METHODS[config.method].weighting == "deferred":
         changes.append(
             callbacks.DeferredReweighting(
-                weights_of_classes(config), config.first_reweighted_epoch
+                config.class_weights, config.first_reweighted_epoch
             )
         )
     if config.frozen_epochs:
@@ -192,19 +182,14 @@ def verbosity():
     return 1 if sys.stdout.isatty() else 2
 
 
-def train(config, data, folder, stop=lambda: None, begins_from=None):
+def train(config, data, folder, stop=lambda: None):
     """Trains the config's network and writes everything but the result.
 
     A training of which `folder` holds checkpoints goes on where it stopped.
     """
-    machines = None
-    if config.num_processes is not None:
-        machines = strategies.Machines(
-            config.coordinator_address, config.num_processes, config.process_id
-        )
     with (
         # First: a backend is given its devices before it begins.
-        strategies.distributed(config.strategy, config.devices, machines) as devices,
+        strategies.distributed(config.strategy, config.devices) as devices,
         determinism.computing(config.deterministic) as is_deterministic,
     ):
         if is_deterministic and config.jit and keras.backend.backend() == "tensorflow":
@@ -215,23 +200,10 @@ def train(config, data, folder, stop=lambda: None, begins_from=None):
             )
         if config.strategy == "mirrored":
             parts.check(len(data.train_labels), config.batch_size, devices)
-        if machines is not None:
-            _begin_together(folder, begins_from)
         device = environment.device()
         if devices > 1:
             device = f"{devices} x {device}"
         return _train(config, data, folder, stop, devices, device, is_deterministic)
-
-
-def _begin_together(folder, begins_from):
-    """Gives a process that follows the checkpoints of the first one.
-
-    None is written meanwhile: the first step needs all processes.
-    """
-    if begins_from is not None and (begins_from / CHECKPOINTS).exists():
-        shutil.copytree(begins_from / CHECKPOINTS, folder / CHECKPOINTS)
-    there = sorted(path.name for path in (folder / CHECKPOINTS).glob("*.npz"))
-    strategies.agree("output_dir", ", ".join(there))
 
 
 def _train(config, data, folder, stop, devices, device, is_deterministic):

@@ -236,13 +236,11 @@ def _offsets(prior, config, result):
     """What is added to logits: for `prior`, and for that of the training images."""
     if prior is None:
         return (np.zeros(len(result.class_names)),) * 2
-    from mm_tf.experiments.runs import training
-
     output_prior = train_prior = np.asarray(result.class_counts, dtype="float64")
     method = METHODS[config.method]
     is_never = method.is_deferred and config.first_reweighted_epoch >= config.epochs
     if method.is_balanced and not is_never:
-        output_prior = train_prior * training.weights_of_classes(config, train_prior)
+        output_prior = train_prior * config.class_weights_for(train_prior)
     return (
         calibration.prior_adjustment(output_prior, prior),
         calibration.prior_adjustment(output_prior, train_prior),

@@ -64,9 +64,6 @@ def test_every_field_is_a_flag_and_its_flagfile_repeats_it(tmp_path):
         "pretrained_dir",
         "checkpoint_minutes",
         "steps_per_execution",
-        "coordinator_address",
-        "num_processes",
-        "process_id",
         "overwrite",
     }
     for field in flag_fields():

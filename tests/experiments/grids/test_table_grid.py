@@ -90,13 +90,6 @@ def worker(monkeypatch):
 
 
 WRONG = {
-    "machines of one run": (
-        [
-            *("--strategy=data_parallel", "--num_processes=2", "--process_id=0"),
-            "--coordinator_address=host:1",
-        ],
-        "`num_processes` is of one run",
-    ),
     "unknown method": (["--methods=erm,mm_drv"], "Did you mean mm_drw?"),
     "no methods": (["--methods="], "`methods` must be a list"),
     "a method twice": (["--methods=erm,erm"], "`methods` must be a list without"),

@@ -4,13 +4,10 @@ import itertools
 import json
 import os
 import pathlib
-import socket
 import subprocess
 import sys
-import time
 
 import keras
-import numpy as np
 import pytest
 from made_up_backbone import save_backbone
 
@@ -104,8 +101,6 @@ def keras_has_begun():
     return keras.name_scope("begun")
 
 
-MACHINES = {"coordinator_address": "host:1", "num_processes": 2, "process_id": 1}
-
 WRONG = {
     "devices alone": ({"devices": 2}, "`devices` is for a --strategy"),
     "no devices": ({"strategy": "mirrored", "devices": 0}, "`devices` must be"),
@@ -121,31 +116,11 @@ WRONG = {
         {"strategy": "mirrored", "devices": 2, "batch_size": 32, "imbalance_ratio": 20},
         "`batch_size` must leave each of the 2 devices an image",
     ),
-    "an address without a port": (
-        {"strategy": "data_parallel", **MACHINES, "coordinator_address": "localhost"},
-        "`coordinator_address` must be HOST:PORT",
-    ),
     "mirrored on JAX": (
         {"strategy": "mirrored", "backend": "jax"},
         "`strategy` mirrored is for the backend tensorflow",
     ),
     "mirrored and compiled": ({"strategy": "mirrored", "jit": True}, "`jit` must not"),
-    "a machine without an address": (
-        {"strategy": "data_parallel", "num_processes": 2, "process_id": 0},
-        "`coordinator_address` must be given",
-    ),
-    "a third of two machines": (
-        {"strategy": "data_parallel", **MACHINES, "process_id": 2},
-        "`process_id` must be below",
-    ),
-    "mirrored machines": (
-        {"strategy": "mirrored", **MACHINES},
-        "`num_processes` is for the strategy data_parallel",
-    ),
-    "pre-training on machines": (
-        {"strategy": "data_parallel", **MACHINES, "method": "ldam_drw_ssp"},
-        "`num_processes` must not be given with a method that pre-trains",
-    ),
     "unknown": ({"strategy": "horovod"}, "`strategy` must be one of"),
 }
 
@@ -193,48 +168,3 @@ class TestParts:
 
     def test_fewer_images_than_devices(self):
         assert parts.largest(3, 50, 4) is None
-
-
-@pytest.mark.long
-@pytest.mark.skipif(BACKEND != "jax", reason="several machines are for JAX")
-def test_two_machines(tmp_path):
-    """Two processes, killed on the way; each has the images and a CPU."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{found.getsockname()[1]}"
-
-    def begin(name):
-        command = [
-            *(sys.executable, "-m", "mm_tf.experiments.run", "--model=resnet8"),
-            *("--imbalance_ratio=20", "--epochs=4", "--batch_size=48"),
-            *("--warmup_epochs=1", f"--output_dir={tmp_path / name}"),
-            *("--strategy=data_parallel", "--num_processes=2"),
-            f"--coordinator_address={address}",
-        ]
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-        return [
-            subprocess.Popen(
-                [*command, f"--process_id={number}"],
-                env=environment,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-            )
-            for number in range(2)
-        ]
-
-    def weights(name):
-        model = keras.saving.load_model(tmp_path / name / "model.keras")
-        return [np.asarray(weight) for weight in model.get_weights()]
-
-    killed = begin("killed")
-    while not list(tmp_path.glob("killed.incomplete/checkpoints/epoch00002*")):
-        assert killed[0].poll() is None
-        time.sleep(0.1)
-    killed[0].kill()
-    # The other one ends by itself.
-    assert [each.wait(120) != 0 for each in killed] == [True, True]
-    for name in ("killed", "whole"):
-        assert [each.wait(600) for each in begin(name)] == [0, 0]
-    for there, here in zip(weights("killed"), weights("whole"), strict=True):
-        np.testing.assert_array_equal(there, here)
-    assert {path.name for path in tmp_path.iterdir()} == {"killed", "whole"}

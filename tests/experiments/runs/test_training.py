@@ -45,7 +45,7 @@ def test_rows_of_the_table(name):
     if is_weighted:
         expected = np.ones(10)
         if name.startswith("cb_"):
-            expected = training.weights_of_classes(config)
+            expected = config.class_weights
         np.testing.assert_allclose(loss.class_weights, expected, rtol=1e-6)
         loss = loss.loss
     assert type(loss) is LOSSES[name]
@@ -100,7 +100,7 @@ def test_class_weights_are_the_configs(weighting):
         "effective_number": class_weights.effective_number(counts, beta=0.99),
         "inverse_frequency": class_weights.inverse_frequency(counts),
     }[weighting]
-    np.testing.assert_allclose(training.weights_of_classes(config), expected)
+    np.testing.assert_allclose(config.class_weights, expected)
 
 
 def test_schedule_is_the_configs():
@@ -112,9 +112,7 @@ def test_schedule_is_the_configs():
     np.testing.assert_allclose(rates[:3], [0.2, 0.4, 0.4])
     np.testing.assert_allclose(rates[15:19], [0.4, 0.004, 0.004, 0.00004])
     assert reweighting.start_epoch == 16
-    np.testing.assert_allclose(
-        reweighting.class_weights, training.weights_of_classes(config)
-    )
+    np.testing.assert_allclose(reweighting.class_weights, config.class_weights)
     for method in ("ldam", "cb_rw", "cb_rs"):
         other = dataclasses.replace(config, method=method)
         assert len(training.schedule(other)) == 1
