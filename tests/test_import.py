@@ -95,6 +95,23 @@ print(*sorted(imported))
     assert run_python(code) == sorted(modules)
 
 
+def test_parts_from_two_threads_where_keras_is_there():
+    code = """
+import importlib, sys, threading
+import keras
+sys.setswitchinterval(1e-6)
+names, imported = ["mm_tf.losses", "mm_tf.callbacks"], []
+def run(name):
+    imported.append(importlib.import_module(name).__name__)
+threads = [threading.Thread(target=run, args=[name]) for name in names]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+print(*sorted(imported))
+"""
+    for _ in range(3):
+        assert run_python(code) == ["mm_tf.callbacks", "mm_tf.losses"]
+
+
 def test_unknown_attribute():
     import mm_tf
 
