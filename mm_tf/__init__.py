@@ -75,8 +75,8 @@ def __dir__():
     return sorted([*globals(), *_PARTS])
 
 
-# Not while another thread imports Keras, nor in another thread, which may hold the lock of
-# a part; a part that another thread is importing now registers itself.
+# Not while another thread imports Keras, nor in another thread: it may hold the lock
+# of a part. A part that another thread is importing now registers itself.
 if (
     hasattr(sys.modules.get("keras"), "saving")
     and threading.current_thread() is threading.main_thread()
