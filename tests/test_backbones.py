@@ -132,28 +132,6 @@ def test_wrong_networks(arguments, message):
         backbones.build(*arguments)
 
 
-def test_a_wrong_scaling():
-    with pytest.raises(ValueError, match="`scaling` must be one of.*Received: scaling"):
-        backbones.scale(keras.Input((4, 4, 3)), "TF")
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (dict(backbone=None), "`backbone` must be a `keras.Model`"),
-        (dict(num_classes=1), "`num_classes`"),
-        (dict(head="cosine"), "`head` must be one of"),
-        (dict(scaling="torch"), "is for three channels"),
-        (dict(crop_padding=-1), "`crop_padding`"),
-    ],
-)
-def test_wrong_heads(change, message):
-    backbone = keras.Sequential([keras.Input([6, 6, 1]), keras.layers.Flatten()])
-    arguments = dict(backbone=backbone, num_classes=3) | change
-    with pytest.raises(ValueError, match=message):
-        models.with_cosine_head(**arguments)
-
-
 def small_model():
     """A model with batch normalization and dropout in its backbone."""
     backbone = keras.Sequential(

@@ -1,8 +1,4 @@
-"""Wrong calls of every public part: refused before any work, by the argument's name.
-
-The tests beside each part hold the wrong arguments that are likely; these are the
-nasty ones.
-"""
+"""Wrong calls of every public part: refused before any work, by the argument's name."""
 
 import fractions
 import json
@@ -13,7 +9,10 @@ import numpy as np
 import pytest
 
 from mm_tf import (
+    backbones,
+    calibration,
     callbacks,
+    checkpoints,
     class_weights,
     layers,
     losses,
@@ -165,25 +164,60 @@ def imbalanced(data=None, counts=(1, 1)):
     return mm_data.imbalanced(data or image_data(), counts, seed=0)
 
 
-def pretrain(images=IMAGES, epochs=1):
-    return pretraining.pretrain_rotation(None, images, epochs=epochs)
+def pretrain(images=IMAGES, **arguments):
+    return pretraining.pretrain_rotation(None, images, **arguments)
+
+
+def schedule(learning_rate=0.1, **arguments):
+    return callbacks.WarmUpStepDecay(learning_rate, **arguments)
+
+
+def checkpoints_every(minutes):
+    return checkpoints.Checkpoints("nowhere", minutes=minutes)
+
+
+def likelihood(probabilities):
+    return calibration.negative_log_likelihood(probabilities, [0])
+
+
+def prior(from_prior=(1, 1), to_prior=(1, 1)):
+    return calibration.prior_adjustment(from_prior, to_prior)
+
+
+def with_head(num_classes=3, **arguments):
+    backbone = keras.Sequential([keras.Input([6, 6, 1]), keras.layers.Flatten()])
+    return models.with_cosine_head(
+        **{"backbone": backbone, "num_classes": num_classes, **arguments}
+    )
 
 
 # A call, one of its arguments, and values that it must refuse.
 WRONG = [
-    (losses.MaximumMargin, "delta", HUGE, 1j),
-    (losses.MaximumMargin, "beta", np.array([1.5])),
-    (losses.MaximumMargin, "class_counts", ["500", "5"]),
-    (losses.LDAM, "class_counts", [True, True], generator(), [HUGE, 5]),
-    (losses.Hinge, "class_counts", b"53"),
+    (losses.MaximumMargin, "delta", HUGE, 1j, -0.1),
+    (losses.MaximumMargin, "beta", np.array([1.5]), -1, NAN),
+    (losses.MaximumMargin, "scale", 0, -10, "10", True),
+    (losses.MaximumMargin, "max_class_margin", -1),
+    (losses.MaximumMargin, "class_counts", ["500", "5"], [5], [5, 2.5], [[5, 2]]),
+    (losses.LDAM, "class_counts", [True, True], generator(), [HUGE, 5], None),
+    (lambda **k: losses.LDAM([5, 3], **k), "scale", -1),
+    (lambda **k: losses.LDAM([5, 3], **k), "max_margin", -1),
+    (losses.Hinge, "class_counts", b"53", [5, 0]),
+    (losses.Hinge, "margin", -1),
+    (losses.Hinge, "scale", 0),
+    (losses.UniformMargin, "margin", -1),
+    (losses.UniformMargin, "scale", INFINITY),
+    (losses.Focal, "gamma", -1),
+    (losses.Focal, "scale", 0),
     (losses.label_distribution_margins, "class_counts", [[5], [3, 2]]),
     (losses.UniformMargin, "dtype", "int32"),
     (losses.Focal, "dtype", "float33"),
-    (class_weights.inverse_frequency, "class_counts", [5, NAN]),
-    (class_weights.effective_number, "class_counts", []),
-    (lambda beta: class_weights.effective_number([5, 3], beta), "beta", True),
+    (class_weights.inverse_frequency, "class_counts", [5, NAN], [5], "ab", None),
+    (class_weights.effective_number, "class_counts", [], [5, -1], [5, 1.5]),
+    (lambda beta: class_weights.effective_number([5, 3], beta), "beta", True, -0.1, 1),
     (ldam, "class_margins", None, [[0.1], [0.2]]),
     (maximum_margin, "class_margins", [NAN, 0.1]),
+    (maximum_margin, "scale", -10.0),
+    (maximum_margin, "beta", -1.0),
     (hinge, "class_margins", INFINITY, True),
     (plain, "y_true", None, b"01", ["\ud800", "b"], [0, NAN], 0),
     (weighted, "y_true", generator(), [0, INFINITY], [0, 1, 1]),
@@ -194,44 +228,51 @@ WRONG = [
     (maximum_margin, "y_pred", np.array([[1j, 0]])),
     (plain, "sample_weight", [1.0, 2.0, 3.0]),
     (weighted, "sample_weight", OUTPUTS, ["1", "2"]),
-    (weigh, "loss", losses.Focal, weigh()),
-    (weigh, "num_classes", 2.0),
-    (weigh, "class_weights", ["1", "2"], [True, False], [HUGE, 1]),
+    (weigh, "loss", losses.Focal, weigh(), "focal"),
+    (weigh, "num_classes", 2.0, 1),
+    (weigh, "class_weights", ["1", "2"], [True, False], [HUGE, 1], [1, 2, 3], [0, 0]),
     (set_weights, "class_weights", [1e39, 1]),
-    (layers.NormalizedDense, "units", np.array([3])),
+    (layers.NormalizedDense, "units", np.array([3]), 0, -1, 2.5, "10", True),
     (lambda **k: layers.NormalizedDense(3, **k), "kernel_initializer", "kaiming"),
+    (layers.RandomPaddedCrop, "padding", -1, 1.5, None),
     (layers.RandomPaddedCrop, "seed", True, 2**32),
+    (layers.RandomHorizontalFlip, "seed", -1, 1.5),
     (dense, "input_shape", (), (2, 0)),
     (crop, "shape", (2, 2, 1)),
     (symbolic_crop, "input_shape", [None, None, 3]),
     (shortcut, "shape", (2, 3)),
     (symbolic_shortcut, "input_shape", [8, 8, None]),
-    (resnet, "num_classes", "10"),
-    (resnet, "depth", True),
-    (resnet, "head", {"linear"}),
-    (resnet, "input_shape", None, (True, 8, 3)),
+    (resnet, "num_classes", "10", 1),
+    (resnet, "depth", True, 2, 33),
+    (resnet, "head", {"linear"}, "cosine"),
+    (resnet, "input_shape", None, (True, 8, 3), (32, 32), (None, None, 3)),
     (resnet, "preprocess", "no"),
     (resnet, "horizontal_flip", 1),
-    (resnet, "mean", NAN, "0.5", [None] * 3),
-    (lambda std: resnet(std=std, preprocess=False), "std", -1),
-    (resnet, "crop_padding", 1.5),
+    (resnet, "mean", NAN, "0.5", [None] * 3, (0.5, 0.5)),
+    (lambda std: resnet(std=std, preprocess=False), "std", -1, 0.0),
+    (resnet, "crop_padding", 1.5, -1),
     (resnet, "seed", -1),
     (optimizers.SGD, "learning_rate", NAN, -0.1, "0.1"),
-    (optimizers.SGD, "momentum", NAN, None),
+    (optimizers.SGD, "momentum", NAN, None, 1.5),
     (optimizers.SGD, "nesterov", "no"),
-    (optimizers.SGD, "l2", INFINITY),
+    (optimizers.SGD, "l2", INFINITY, -1, "a lot"),
+    (optimizers.SGD, "weight_decay", 1e-4),
     (callbacks.Throughput, "images_per_epoch", 0),
-    (callbacks.WarmUpStepDecay, "learning_rate", "0.1"),
+    (callbacks.FrozenBackbone, "epochs", -1),
+    (schedule, "learning_rate", "0.1", 0),
+    (schedule, "warmup_epochs", -1),
+    (schedule, "drops", [(5, 0.1), (3, 0.01)], [8], 8),
+    (lambda drop: schedule(drops=[(5, drop)]), "drop", -1.0),
     (evaluate, "batch_size", 0),
     (evaluate, "class_counts", [5]),
-    (reweight, "start_epoch", "160"),
-    (reweight, "class_weights", ["1", "2"]),
+    (reweight, "start_epoch", "160", -1, 1.5, None),
+    (reweight, "class_weights", ["1", "2"], [1, -1], [0, 0], "heavy", [[1.0]]),
     (metrics.BalancedAccuracy, "num_classes", None),
     (accuracy, "y_true", [-1, 1], [0.5, 1], [0]),
     (accuracy, "y_pred", [0.0, 1.0]),
     (few_shot, "y_pred", OUTPUTS),
     (accuracy, "sample_weight", [1.0]),
-    (lambda group: metrics.shot_group([500, 5], group), "group", ["many"]),
+    (lambda group: metrics.shot_group([500, 5], group), "group", ["many"], "several"),
     (error_of, "predictions", [0], [0, 2]),
     (error_of, "labels", [[0], [1]], []),
     (mean_error, "errors", "50"),
@@ -254,8 +295,32 @@ WRONG = [
     (image_data, "test_labels", np.array(3)),
     (image_data, "info", "mine"),
     (image_data, "class_names", "ab"),
-    (pretrain, "images", "images"),
-    (pretrain, "epochs", 2.0),
+    (pretrain, "images", "images", np.zeros((2, 8, 6, 1)), np.zeros((2, 8, 8))),
+    (pretrain, "epochs", 2.0, 0),
+    (pretrain, "batch_size", 0),
+    (pretrain, "learning_rate", 0.0),
+    (checkpoints_every, "minutes", 0, -1, "2", NAN, True),
+    (lambda **k: calibration.fit_temperature([[1, 0]], **k), "labels", [2], [0, 1]),
+    (
+        lambda **k: calibration.fit_temperature(labels=[0], **k),
+        "logits",
+        [[NAN, 0]],
+        [],
+    ),
+    (likelihood, "probabilities", [[2.0, -1]]),
+    (
+        lambda bins: calibration.expected_calibration_error([[1, 0]], [0], bins),
+        "bins",
+        0,
+    ),
+    (prior, "from_prior", [1, 0]),
+    (prior, "to_prior", [1, 1, 1]),
+    (lambda **k: backbones.scale(keras.Input((4, 4, 3)), **k), "scaling", "TF"),
+    (with_head, "backbone", None),
+    (with_head, "num_classes", 1),
+    (with_head, "head", "cosine"),
+    (with_head, "scaling", "torch"),
+    (with_head, "crop_padding", -1),
     (RunConfig, "epochs", 10.0, None),
     (RunConfig, "batch_size", True),
     (RunConfig, "imbalance_ratio", np.array([10.0])),

@@ -66,22 +66,3 @@ def test_the_calibration_error_of_what_is_drawn_is_near_zero():
     assert calibration.expected_calibration_error(
         chances, [0, 1, 0, 0]
     ) == pytest.approx(0.5 * 0.4 + 0.5 * 0.4)
-
-
-@pytest.mark.parametrize(
-    ("call", "message"),
-    [
-        (lambda c: c.fit_temperature([[np.nan, 0]], [0]), "`logits`"),
-        (lambda c: c.fit_temperature([], []), "`logits`"),
-        (lambda c: c.fit_temperature([[1, 0]], [2]), "`labels`"),
-        (lambda c: c.fit_temperature([[1, 0]], [0, 1]), "`labels`"),
-        (lambda c: c.fit_temperature([[1, 0]], [0.0]), "`labels`"),
-        (lambda c: c.negative_log_likelihood([[2.0, -1]], [0]), "`probabilities`"),
-        (lambda c: c.expected_calibration_error([[1, 0]], [0], bins=0), "`bins`"),
-        (lambda c: c.prior_adjustment([1, 0], [1, 1]), "`from_prior`"),
-        (lambda c: c.prior_adjustment([1, 1], [1, 1, 1]), "`to_prior`"),
-    ],
-)
-def test_bad_arguments_are_named(call, message):
-    with pytest.raises(ValueError, match=message):
-        call(calibration)

@@ -153,12 +153,6 @@ def test_minutes_write_within_an_epoch(tmp_path, monkeypatch):
     assert names == ["epoch00003-step0000002.npz", "epoch00004-step0000000.npz"]
 
 
-@pytest.mark.parametrize("minutes", [0, -1, "2", float("nan"), True])
-def test_bad_minutes_are_named(tmp_path, minutes):
-    with pytest.raises(ValueError, match="`minutes` must.*Received: minutes="):
-        Checkpoints(tmp_path, minutes=minutes)
-
-
 def test_a_damaged_checkpoint_and_a_half_written_one_change_nothing(
     tmp_path, undisturbed
 ):

@@ -19,11 +19,6 @@ def test_shot_groups(group, expected):
     np.testing.assert_array_equal(metrics.shot_group(COUNTS, group), expected)
 
 
-def test_unknown_group():
-    with pytest.raises(ValueError, match="`group` must be one of.*Received"):
-        metrics.shot_group(COUNTS, "several")
-
-
 def test_per_class_error_counts_by_hand():
     labels, predictions = [0, 0, 0, 1, 2, 2], [0, 1, 0, 1, 0, 1]
     errors = metrics.per_class_error(labels, predictions, 4)

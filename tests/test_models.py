@@ -166,22 +166,3 @@ def test_save_and_load(tmp_path):
     np.testing.assert_array_equal(
         copy.predict(images, verbose=0), model.predict(images, verbose=0)
     )
-
-
-@pytest.mark.parametrize(
-    ("arguments", "name"),
-    [
-        (dict(num_classes=1), "num_classes"),
-        (dict(depth=33), "depth"),
-        (dict(depth=2), "depth"),
-        (dict(head="cosine"), "head"),
-        (dict(input_shape=(32, 32)), "input_shape"),
-        (dict(input_shape=(None, None, 3)), "input_shape"),
-        (dict(mean=(0.5, 0.5)), "mean"),
-        (dict(std=0.0), "std"),
-        (dict(crop_padding=-1), "crop_padding"),
-    ],
-)
-def test_wrong_arguments(arguments, name):
-    with pytest.raises(ValueError, match=f"`{name}` must be.*Received: {name}="):
-        models.resnet_cifar(**{"num_classes": 10, **arguments})

@@ -1,6 +1,5 @@
 import keras
 import numpy as np
-import pytest
 
 from mm_tf import data, pretraining
 
@@ -62,19 +61,3 @@ def test_same_seed_same_weights():
     once, again, other = (model.get_weights()[0] for model in models)
     np.testing.assert_allclose(once, again, rtol=1e-5)
     assert not np.allclose(once, other, rtol=1e-5)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (dict(images=np.zeros((2, 8, 6, 1))), "`images` must be square"),
-        (dict(images=np.zeros((2, 8, 8))), "`images` must be square"),
-        (dict(epochs=0), "`epochs` must be"),
-        (dict(batch_size=0), "`batch_size` must be"),
-        (dict(learning_rate=0.0), "`learning_rate` must be"),
-    ],
-)
-def test_wrong_arguments(arguments, message):
-    images = arguments.pop("images", np.zeros((2, 8, 8, 1), "uint8"))
-    with pytest.raises(ValueError, match=message):
-        pretraining.pretrain_rotation(backbone(), images, **arguments)

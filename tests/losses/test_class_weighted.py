@@ -23,31 +23,6 @@ def each_loss(labels, cosines):
     return keras.ops.convert_to_numpy(losses.maximum_margin(labels, cosines))
 
 
-def test_mean_is_divided_by_the_sum_of_the_weights(labels, cosines):
-    loss = losses.ClassWeighted(losses.MaximumMargin(), 3, WEIGHTS)
-    expected = np.average(each_loss(labels, cosines), weights=WEIGHTS[labels])
-    assert float(loss(labels, cosines)) == pytest.approx(expected, rel=1e-6)
-
-
-def test_weights_of_one_change_nothing(labels, cosines):
-    loss = losses.ClassWeighted(losses.MaximumMargin(), 3)
-    expected = each_loss(labels, cosines).mean()
-    assert float(loss(labels, cosines)) == pytest.approx(expected, rel=1e-6)
-
-
-def test_only_ratios_of_weights_matter(labels, cosines):
-    one = losses.ClassWeighted(losses.MaximumMargin(), 3, WEIGHTS)
-    ten = losses.ClassWeighted(losses.MaximumMargin(), 3, 10 * WEIGHTS)
-    assert float(one(labels, cosines)) == pytest.approx(float(ten(labels, cosines)))
-
-
-def test_no_reduction_gives_weighted_losses(labels, cosines):
-    loss = losses.ClassWeighted(losses.MaximumMargin(), 3, WEIGHTS, reduction="none")
-    expected = each_loss(labels, cosines) * WEIGHTS[labels]
-    actual = keras.ops.convert_to_numpy(loss(labels, cosines))
-    np.testing.assert_allclose(actual, expected, rtol=1e-6)
-
-
 @pytest.mark.parametrize("shape", [(8,), (8, 1)])
 def test_sample_weights_multiply(labels, cosines, shape):
     sample_weight = np.random.default_rng(2).uniform(0, 1, 8).astype("float32")

@@ -69,16 +69,6 @@ def test_maximum_margin_is_its_equations(cosines, labels, beta, class_counts):
     assert_close(loss(labels, cosines), expected)
 
 
-def test_maximum_margin_takes_each_examples_own_label(cosines):
-    # The authors' code takes the first label of the batch for all examples.
-    labels = np.array([0, 1, 2, 3] * 4)
-    together = losses.maximum_margin(labels, cosines)
-    for position in range(16):
-        one = slice(position, position + 1)
-        alone = losses.maximum_margin(labels[one], cosines[one])
-        assert float(together[position]) == pytest.approx(float(alone[0]), rel=1e-6)
-
-
 def test_rival_may_be_negative():
     # The authors' code multiplies the own cosine by 0, so that its m is >= 0.
     cosines = np.array([[-0.2, -0.9, -0.8]], "float32")
@@ -176,41 +166,9 @@ def test_masked_classes_count_nothing():
     np.testing.assert_array_equal(gradient[:, 1], 0.0)
 
 
-def test_large_delta_is_cross_entropy(cosines, labels):
-    loss = losses.maximum_margin(labels, cosines, delta=200.0, beta=1.0)
-    expected = cross_entropy(labels, 10 * cosines)
-    assert_close(loss, expected)
-
-
-@pytest.mark.parametrize(
-    "loss",
-    [
-        losses.LDAM(COUNTS, max_margin=0.0, scale=10.0, reduction="none"),
-        losses.UniformMargin(margin=0.0, scale=10.0, reduction="none"),
-        losses.Focal(gamma=0.0, scale=10.0, reduction="none"),
-    ],
-    ids=lambda loss: loss.name,
-)
-def test_zero_margin_is_cross_entropy(loss, cosines, labels):
-    expected = cross_entropy(labels, 10 * cosines)
-    assert_close(loss(labels, cosines), expected)
-
-
-def test_zero_class_margins_are_plain_maximum_margin(cosines, labels):
-    plain = losses.MaximumMargin()(labels, cosines)
-    by_class = losses.MaximumMargin(class_counts=COUNTS, max_class_margin=0.0)
-    assert float(by_class(labels, cosines)) == pytest.approx(float(plain), rel=1e-6)
-
-
 def test_ldam_margins():
     margins = losses.label_distribution_margins([10000, 625, 16], max_margin=0.5)
     np.testing.assert_allclose(margins, [0.1, 0.2, 0.5])
-
-
-def test_ldam_of_equal_counts_is_uniform_margin(cosines, labels):
-    ldam = losses.LDAM([30] * 4, max_margin=0.3)(labels, cosines)
-    uniform = losses.UniformMargin(margin=0.3)(labels, cosines)
-    assert float(ldam) == pytest.approx(float(uniform), rel=1e-6)
 
 
 def test_focal_is_its_equation(cosines, labels):

@@ -1,7 +1,5 @@
 """What every loss owes a user of Keras: shapes, precision, saving, fit, errors."""
 
-import json
-
 import keras
 import numpy as np
 import pytest
@@ -43,14 +41,6 @@ def to_numpy(tensor):
     return keras.ops.convert_to_numpy(tensor)
 
 
-def test_permuting_a_batch_permutes_its_losses(make, cosines, labels):
-    each = to_numpy(make(reduction="none")(labels, cosines))
-    assert each.shape == (12,)
-    order = np.random.default_rng(3).permutation(12)
-    permuted = to_numpy(make(reduction="none")(labels[order], cosines[order]))
-    np.testing.assert_allclose(permuted, each[order], rtol=1e-6)
-
-
 def test_labels_of_any_integer_form(make, cosines, labels):
     loss = make()
     expected = float(loss(labels, cosines))
@@ -74,24 +64,13 @@ def test_half_precision_outputs(make, cosines, labels, dtype):
 
 
 @pytest.mark.parametrize("size", [1e4, -1e4])
-def test_logits_up_to_ten_thousand(make, labels, size):
-    outputs = np.full((12, 4), 0.0, "float32")
+def test_logits_of_ten_thousand(make, labels, size):
+    outputs = np.zeros((12, 4), "float32")
     outputs[np.arange(12), labels] = size
-    value = float(make()(labels, outputs))
-    assert np.isfinite(value)
+    loss = make()
+    value, gradient = value_and_gradient(lambda z: loss(labels, z), outputs)
+    assert np.isfinite(value) and np.isfinite(gradient).all()
     assert value == 0.0 if size > 0 else value > 1e4
-
-
-def test_json_round_trip(make, cosines, labels):
-    loss = make(reduction="none", name="mine", dtype="float64")
-    text = json.dumps(keras.saving.serialize_keras_object(loss))
-    copy = keras.saving.deserialize_keras_object(json.loads(text))
-    assert type(copy) is type(loss)
-    assert copy.get_config() == loss.get_config()
-    assert (copy.name, copy.reduction, copy.dtype) == ("mine", "none", "float64")
-    np.testing.assert_array_equal(
-        to_numpy(copy(labels, cosines)), to_numpy(loss(labels, cosines))
-    )
 
 
 def build(makers, jit_compile="auto"):
@@ -168,14 +147,6 @@ def test_fit_learns_the_same_with_and_without_jit(features, labels):
         )
 
 
-def test_batch_of_unknown_size(features, labels):
-    model = build(MAKERS)
-    history = model.fit(
-        features, for_each_head(labels), batch_size=5, verbose=0
-    ).history
-    assert np.isfinite(history["loss"][0])
-
-
 @pytest.mark.parametrize("label", [-1, 4])
 def test_label_outside_is_an_error_where_it_is_seen(make, cosines, labels, label):
     labels[3] = label
@@ -204,17 +175,13 @@ def test_label_outside_is_nan_where_only_the_graph_sees_it(features, labels, lab
         (np.eye(4)[:3], np.zeros((3, 4)), "argmax"),
         (np.zeros(2), np.zeros((3, 4)), "as many rows"),
         ([0.5, 1, 2], np.zeros((3, 4)), "whole numbers.*Received: y_true with 0.5"),
+        (["a", "b"], np.zeros((2, 4)), "`y_true` must be an array"),
     ],
 )
 def test_wrong_shapes_and_labels(y_true, y_pred, message):
     for make in (MAKERS["maximum_margin"], MAKERS["mm_ldam"], MAKERS["ldam"]):
         with pytest.raises(ValueError, match=message):
             make()(y_true, np.asarray(y_pred, "float32"))
-
-
-def test_labels_that_are_no_numbers():
-    with pytest.raises(ValueError, match="`y_true` must be an array"):
-        losses.maximum_margin(["a", "b"], np.zeros((2, 4), "float32"))
 
 
 @pytest.mark.parametrize("name", ["mm_ldam", "ldam", "ldam_hinge", "class_weighted"])
@@ -238,15 +205,6 @@ def test_functions_alone_survive_saving(name, features, labels, tmp_path):
     model.save(tmp_path / "model.keras")
     copy = keras.saving.load_model(tmp_path / "model.keras")
     assert copy.evaluate(features, labels, verbose=0) == pytest.approx(expected)
-
-
-def test_gradients_of_logits_of_ten_thousand_are_finite(make, labels):
-    for size in (1e4, -1e4):
-        outputs = np.zeros((12, 4), "float32")
-        outputs[np.arange(12), labels] = size
-        loss = make()
-        _, gradient = value_and_gradient(lambda z, loss=loss: loss(labels, z), outputs)
-        assert np.all(np.isfinite(gradient))
 
 
 @pytest.mark.parametrize(
@@ -279,47 +237,3 @@ def test_fit_under_half_precision_policies(features, labels, policy):
         keras.config.set_dtype_policy("float32")
     for name in MAKERS:
         assert history[f"{name}_loss"][-1] < history[f"{name}_loss"][0], name
-
-
-@pytest.mark.parametrize(
-    ("call", "name"),
-    [
-        (lambda: losses.MaximumMargin(delta=-0.1), "delta"),
-        (lambda: losses.MaximumMargin(beta=-1), "beta"),
-        (lambda: losses.MaximumMargin(beta=float("nan")), "beta"),
-        (lambda: losses.MaximumMargin(scale=0), "scale"),
-        (lambda: losses.MaximumMargin(scale=-10), "scale"),
-        (lambda: losses.MaximumMargin(scale="10"), "scale"),
-        (lambda: losses.MaximumMargin(scale=True), "scale"),
-        (lambda: losses.MaximumMargin(max_class_margin=-1), "max_class_margin"),
-        (lambda: losses.MaximumMargin(class_counts=[5, 0]), "class_counts"),
-        (lambda: losses.MaximumMargin(class_counts=[5]), "class_counts"),
-        (lambda: losses.MaximumMargin(class_counts=[5, 2.5]), "class_counts"),
-        (lambda: losses.MaximumMargin(class_counts=[[5, 2]]), "class_counts"),
-        (lambda: losses.MaximumMargin(class_counts="many"), "class_counts"),
-        (lambda: losses.LDAM([5, -1]), "class_counts"),
-        (lambda: losses.LDAM([5, 5], scale=-1), "scale"),
-        (lambda: losses.LDAM([5, 5], max_margin=-1), "max_margin"),
-        (lambda: losses.UniformMargin(margin=-1), "margin"),
-        (lambda: losses.UniformMargin(scale=float("inf")), "scale"),
-        (lambda: losses.Hinge(margin=-1), "margin"),
-        (lambda: losses.Hinge(scale=0), "scale"),
-        (lambda: losses.Hinge(class_counts=[5, 0]), "class_counts"),
-        (lambda: losses.Focal(gamma=-1), "gamma"),
-        (lambda: losses.Focal(scale=0), "scale"),
-        (lambda: losses.maximum_margin([0], [[0.1, 0.2]], scale=-10.0), "scale"),
-        (lambda: losses.maximum_margin([0], [[0.1, 0.2]], beta=-1.0), "beta"),
-        (lambda: losses.ldam([0], [[0.1, 0.2]], [0.1, 0.2], scale=0), "scale"),
-        (lambda: losses.uniform_margin([0], [[0.1, 0.2]], margin=None), "margin"),
-        (lambda: losses.hinge([0], [[0.1, 0.2]], 0.1, scale=-1), "scale"),
-        (lambda: losses.focal([0], [[0.1, 0.2]], gamma=None), "gamma"),
-        (lambda: losses.ClassWeighted("focal", 2), "loss"),
-        (lambda: losses.ClassWeighted(losses.Focal(), 1), "num_classes"),
-        (lambda: losses.ClassWeighted(losses.Focal(), 2, [1, 2, 3]), "class_weights"),
-        (lambda: losses.ClassWeighted(losses.Focal(), 2, [0, 0]), "class_weights"),
-        (lambda: losses.ClassWeighted(losses.Focal(), 2, [1, -1]), "class_weights"),
-    ],
-)
-def test_wrong_arguments(call, name):
-    with pytest.raises(ValueError, match=rf"`{name}` must.*Received: {name}="):
-        call()
