@@ -127,8 +127,8 @@ def settings_page():
     fields = config_fields.flag_fields()
     return _SETTINGS_PAGE.format(
         flagfiles=_flagfiles(),
-        deciding=_fields(field for field in fields if "place" not in field.metadata),
-        keeping=_fields(field for field in fields if "place" in field.metadata),
+        deciding=_fields(field for field in fields if not field.metadata["place"]),
+        keeping=_fields(field for field in fields if field.metadata["place"]),
     )
 
 

@@ -176,15 +176,17 @@ def _check(argv, values):
         raise ValueError(
             f"Only flags are expected, as --methods=mm. Received: {argv[1]!r}"
         )
-    is_own = values.dataset not in DATASETS
+    is_custom = values.dataset not in DATASETS
     for name, instead in _SET_BY_GRID.items():
-        if values[name].present and not (is_own and instead == "settings"):
+        if values[name].present and not (is_custom and instead == "settings"):
             raise ValueError(
                 f"`{name}` is not to be given here: --{instead} says it. "
                 f"Received: {name}={values[name].value!r}"
             )
     methods = grid.parse_methods(values.methods)
-    settings = _own_setting(values) if is_own else grid.parse_settings(values.settings)
+    settings = (
+        _own_setting(values) if is_custom else grid.parse_settings(values.settings)
+    )
     seeds = grid.parse_seeds(values.seeds)
     pairs = grid.parse_pairs(values.compare, methods)
     for name in ("output_dir", "report"):

@@ -1,4 +1,4 @@
-"""What the flags of a run must not say together, told before any work starts."""
+"""Which flags of a run do not go together, checked before any work starts."""
 
 from mm_tf import _checks, backbones
 from mm_tf.data.custom.options import DEFAULT_SIZE
@@ -7,8 +7,8 @@ from mm_tf.data.imbalance import IMBALANCES
 from mm_tf.experiments.config import parts
 from mm_tf.experiments.config.fields import (
     AS_IS,
+    CUSTOM_DATA_FLAGS,
     MODEL_DEPTHS,
-    OF_OWN_IMAGES,
     STRATEGIES,
     flag_fields,
 )
@@ -17,93 +17,80 @@ from mm_tf.experiments.paper.methods import METHODS
 
 def check(config):
     """Checks that the flags of a run go together."""
-    _check_effective_number(config)
     _check_model(config)
     _check_places(config)
-    _check_holdout(config)
-    _check_drops(config)
-    _check_reading(config)
-    _check_counts(config)
-    _check_steps_per_execution(config)
-    _check_strategy(config)
+    _check_ranges(config)
+    if config.is_custom:
+        _check_custom_data(config)
+    else:
+        _check_known_data(config)
     _check_devices(config)
+    _check_steps_per_execution(config)
+    if config.has_class_counts:
+        _check_counts(config)
 
 
 def check_shape(config, image_shape):
     """Checks that the method and the network take images of a shape."""
     height, width, _ = image_shape
     if height != width and METHODS[config.method].pretraining == "rotation":
-        raise _not_square(config, (height, width))
-    _check_size(config, height, width)
-
-
-def _check_effective_number(config):
-    if config.effective_number_beta == 1:
         raise ValueError(
-            "`effective_number_beta` must be below 1. Received: "
-            f"effective_number_beta={config.effective_number_beta!r}"
+            f"`method`: {config.method} turns images by 90 degrees, so they must be "
+            "square (--image_size=64, for example). "
+            f"Received: images of {height} x {width} pixels"
         )
+    if config.model in backbones.APPLICATIONS:
+        argument = "image_size" if config.is_custom else "dataset"
+        backbones.check_size(config.model, height, width, argument)
+
+
+def _error(config, message, *names):
+    values = ", ".join(f"{name}={getattr(config, name)!r}" for name in names)
+    return ValueError(f"{message}. Received: {values}")
 
 
 def _check_model(config):
-    if config.model not in (*MODEL_DEPTHS, *backbones.APPLICATIONS):
-        names = (*MODEL_DEPTHS, *backbones.APPLICATIONS)
+    names = (*MODEL_DEPTHS, *backbones.APPLICATIONS)
+    if config.model not in names:
         raise ValueError(
-            f"`model` must be one of {', '.join(MODEL_DEPTHS)}, or a network of "
-            "keras.applications by its name there, as EfficientNetV2B0."
-            f"{_checks.nearest(config.model, names)} "
-            f"Received: model={config.model!r}"
+            f"`model` must be one of {', '.join(MODEL_DEPTHS)}, or the name of a "
+            "network of keras.applications, such as EfficientNetV2B0."
+            f"{_checks.nearest(config.model, names)} Received: model={config.model!r}"
         )
     if config.model in MODEL_DEPTHS and config.weights is not None:
-        raise ValueError(
-            "`weights` are for networks of keras.applications (--model="
-            f"EfficientNetV2B0, say). Received: weights={config.weights!r} with "
-            f"model={config.model!r}"
-        )
+        message = "`weights` are only for networks of keras.applications"
+        raise _error(config, message, "weights", "model")
     if config.weights_digest is not None and not config.has_weights_file:
-        raise ValueError(
-            "`weights_digest` must not be given without a file of `weights`. "
-            f"Received: weights_digest={config.weights_digest!r}, "
-            f"weights={config.weights!r}"
-        )
+        message = "`weights_digest` must not be given without a file of `weights`"
+        raise _error(config, message, "weights_digest", "weights")
     if config.frozen_epochs and config.weights is None:
-        raise ValueError(
-            "`frozen_epochs` needs `weights`: a network of drawn weights has "
-            f"nothing to keep. Received: frozen_epochs={config.frozen_epochs}"
-        )
+        message = "`frozen_epochs` needs `weights`: random weights must be trained"
+        raise _error(config, message, "frozen_epochs", "weights")
 
 
 def _check_places(config):
-    for name in ("data_dir", "output_dir", "pretrained_dir"):
-        _check_place(name, getattr(config, name), "a folder")
-    _check_place("weights", config.weights, f"{backbones.IMAGENET} or a file")
+    for name in ("data_dir", "output_dir", "pretrained_dir", "weights"):
+        place = getattr(config, name)
+        if place is None:
+            continue
+        try:
+            # What flags.txt, the terminal and every file system take.
+            place.encode()
+            is_writable = "\0" not in place and len(place.splitlines()) == 1
+        except UnicodeEncodeError:
+            is_writable = False
+        if not is_writable or not place.strip():
+            is_file = name == "weights"
+            expected = f"{backbones.IMAGENET} or a file" if is_file else "a folder"
+            message = f"`{name}` must name {expected}, in UTF-8 and on one line"
+            raise _error(config, message, name)
 
 
-def _check_place(name, place, expected):
-    if place is None:
-        return
-    try:
-        # What flags.txt and the terminal take, and every file system.
-        place.encode()
-        is_writable = "\0" not in place and len(place.splitlines()) == 1
-    except UnicodeEncodeError:
-        is_writable = False
-    if not is_writable or not place.strip():
-        raise ValueError(
-            f"`{name}` must name {expected}, in UTF-8 and on one line. "
-            f"Received: {name}={place!r}"
-        )
-
-
-def _check_holdout(config):
-    if config.holdout == 1:
-        raise ValueError(
-            "`holdout` must be below 1, or nothing is left to train on. "
-            f"Received: holdout={config.holdout!r}"
-        )
-
-
-def _check_drops(config):
+def _check_ranges(config):
+    # 1 is the end of their ranges, but not in them.
+    for name in ("effective_number_beta", "holdout"):
+        if getattr(config, name) == 1:
+            raise _error(config, f"`{name}` must be below 1", name)
     (first, _), (second, _) = config.drops
     if first > second:
         raise ValueError(
@@ -112,122 +99,92 @@ def _check_drops(config):
         )
 
 
-def _check_reading(config):
-    """Checks what is about images of one's own, without looking at them."""
-    if config.is_own:
-        if config.dataset in CUSTOM_DATASETS and config.data_dir is None:
-            raise ValueError(
-                f"`data_dir` must say where the images of --dataset={config.dataset} "
-                "are. Received: data_dir=None"
-            )
-        size = config.read_options.image_size
-        needs_squares = METHODS[config.method].pretraining == "rotation"
-        if size is not None and size[0] != size[1] and needs_squares:
-            raise _not_square(config, size)
-        if size is None and config.dataset in ("folder", "csv"):
-            size = DEFAULT_SIZE
-        if size is not None:
-            _check_size(config, *size)
-        return
-    _check_size(config, *DATASETS[config.dataset].image_shape[:2])
+def _check_custom_data(config):
+    if config.dataset in CUSTOM_DATASETS and config.data_dir is None:
+        message = f"`data_dir` must say where the data of {config.dataset} are"
+        raise _error(config, message, "data_dir")
+    size = config.read_options.image_size
+    if size is None and config.dataset in ("folder", "csv"):
+        size = DEFAULT_SIZE
+    if size is not None:
+        check_shape(config, (*size, config.channels))
+
+
+def _check_known_data(config):
+    check_shape(config, DATASETS[config.dataset].image_shape)
     if config.imbalance == AS_IS:
-        raise ValueError(
-            f"`imbalance` must be one of {', '.join(IMBALANCES)} for "
-            f"{config.dataset}, which is balanced as it is. "
-            f"Received: imbalance={config.imbalance!r}"
-        )
+        choices = ", ".join(IMBALANCES)
+        message = f"`imbalance` must be one of {choices} for {config.dataset}"
+        raise _error(config, message, "imbalance")
     for field in flag_fields():
         value = getattr(config, field.name)
-        if field.name in OF_OWN_IMAGES and value != field.default:
-            raise ValueError(
-                f"`{field.name}` is for images of your own (--dataset=folder, csv, "
-                f"npz or tfds:NAME), and {config.dataset} is read in one way. "
-                f"Received: {field.name}={value!r}"
+        if field.name in CUSTOM_DATA_FLAGS and value != field.default:
+            raise _error(
+                config,
+                f"`{field.name}` is for custom data (--dataset=folder, csv, npz or "
+                "tfds:NAME)",
+                *(field.name, "dataset"),
             )
-
-
-def _check_size(config, height, width):
-    if config.model in backbones.APPLICATIONS:
-        argument = "image_size" if config.is_own else "dataset"
-        backbones.check_size(config.model, height, width, argument)
-
-
-def _not_square(config, size):
-    return ValueError(
-        f"`method`: {config.method} turns images by quarters, so they must be square "
-        "(--image_size=64, say). "
-        f"Received: images of {size[0]} x {size[1]} pixels"
-    )
 
 
 def _check_counts(config):
-    """Checks, once class counts are known, that they can be what is asked for."""
-    if not config.knows_counts:
-        return
-    # A ratio that leaves a class empty is told here, before data are read.
-    largest = min(config.known_counts)
+    # A ratio that leaves a class empty is reported here, before data are read.
+    largest = min(config.full_class_counts)
     if config.imbalance not in ("none", AS_IS) and config.imbalance_ratio > largest:
-        of = "the smallest class" if config.is_own else config.dataset
-        raise ValueError(
-            f"`imbalance_ratio` must be at most {largest} for {of}, or a class has "
-            f"no image left. Received: imbalance_ratio={config.imbalance_ratio!r}"
+        counted = "the smallest class" if config.is_custom else config.dataset
+        message = (
+            f"`imbalance_ratio` must be at most {largest} for {counted}, or a class "
+            "has no image left"
         )
+        raise _error(config, message, "imbalance_ratio")
     if config.holdout and config.drawn_class_counts.min() < 2:
         single = int((config.drawn_class_counts < 2).sum())
-        more = " (a smaller --imbalance_ratio leaves more)"
-        raise ValueError(
+        hint = " (a smaller --imbalance_ratio leaves more)"
+        message = (
             "`holdout` needs at least two images of each class, one to hold out "
             f"and one to train on, and in {config.setting} {single} of "
             f"{len(config.drawn_class_counts)} classes have one"
-            f"{'' if config.imbalance == AS_IS else more}. "
-            f"Received: holdout={config.holdout!r}"
+            f"{'' if config.imbalance == AS_IS else hint}"
         )
+        raise _error(config, message, "holdout")
+    if config.strategy == "mirrored" and config.devices is not None:
+        parts.check(int(config.class_counts.sum()), config.batch_size, config.devices)
 
 
 def _check_steps_per_execution(config):
     at_once = config.steps_per_execution
-    if config.backend == "torch" and (at_once or 1) > 1:
-        raise ValueError(
-            "`steps_per_execution` must be 1 on torch, where Keras takes one step "
-            f"at a time. Received: steps_per_execution={at_once}"
-        )
-    if not config.knows_counts or at_once is None:
+    if at_once is None:
         return
-    steps = config.steps_per_epoch
-    if steps % at_once:
+    if config.backend == "torch" and at_once > 1:
+        message = (
+            "`steps_per_execution` must be 1 on torch, where Keras takes one step at "
+            "a time"
+        )
+        raise _error(config, message, "steps_per_execution")
+    if config.has_class_counts and config.steps_per_epoch % at_once:
+        steps = config.steps_per_epoch
         divisors = [str(each) for each in range(1, steps + 1) if steps % each == 0]
-        raise ValueError(
+        message = (
             f"`steps_per_execution` must divide the steps of an epoch, {steps}: be one "
-            f"of {', '.join(divisors)}. Received: steps_per_execution={at_once}"
+            f"of {', '.join(divisors)}"
         )
-
-
-def _check_strategy(config):
-    needed = STRATEGIES[config.strategy]
-    if needed and config.backend != needed:
-        raise ValueError(
-            f"`strategy` {config.strategy} is for the backend {needed}. "
-            f"Received: strategy={config.strategy!r}, backend={config.backend!r}"
-        )
-    if config.strategy == "mirrored" and config.jit:
-        raise ValueError(
-            "`jit` must not be True with the strategy mirrored: TensorFlow does "
-            f"not compile what devices exchange. Received: jit={config.jit}"
-        )
+        raise _error(config, message, "steps_per_execution")
 
 
 def _check_devices(config):
-    if config.devices is None:
-        return
-    if config.strategy == "none":
-        raise ValueError(
-            "`devices` is for a --strategy (mirrored or data_parallel). "
-            f"Received: devices={config.devices}, strategy='none'"
+    needed = STRATEGIES[config.strategy]
+    if needed and config.backend != needed:
+        message = f"`strategy` {config.strategy} is for the backend {needed}"
+        raise _error(config, message, "strategy", "backend")
+    if config.strategy == "mirrored" and config.jit:
+        message = (
+            "`jit` must not be True with the strategy mirrored: TensorFlow does not "
+            "compile the exchange between devices"
         )
-    if config.devices > config.batch_size:
-        raise ValueError(
-            "`devices` must be at most `batch_size`, of which each has a part. "
-            f"Received: devices={config.devices}, batch_size={config.batch_size}"
-        )
-    if config.strategy == "mirrored" and config.knows_counts:
-        parts.check(int(config.class_counts.sum()), config.batch_size, config.devices)
+        raise _error(config, message, "jit")
+    if config.devices is not None and config.strategy == "none":
+        message = "`devices` is for a --strategy (mirrored or data_parallel)"
+        raise _error(config, message, "devices", "strategy")
+    if config.devices is not None and config.devices > config.batch_size:
+        message = "`devices` must be at most `batch_size`, which they share"
+        raise _error(config, message, "devices", "batch_size")

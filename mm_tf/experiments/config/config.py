@@ -1,7 +1,7 @@
 """What a run is: one frozen dataclass, and what follows from its flags.
 
 Nothing heavy is imported here, nor by the files of its fields, checks and flags, so
-that a wrong flag is told in well under a second.
+that a wrong flag is reported in well under a second.
 """
 
 import dataclasses
@@ -21,10 +21,7 @@ from mm_tf.data.imbalance import class_counts
 from mm_tf.data.splits import holdout_counts
 from mm_tf.experiments.config import checks as config_checks
 from mm_tf.experiments.config import fields as config_fields
-from mm_tf.experiments.config.fields import (
-    AS_IS,
-    STRATEGIES,
-)
+from mm_tf.experiments.config.fields import AS_IS, CUSTOM_DATA_FLAGS, STRATEGIES
 from mm_tf.experiments.paper.methods import METHODS
 from mm_tf.experiments.paper.protocol import (
     DROP_FACTORS,
@@ -37,7 +34,7 @@ from mm_tf.experiments.paper.protocol import (
 SHORT_IMBALANCE = {"long_tailed": "lt", "step": "step"}
 _WITHOUT_RATIO = {"none": "balanced", AS_IS: AS_IS}
 
-# Of the part of a setting's name that a user's folder gives.
+# Letters of a setting's name.
 _LONGEST_NAME = 80
 
 
@@ -60,13 +57,13 @@ class RunConfig(config_fields.RunFields):
     ('cifar10_lt100', ((8, 0.01), (9, 0.0001)), 8)
     """
 
-    # What `on` finds out, and no flag says.
+    # Training images of each class in custom data: no flag, set by `with_counts_of`.
     counts_of_data: tuple[int, ...] | None = None
 
     def __post_init__(self):
         check_name(self.dataset, "dataset")
         if self.imbalance is None:
-            self._set("imbalance", AS_IS if self.is_own else "long_tailed")
+            self._set("imbalance", AS_IS if self.is_custom else "long_tailed")
         if not isinstance(self.image_size, str):
             self._set("image_size", _size_text(self.image_size))
         for field in config_fields.flag_fields():
@@ -82,14 +79,14 @@ class RunConfig(config_fields.RunFields):
         object.__setattr__(self, name, value)
 
     @property
-    def is_own(self):
-        """Whether the images are one's own, of which nothing is known beforehand."""
+    def is_custom(self):
+        """Whether the data are custom: their classes are known when they are read."""
         return self.dataset not in DATASETS
 
     @property
     def read_options(self):
-        """The `ReadOptions` of images of one's own; None for other data sets."""
-        if not self.is_own:
+        """The `ReadOptions` of custom data; None for other data sets."""
+        if not self.is_custom:
             return None
         values = {
             field.name: getattr(self, field.name)
@@ -100,20 +97,20 @@ class RunConfig(config_fields.RunFields):
         return ReadOptions(**values)
 
     @property
-    def knows_counts(self):
-        """Whether class counts are known: of images of one's own, by `on` alone."""
-        return not self.is_own or self.counts_of_data is not None
+    def has_class_counts(self):
+        """Whether class counts are known: for custom data after `with_counts_of`."""
+        return not self.is_custom or self.counts_of_data is not None
 
-    def on(self, data):
-        """Returns the config with the class counts that images of one's own have.
+    def with_counts_of(self, data):
+        """Returns the config with the class counts of custom data.
 
         Args:
             data: The whole `ImageData`, as `mm_tf.data.load` gives it.
 
         Raises:
-            ValueError: What is asked for cannot be had of these images.
+            ValueError: These images do not fit the config's flags.
         """
-        if not self.is_own:
+        if not self.is_custom:
             return self
         config_checks.check_shape(self, data.info.image_shape)
         return dataclasses.replace(self, counts_of_data=tuple(data.class_counts))
@@ -122,7 +119,7 @@ class RunConfig(config_fields.RunFields):
     def setting(self):
         """The setting's name, as in the flagfiles: `cifar10_lt100`.
 
-        Of images of one's own it has the name of their folder or file in it:
+        For custom data it contains the name of their folder or file:
         `folder-photos_as_is`.
         """
         name = self._name_of_data
@@ -133,8 +130,8 @@ class RunConfig(config_fields.RunFields):
 
     @property
     def _name_of_data(self):
-        """The data set's name, with that of its folder or file if it is one's own."""
-        if not self.is_own:
+        """The data set's name, for custom data with that of their folder or file."""
+        if not self.is_custom:
             return self.dataset
         name = self.dataset
         if self.dataset in CUSTOM_DATASETS:
@@ -146,7 +143,7 @@ class RunConfig(config_fields.RunFields):
 
     @property
     def run_folder(self):
-        """The folder that the run leaves."""
+        """The folder that the run writes."""
         if self.output_dir is not None:
             return pathlib.Path(self.output_dir).expanduser()
         place = pathlib.Path("saved_models", self.setting, self.method)
@@ -154,7 +151,7 @@ class RunConfig(config_fields.RunFields):
 
     @property
     def class_counts(self):
-        """Images of each class that are trained on, without a hold-out, int64 [K]."""
+        """Training images of each class, without the hold-out, int64 [K]."""
         drawn = self.drawn_class_counts
         return drawn - holdout_counts(drawn, self.holdout) if self.holdout else drawn
 
@@ -171,31 +168,31 @@ class RunConfig(config_fields.RunFields):
 
     @property
     def steps_per_epoch(self):
-        """Steps of an epoch, the last and perhaps smaller one among them."""
+        """Steps of an epoch, with the last one, which may be smaller."""
         return -(-int(self.class_counts.sum()) // self.batch_size)
 
     @property
     def drawn_class_counts(self):
-        """Images of each class that are drawn, a hold-out among them, int64 [K]."""
+        """Drawn images of each class, with the hold-out, int64 [K]."""
         if self.imbalance == AS_IS:
-            return np.array(self.known_counts, dtype=np.int64)
+            return np.array(self.full_class_counts, dtype=np.int64)
         return class_counts(
             str(self.imbalance),
-            min(self.known_counts),
-            len(self.known_counts),
+            min(self.full_class_counts),
+            len(self.full_class_counts),
             self.imbalance_ratio,
         )
 
     @property
-    def known_counts(self):
+    def full_class_counts(self):
         """Training images of each class before a subset is drawn."""
-        if not self.is_own:
+        if not self.is_custom:
             info = DATASETS[self.dataset]
             return (info.images_per_class,) * info.num_classes
         if self.counts_of_data is None:
             raise ValueError(
-                "Class counts of images of your own are known when they have been "
-                f"read: see `RunConfig.on`. Received: dataset={self.dataset!r}"
+                "Class counts of custom data are known after reading the data: see "
+                f"`RunConfig.with_counts_of`. Received: dataset={self.dataset!r}"
             )
         return self.counts_of_data
 
@@ -203,24 +200,24 @@ class RunConfig(config_fields.RunFields):
     def drops(self):
         """Pairs (first epoch, factor of the learning rate)."""
         epochs = (
-            self._given_or_in_proportion(self.first_drop_epoch, PAPER_FIRST_DROP),
-            self._given_or_in_proportion(self.second_drop_epoch, PAPER_SECOND_DROP),
+            self._epoch(self.first_drop_epoch, PAPER_FIRST_DROP),
+            self._epoch(self.second_drop_epoch, PAPER_SECOND_DROP),
         )
         return tuple(zip(epochs, DROP_FACTORS, strict=True))
 
     @property
     def first_reweighted_epoch(self):
         """The first epoch of deferred re-weighting or re-sampling."""
-        return self._given_or_in_proportion(self.reweight_epoch, PAPER_REWEIGHTING)
+        return self._epoch(self.reweight_epoch, PAPER_REWEIGHTING)
 
     @property
     def evaluated_on(self):
-        """On which images errors are measured: `"test"` or `"holdout"`."""
+        """The images that errors are measured on: `"test"` or `"holdout"`."""
         return "holdout" if self.holdout else "test"
 
     @property
     def hyperparameters(self):
-        """The values of the flags that the method's loss and weights take."""
+        """{flag: value} of the method: its loss, class weights and pre-training."""
         values = {name: getattr(self, name) for name in METHODS[self.method].uses}
         if "pretraining_epochs" in values:
             values["pretraining_epochs"] = self.pretraining_epochs or self.epochs
@@ -228,33 +225,32 @@ class RunConfig(config_fields.RunFields):
 
     @property
     def has_weights_file(self):
-        """Whether the weights to begin with are in a file."""
+        """Whether the initial weights are in a file."""
         return self.weights not in (None, backbones.IMAGENET)
 
     def identity(self):
-        """What the run is, without where and how it is kept: {flag: value}.
+        """The flags that decide the run's numbers: {flag: value}.
 
-        A file of weights is what its digest says, wherever it lies.
+        The digest of a file of weights stands for its path.
         """
+        skipped = () if self.is_custom else CUSTOM_DATA_FLAGS
+        if self.weights_digest is not None:
+            skipped = (*skipped, "weights")
         return {
             field.name: getattr(self, field.name)
             for field in config_fields.flag_fields()
-            if "place" not in field.metadata
-            and not ("later" in field.metadata and self._is_default(field))
-            and not (field.name == "weights" and self.weights_digest is not None)
+            if not field.metadata["place"] and field.name not in skipped
         }
 
-    def _is_default(self, field):
-        return getattr(self, field.name) == field.default
-
-    def _given_or_in_proportion(self, given, of_paper):
+    def _epoch(self, given, in_paper):
+        """The epoch of a flag; by default the paper's, in proportion to `epochs`."""
         if given is not None:
             return given
-        return round(fractions.Fraction(of_paper * self.epochs, PAPER_EPOCHS))
+        return round(fractions.Fraction(in_paper * self.epochs, PAPER_EPOCHS))
 
 
 def _size_text(size):
-    """An image size as the flag has it: `64` or `48x64`."""
+    """The text of an image size as a flag: `64` or `48x64`."""
     if size is None:
         return None
     height, width = check_image_size(size)

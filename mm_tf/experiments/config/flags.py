@@ -18,14 +18,13 @@ _DEFINE: dict[type, typing.Callable] = {
 
 
 def define_flags(values=flags.FLAGS):
-    """Defines a flag for each field of `RunConfig`; for commands alone."""
+    """Defines a flag of a command for each field of `RunConfig`."""
     for field in config_fields.flag_fields():
         kind, _ = config_fields.kind_of(field)
         choices, help = field.metadata["choices"], field.metadata["help"]
+        define = _DEFINE[kind]
         if choices:
-            define = functools.partial(flags.DEFINE_enum, enum_values=choices)
-        else:
-            define = functools.partial(_DEFINE[kind])
+            define = functools.partial(flags.DEFINE_enum, enum_values=list(choices))
         define(field.name, default=field.default, help=help, flag_values=values)
 
 
@@ -34,8 +33,8 @@ def define_setting(values=flags.FLAGS):
     flags.DEFINE_string(
         "setting",
         None,
-        "the flags of quickstart, or of a setting of the paper, as cifar10_lt100; "
-        "other flags of the line beat them",
+        "The flags of quickstart or of one of the paper's settings, such as "
+        "cifar10_lt100; other flags on the command line take precedence.",
         flag_values=values,
     )
 
@@ -47,19 +46,16 @@ def from_flags(values=flags.FLAGS):
 
 
 def from_lines(lines):
-    """Returns the `RunConfig` of the lines of a run's flags."""
+    """Returns the `RunConfig` of the lines of a run's `flags.txt`."""
     values = flags.FlagValues()
     define_flags(values)
-    values(["flags", *lines])
+    values(["flags", *(line for line in lines if line.strip())])
     return from_flags(values)
 
 
 def to_flagfile(config):
-    """Returns the text of a flagfile that repeats the run."""
-    values = {
-        name: value for name, value in config.identity().items() if value is not None
-    }
-    # It is to repeat the run from wherever it is read.
+    """Returns the text of a flagfile that repeats the run in any working folder."""
+    values = config.identity()
     if config.has_weights_file:
         values["weights"] = _absolute(config.weights)
     if config.data_dir is not None:
@@ -72,6 +68,7 @@ def to_flagfile(config):
         if isinstance(value, bool)
         else f"--{name}={value}\n"
         for name, value in values.items()
+        if value is not None
     )
 
 

@@ -108,7 +108,7 @@ class Progress:
 def _work(config, epochs=0):
     """The work that a run has left after some epochs."""
     # Custom data are counted by the run: an epoch is the unit, for all runs on them.
-    images = int(config.class_counts.sum()) if config.knows_counts else 1
+    images = int(config.class_counts.sum()) if config.has_class_counts else 1
     pretraining = config.hyperparameters.get("pretraining_epochs", 0)
     if epochs or config.pretrained_dir:
         pretraining = 0

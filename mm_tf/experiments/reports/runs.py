@@ -104,6 +104,9 @@ def read(folder, result):
 
     lines = attempt(FLAGS, _read_lines, folder / FLAGS) or []
     config = attempt(FLAGS, config_flags.from_lines, lines) if lines else None
+    if config is not None:
+        # With the defaults of flags that are newer than the run.
+        lines = config_flags.to_flagfile(config).splitlines()
     labels, predictions = attempt(
         PREDICTIONS, finished.read_predictions, folder, len(result.class_names)
     ) or (None, None)

@@ -25,10 +25,10 @@ def read(config, data=None):
             # A run prints what there is to say of the data: see `ImageData.notes`.
             warnings.simplefilter("ignore", DataWarning)
             whole = load(config.dataset, config.data_dir, config.read_options)
-        config = config.on(whole)
+        config = config.with_counts_of(whole)
         data = imbalanced(whole, config.drawn_class_counts, config.subset_seed)
     else:
-        config = config.on(data)
+        config = config.with_counts_of(data)
     if config.holdout:
         # The same images for all methods and seeds.
         data = hold_out(data, config.holdout, config.subset_seed)

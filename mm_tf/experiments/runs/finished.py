@@ -28,7 +28,7 @@ def read_config(run):
     """Reads the config of a run from its flags."""
     try:
         text = _files.read_text(pathlib.Path(run) / FLAGS, _files.MOST_BYTES_OF_FLAGS)
-        return config_flags.from_lines([x for x in text.splitlines() if x.strip()])
+        return config_flags.from_lines(text.splitlines())
     except (OSError, ValueError, flags.Error) as error:
         raise _unreadable(
             run, FLAGS, getattr(error, "strerror", None) or error

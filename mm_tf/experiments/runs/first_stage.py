@@ -12,7 +12,7 @@ from mm_tf import _files
 from mm_tf._text import first_line
 from mm_tf.checkpoints import CheckpointFolder, Checkpoints
 from mm_tf.experiments.config import RunConfig
-from mm_tf.experiments.config.fields import OF_OWN_IMAGES
+from mm_tf.experiments.config.fields import CUSTOM_DATA_FLAGS
 from mm_tf.experiments.machine import precision
 from mm_tf.experiments.paper.methods import METHODS
 from mm_tf.experiments.runs import finished
@@ -23,7 +23,7 @@ from mm_tf.pretraining import pretrain_rotation
 # their loss.
 _DEPENDS_ON = (
     *("dataset", "imbalance", "imbalance_ratio", "subset_seed", "holdout"),
-    *OF_OWN_IMAGES,
+    *CUSTOM_DATA_FLAGS,
     *("model", "weights", "weights_digest", "augment", "seed", "precision"),
     *("batch_size", "learning_rate", "momentum", "l2", "warmup_epochs"),
 )

@@ -7,9 +7,11 @@ import os
 import pathlib
 
 import filelock
+from absl import flags
 
 from mm_tf import _files
-from mm_tf.experiments.config.flags import to_flagfile
+from mm_tf._text import first_line
+from mm_tf.experiments.config.flags import from_lines, to_flagfile
 from mm_tf.experiments.runs.result import RESULT, RunResult
 
 CHECKPOINTS = "checkpoints"
@@ -109,9 +111,15 @@ class RunFolder:
         if self._config.weights_digest is not None:
             # The digest says which weights these are, wherever they lie.
             ignored.append("--weights=")
+        try:
+            # An older version may have had fewer flags: those are at their defaults.
+            saved = from_lines(text.splitlines())
+        except (ValueError, flags.Error) as error:
+            what = f"has a {FLAGS} that cannot be read ({first_line(error)})"
+            raise self._error(what) from None
         there, here = (
-            {line for line in flags.splitlines() if not line.startswith(tuple(ignored))}
-            for flags in (text, to_flagfile(self._config))
+            {line for line in lines if not line.startswith(tuple(ignored))}
+            for lines in (to_flagfile(c).splitlines() for c in (saved, self._config))
         )
         parts = [
             f"{' '.join(sorted(lines))} {side}"

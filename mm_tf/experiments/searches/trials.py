@@ -124,7 +124,7 @@ def how_chosen(search):
     config = search.config
     images = f"hold-out, {config.holdout:.3g} of each class's training images,"
     smallest = "Where a class has few images, small differences say nothing."
-    if config.knows_counts:
+    if config.has_class_counts:
         counts = config.drawn_class_counts - config.class_counts
         points = 100 / len(counts) / counts.min()
         images = (

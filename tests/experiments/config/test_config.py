@@ -76,10 +76,16 @@ def test_a_hold_out_is_not_trained_on():
     assert (config.evaluated_on, RunConfig().evaluated_on) == ("holdout", "test")
 
 
-def test_a_flag_that_came_later_does_not_change_what_runs_before_it_are():
-    later = {"holdout", "image_size", "channels", "data_digest", "split_seed", "strict"}
-    assert not later & set(RunConfig().identity())
-    assert RunConfig(imbalance_ratio=20, holdout=0.2).identity()["holdout"] == 0.2
+def test_identity_has_the_flags_that_decide_the_numbers():
+    custom = {"image_size", "channels", "data_digest", "split_seed"}
+    places = {"strict", "data_dir", "output_dir", "checkpoint_minutes"}
+    identity = RunConfig().identity()
+    assert not (custom | places) & identity.keys()
+    assert identity["holdout"] == 0 and identity["strategy"] == "none"
+    images = RunConfig(dataset="folder", data_dir="photos").identity()
+    assert images.keys() == identity.keys() | custom | {
+        *("test_fraction", "horizontal_flip")
+    }
 
 
 def test_unknown_data_set():

@@ -74,12 +74,6 @@ def test_every_field_is_a_flag_and_its_flagfile_repeats_it(tmp_path):
     assert parse(f"--flagfile={flagfile}") == config
 
 
-def test_a_flag_that_came_later_is_written_where_it_is_given():
-    assert "holdout" not in to_flagfile(RunConfig())
-    config = RunConfig(imbalance_ratio=20, holdout=0.2)
-    assert "--holdout=0.2\n" in to_flagfile(config)
-
-
 def test_places_in_a_flagfile_are_absolute(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     given = dict(dataset="tfds:made_up", data_dir="kept", model="VGG16")

@@ -7,7 +7,6 @@ import pytest
 from mm_tf import layers
 from mm_tf.data import DATASETS
 from mm_tf.experiments.config import RunConfig
-from mm_tf.experiments.config.flags import to_flagfile
 from mm_tf.experiments.machine import environment, precision
 from mm_tf.experiments.runs import training
 from mm_tf.experiments.runs.data import read
@@ -86,8 +85,3 @@ def test_a_checkpoint_of_another_precision_is_refused(tmp_path, monkeypatch):
 def test_unknown_precision():
     with pytest.raises(ValueError, match="`precision` must be one of float32"):
         RunConfig(precision="float8")
-
-
-def test_runs_from_before_there_was_the_flag_are_of_its_default():
-    assert "precision" not in RunConfig().identity()
-    assert "--precision=float16\n" in to_flagfile(RunConfig(precision="float16"))

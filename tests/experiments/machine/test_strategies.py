@@ -13,7 +13,6 @@ from made_up_backbone import save_backbone
 
 from mm_tf.experiments.config import RunConfig, parts
 from mm_tf.experiments.config.fields import STRATEGIES
-from mm_tf.experiments.config.flags import to_flagfile
 from mm_tf.experiments.machine.strategies import distributed
 
 BACKEND = keras.backend.backend()
@@ -130,12 +129,6 @@ def test_wrong_flags(name):
     arguments, message = WRONG[name]
     with pytest.raises(ValueError, match=f"{message}.*Received: "):
         RunConfig(**arguments)
-
-
-def test_a_run_without_a_strategy_is_what_it_was_before_there_were_any():
-    flags = to_flagfile(RunConfig())
-    assert "strategy" not in flags and "devices" not in flags
-    assert "--strategy=mirrored\n" in to_flagfile(RunConfig(strategy="mirrored"))
 
 
 @pytest.mark.parametrize(("strategy", "backend"), list(STRATEGIES.items()))

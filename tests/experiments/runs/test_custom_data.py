@@ -180,8 +180,8 @@ def test_digest_covers_classes_and_archives(photos, copied, tmp_path):
 )
 def test_class_counts_come_with_the_images(given, counts, config):
     config = dataclasses.replace(config, **given)
-    assert not config.knows_counts
-    with pytest.raises(ValueError, match="are known when they have been read"):
+    assert not config.has_class_counts
+    with pytest.raises(ValueError, match="are known after reading the data"):
         config.class_counts  # noqa: B018
     known, data = read(config)
     assert known.class_counts.tolist() == data.class_counts.tolist() == counts
@@ -256,7 +256,7 @@ def test_other_weights_at_the_same_path_are_noticed(
 
 
 def test_a_grid_knows_its_weights(with_weights):
-    (found,) = grid._identified([with_weights])
+    (found,) = grid._with_digests([with_weights])
     assert found == with_digests(with_weights)
     assert len(found.weights_digest) == 32 and len(found.data_digest) == 16
 

@@ -97,7 +97,7 @@ def test_another_run_takes_its_first_stage(ssp, tmp_path, monkeypatch):
         ({"seed": 1}, "seed=0 there, 1 here"),
         ({"model": "resnet20"}, "model='resnet8' there, .resnet20. here"),
         ({"imbalance_ratio": 10.0}, "imbalance_ratio=20.0 there, 10.0 here"),
-        ({"holdout": 0.0}, "holdout=0.2 there, None here"),
+        ({"holdout": 0.0}, "holdout=0.2 there, 0.0 here"),
         ({"pretraining_epochs": 3}, "pretraining_epochs=2 there, 3 here"),
     ],
 )
