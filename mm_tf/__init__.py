@@ -62,7 +62,13 @@ def load_model(path, **kwargs):
 
 def _register():
     for name in _PARTS_WITH_CLASSES:
-        importlib.import_module(f"mm_tf.{name}")
+        try:
+            importlib.import_module(f"mm_tf.{name}")
+        except RuntimeError as error:
+            # Python's word that another thread is importing the part, and waits for
+            # this import to end. There the part registers itself.
+            if type(error).__name__ != "_DeadlockError":
+                raise
 
 
 def __getattr__(name):
