@@ -1,1 +1,1 @@
-"""What commands share: the machine they run on, and how they begin and stop."""
+"""The machine that commands run on, and how they start and stop."""

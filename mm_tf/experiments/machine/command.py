@@ -1,6 +1,5 @@
-"""What every command of this package does first, and how it ends with an error."""
+"""How every command of this package starts, and how it ends with an error."""
 
-import difflib
 import importlib.util
 import os
 import pathlib
@@ -10,6 +9,7 @@ import warnings
 from absl import flags
 
 from mm_tf import _files
+from mm_tf._checks import nearest
 from mm_tf.experiments.config.fields import BACKENDS
 from mm_tf.experiments.machine import environment
 
@@ -18,10 +18,10 @@ _SETTINGS = pathlib.Path(__file__).parents[1] / "flagfiles"
 
 
 def set_up(backend):
-    """Sets up the process of a command: the backend, its speed, and what is printed."""
+    """Sets up the process of a command: backend, environment variables, warnings."""
     if backend is not None:
         os.environ["KERAS_BACKEND"] = backend
-    # As Keras reads it, which would fail late and at length.
+    # Keras reads it too, but fails late and with a long message.
     chosen = os.environ.get("KERAS_BACKEND")
     if chosen:
         if chosen not in BACKENDS:
@@ -32,12 +32,12 @@ def set_up(backend):
         check_installed(chosen)
     for name, value in environment.variables_for_tensorflow().items():
         os.environ.setdefault(name, value)
-    # In a line, without the place in the code.
+    # One line, without the place in the code.
     warnings.formatwarning = lambda message, kind, *_: f"{kind.__name__}: {message}\n"
 
 
 def check_installed(backend):
-    """Raises a ValueError if the package of a Keras backend is not there."""
+    """Raises a ValueError if the package of a Keras backend is not installed."""
     if importlib.util.find_spec(backend) is None:
         raise ValueError(
             "`backend` must be installed: in a checkout of mm_tf, "
@@ -46,7 +46,7 @@ def check_installed(backend):
 
 
 def parse_flags(argv):
-    """Returns the words of a command line that are no flags, its flags parsed.
+    """Parses the flags of a command line and returns its other words.
 
     A wrong flag ends the command with one message.
     """
@@ -59,8 +59,9 @@ def parse_flags(argv):
 def flagfiles_first(arguments, with_settings=True):
     """Returns a command line with its flagfiles before its other flags.
 
-    absl lets the last one win; a flag on the command line should beat a flagfile
-    wherever it stands. `--setting=quickstart` becomes the flagfile of that name.
+    absl takes the last value, and a flag on the command line should take precedence
+    over a flagfile wherever it stands. `--setting=quickstart` becomes the flagfile of
+    that name.
     """
     program, *rest = arguments
     files, others = [], []
@@ -87,11 +88,9 @@ def settings():
 
 def _flagfile_of(setting):
     if setting not in settings():
-        close = difflib.get_close_matches(setting, settings(), 1)
-        hint = f" Did you mean {close[0]}?" if close else ""
         raise ValueError(
-            f"`setting` must be one of {', '.join(settings())}.{hint} "
-            f"Received: setting={setting!r}"
+            f"`setting` must be one of {', '.join(settings())}."
+            f"{nearest(setting, settings())} Received: setting={setting!r}"
         )
     return _SETTINGS / f"{setting}.flags"
 

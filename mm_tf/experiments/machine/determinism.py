@@ -11,10 +11,10 @@ from mm_tf.experiments.machine import environment
 
 @contextlib.contextmanager
 def computing(deterministic):
-    """Inside, Keras's backend computes repeatably, if it should.
+    """Inside, Keras's backend computes deterministically, if it should.
 
-    Behind it, all is as it was: TensorFlow refuses random operations without a seed
-    while it computes repeatably, which a user's other code may well have.
+    Afterwards everything is as before: while TensorFlow computes deterministically it
+    refuses random operations without a seed, which a user's other code may have.
     """
     if deterministic is None:
         deterministic = not environment.has_accelerator()
@@ -25,7 +25,7 @@ def computing(deterministic):
 
 @contextlib.contextmanager
 def _tensorflow():
-    # There is no public way to ask, or to switch it off again.
+    # There is no public function to ask for it or to switch it off.
     from tensorflow.python.framework import config
 
     was_on = config.is_op_determinism_enabled()
@@ -39,8 +39,8 @@ def _tensorflow():
 
 @contextlib.contextmanager
 def _jax():
-    # A CPU is repeatable as it is. For a GPU, XLA reads this variable when it
-    # starts, and there is no other way to tell it.
+    # A CPU is deterministic anyway. For a GPU, XLA reads this variable when it starts,
+    # and only there.
     option = "--xla_gpu_deterministic_ops=true"
     before = os.environ.get("XLA_FLAGS")
     if option not in (before or ""):
@@ -63,11 +63,11 @@ def _torch():
     # A property of the class of this module, which mypy does not see.
     memory: Any = torch.utils.deterministic
     fills = memory.fill_uninitialized_memory
-    # cuBLAS reads it when it starts, and refuses to be repeatable without it.
+    # cuBLAS reads it when it starts, and refuses to be deterministic without it.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True)
     torch.backends.cudnn.benchmark = False
-    # What is read before it is written is a fault of an operation, and to fill it all
+    # Filling memory only helps operations that read what they did not write, and
     # costs every convolution a pass over its outputs.
     memory.fill_uninitialized_memory = False
     try:

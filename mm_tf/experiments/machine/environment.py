@@ -1,4 +1,4 @@
-"""On what a run ran: backend, device, versions."""
+"""The environment of a run: backend, device, versions."""
 
 import importlib.metadata
 import os
@@ -8,20 +8,20 @@ _PACKAGES = ("keras", "tensorflow", "jax", "torch", "numpy", "scikit-learn")
 
 
 def variables_for_tensorflow():
-    """Returns the environment variables that a command gives TensorFlow.
+    """Returns the environment variables that a command sets for TensorFlow.
 
-    TensorFlow reads them when it is imported; what a user has set stands.
+    TensorFlow reads them when it is imported; a user's own values take precedence.
     """
     variables = {"TF_CPP_MIN_LOG_LEVEL": "3"}
     if platform.machine().lower() in ("x86_64", "amd64"):
-        # On processors without AVX-512 VNNI TensorFlow leaves oneDNN's convolutions
-        # off, and trains with half the speed.
+        # Without AVX-512 VNNI TensorFlow does not use oneDNN's convolutions, and
+        # trains at half the speed.
         variables["TF_ENABLE_ONEDNN_OPTS"] = "1"
     return variables
 
 
 def versions():
-    """Returns {package: version} of Python, mm_tf and what it computes with."""
+    """Returns {package: version} of Python, mm_tf and the packages it uses."""
     import mm_tf
 
     found = {"python": platform.python_version(), "mm_tf": mm_tf.__version__}
@@ -34,7 +34,7 @@ def versions():
 
 
 def has_accelerator():
-    """Returns whether Keras's backend computes on something else than a CPU."""
+    """Returns whether Keras's backend computes on a GPU or TPU."""
     return _accelerator() is not None
 
 

@@ -1,4 +1,4 @@
-"""In which precision a network computes."""
+"""The precision that a network computes in."""
 
 import contextlib
 
@@ -6,17 +6,17 @@ import keras
 
 from mm_tf.experiments.machine import environment
 
-# Weights are float32 in all of them; so are cosines, margins and the loss.
+# Weights, cosines, margins and the loss are float32 in all of them.
 _POLICIES = {
     "float32": "float32",
     "bfloat16": "mixed_bfloat16",
-    # Keras scales the loss by itself with this one.
+    # Keras scales the loss of this one.
     "float16": "mixed_float16",
 }
 
 
 def resolved(precision):
-    """Returns the precision: as given, or bfloat16 on a GPU and else Keras's own."""
+    """Returns the given precision; by default bfloat16 on a GPU, else Keras's own."""
     if precision is not None:
         return precision
     if environment.has_accelerator():
@@ -26,10 +26,10 @@ def resolved(precision):
 
 @contextlib.contextmanager
 def computing(precision):
-    """Inside, models that are made compute in this precision."""
+    """Inside, new models compute in this precision."""
     precision = resolved(precision)
     before = keras.config.dtype_policy()
-    # Another policy can only be a user's own: float64, say.
+    # Another policy is one that the user set, such as float64.
     keras.config.set_dtype_policy(_POLICIES.get(precision, before))
     try:
         yield

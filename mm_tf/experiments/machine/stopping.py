@@ -9,11 +9,11 @@ import threading
 import time
 from typing import Any
 
-# As a cluster sends it before it takes a machine away, as Ctrl-C does, and as a
-# terminal that is closed.
+# Sent by a cluster before it takes a machine away, by Ctrl-C, and by a terminal that
+# closes.
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
-# One Ctrl-C can come twice: from the terminal, and from the process that began this.
+# One Ctrl-C can arrive twice: from the terminal and from the parent process.
 _SECONDS_OF_ONE = 1.0
 
 
@@ -26,26 +26,26 @@ class StoppedError(KeyboardInterrupt):
 
     def __init__(self, number):
         super().__init__(
-            f"stopped by {signal.Signals(number).name}; what was run goes on from its "
-            "last checkpoint when it is run again"
+            f"stopped by {signal.Signals(number).name}; the same flags resume from the "
+            "last checkpoint"
         )
         self.number = number
 
     @property
     def exit_status(self):
-        """As a shell tells it: 130 after Ctrl-C, 143 after SIGTERM."""
+        """The status that shells report: 130 after Ctrl-C, 143 after SIGTERM."""
         return 128 + self.number
 
 
 class Stop:
-    """What the signals of a process ask for; called, it gives the exception or None.
+    """Handles signals in a `with`; a call returns the `StoppedError` or None.
 
-    Use it in a `with`: inside, the first signal is kept while `can_wait` is true, and
-    otherwise raises `StoppedError` at once. A second signal raises it in any case.
-    Outside the main thread signals are left as they are.
+    While `can_wait` is true, the first signal only makes calls return the error;
+    otherwise, and for a second signal, the error is raised at once. Outside the main
+    thread signals are not handled.
 
     Attributes:
-        can_wait: Whether someone looks now and then whether to stop.
+        can_wait: Whether someone calls this now and then, to stop.
     """
 
     def __init__(self):
@@ -74,7 +74,7 @@ class Stop:
 
     @contextlib.contextmanager
     def waiting(self):
-        """Inside, someone looks now and then whether to stop."""
+        """Inside, the training asks after each step whether to stop."""
         self.can_wait = True
         try:
             yield
@@ -96,7 +96,7 @@ class Stop:
 
 
 def _python():
-    """This Python as one would type it here."""
+    """This Python as a user would type it here."""
     python = pathlib.Path(sys.executable)
     with contextlib.suppress(ValueError):
         return str(python.relative_to(pathlib.Path.cwd()))
@@ -104,7 +104,7 @@ def _python():
 
 
 def leave(stopped, module, what):
-    """Ends a command that was stopped: the line to go on with, and the status."""
+    """Ends a stopped command with the line to resume with and its exit status."""
     line = shlex.join(typed or [_python(), "-m", module, *sys.argv[1:]])
-    print(f"\nmm_tf: stopped. {what} To go on:\n{line}", file=sys.stderr, flush=True)
+    print(f"\nmm_tf: stopped. {what} To resume:\n{line}", file=sys.stderr, flush=True)
     sys.exit(getattr(stopped, "exit_status", 130))

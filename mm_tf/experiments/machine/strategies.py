@@ -1,8 +1,8 @@
 """One run on several devices of one machine.
 
-Each device computes a part of every batch, and the gradients are added up. The run
-is that of one device but for rounding: crops and flips are drawn for the whole batch,
-batch normalization takes its statistics over it, weighted means are those of it.
+Each device computes a part of every batch, and the gradients are added up. Only
+rounding differs from a run on one device: crops and flips are drawn for the whole
+batch, and batch normalization and weighted means take it as a whole.
 """
 
 import contextlib
@@ -31,7 +31,7 @@ def distributed(strategy, devices=None):
 def synchronized(model):
     """Inside, batch normalization takes its statistics over the replicas' parts.
 
-    For the training alone: a saved model that says so would not load on JAX.
+    Only in training: a saved model with this setting would not load on JAX.
     """
     if not _has_replicas():
         yield
@@ -51,7 +51,7 @@ def _has_replicas():
         return False
     import tensorflow as tf
 
-    # Without a strategy there is a faster way: one operation for all of it.
+    # Without a strategy one operation for the whole batch is faster.
     return tf.distribute.has_strategy()
 
 
@@ -71,7 +71,7 @@ def _mirrored(devices):
     if devices and not tf.config.list_physical_devices("GPU"):
         _split_cpu(devices)
     names = [device.name for device in found("GPU") or found("CPU")]
-    # It tells each all-reduce of each graph.
+    # It logs each all-reduce of each graph.
     logger = tf.get_logger()
     before = logger.level
     logger.setLevel(max(before, logging.WARNING))
@@ -84,7 +84,7 @@ def _mirrored(devices):
 
 @functools.cache
 def _mirrored_strategy(names):
-    """One strategy for all runs of a process: TensorFlow mixes up those of two."""
+    """One strategy for all runs of a process, because TensorFlow confuses two."""
     import tensorflow as tf
 
     return tf.distribute.MirroredStrategy(names)
@@ -98,7 +98,7 @@ def _split_cpu(number):
     try:
         tf.config.set_logical_device_configuration(cpu, configuration)
     except RuntimeError:
-        # TensorFlow has begun: the CPU stays as it is, and `_first` counts.
+        # TensorFlow has started: the CPU stays as it is, and `_first` counts.
         return
 
 
@@ -107,7 +107,7 @@ def _data_parallel(devices):
     import jax
 
     if devices:
-        # Too late where JAX has begun: `_first` counts.
+        # Too late if JAX has started: `_first` counts.
         with contextlib.suppress(RuntimeError):
             jax.config.update("jax_num_cpu_devices", devices)
     names = [
@@ -123,8 +123,8 @@ def _first(names, number):
     if number > len(names):
         raise ValueError(
             f"`devices` must be at most the {len(names)} there are: "
-            f"{', '.join(map(str, names))} (a CPU is split before its first use "
-            f"alone). Received: devices={number}"
+            f"{', '.join(map(str, names))} (a CPU is split only before its first "
+            f"use). Received: devices={number}"
         )
     return names[:number]
 
@@ -132,10 +132,10 @@ def _first(names, number):
 class _WholeBatches(keras.distribution.DataParallel):
     """`DataParallel` for batches of any size, the last one of an epoch too.
 
-    `DataParallel` splits batches on the host, which JAX refuses where the number of
-    images is no multiple of the number of devices. Here each device is given the
-    whole batch (of uint8 pixels, a small one), and the layers' outputs are split,
-    where any size will do. The head's outputs are whole again on every device.
+    `DataParallel` splits batches on the host, which JAX refuses if the number of
+    images is not a multiple of the number of devices. Here each device gets the whole
+    batch, which is small (uint8 pixels), and the outputs of layers are split, which
+    works for any size. The head's outputs are whole again on every device.
     """
 
     def get_data_layout(self, data_shape):

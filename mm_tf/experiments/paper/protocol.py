@@ -22,8 +22,8 @@ PAPER_SECOND_DROP = 180
 PAPER_REWEIGHTING = 160
 DROP_FACTORS = (1e-2, 1e-4)
 
-# What the paper, or the code it stands on, says of every run. Flags that are not
-# here (seeds, folders, the backend) are not part of the protocol.
+# The flags of every run of the paper, from its text or from the code it builds on.
+# Other flags (seeds, folders, the backend) are not part of the protocol.
 _PROTOCOL = MappingProxyType(
     {
         "model": "resnet32",
@@ -56,12 +56,12 @@ ALWAYS_DIFFERENT = (
 
 @dataclasses.dataclass(frozen=True)
 class Comparison:
-    """A run beside the paper.
+    """A run compared with the paper.
 
     Attributes:
-        published: The published top-1 error in %, or None where there is none.
+        published: The published top-1 error in %, or None if there is none.
         differences: How the run's protocol differs from the paper's, in words;
-            empty where it does not.
+            empty if it does not.
     """
 
     published: float | None
@@ -69,12 +69,12 @@ class Comparison:
 
     @property
     def is_comparable(self):
-        """Whether there is a published number of the same protocol."""
+        """Whether there is a published number with the same protocol."""
         return self.published is not None and not self.differences
 
 
 def published_words(result):
-    """Says how a result stands to the published number.
+    """Says whether a result can be compared with the published number.
 
     Args:
         result: A `RunResult`.
@@ -112,7 +112,7 @@ def compare(config):
 def compare_ablation(config):
     """Returns the `Comparison` of a run of MM-DRW with its cell of Tables 2 and 3.
 
-    Beta and delta are then no difference: they are what the tables vary.
+    Beta and delta are no difference here: the tables vary them.
 
     Example:
 
@@ -130,7 +130,7 @@ def compare_ablation(config):
 
 
 def _differences(config, pair):
-    """How a run differs from the paper's protocol with a pair (beta, delta)."""
+    """How a run differs from the paper's protocol with this (beta, delta)."""
     expected = dict(_PROTOCOL)
     used = config.hyperparameters
     expected.update(
@@ -151,7 +151,7 @@ def _differences(config, pair):
             "images (paper: on the test images, trained on all)",
         )
     if config.epochs == _PROTOCOL["epochs"]:
-        # With other epochs the schedule moves with them, which is said already.
+        # With other epochs the schedule moves too, and the epochs are named already.
         differences += _schedule_differences(config)
     return differences
 

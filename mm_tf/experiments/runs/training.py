@@ -1,5 +1,6 @@
 """From a config to a trained network: model, loss, callbacks, fit, result."""
 
+import csv
 import sys
 
 import keras
@@ -19,12 +20,7 @@ from mm_tf.data import EpochOrder
 from mm_tf.experiments import paper
 from mm_tf.experiments.config import parts
 from mm_tf.experiments.config.fields import AS_IS, MODEL_DEPTHS
-from mm_tf.experiments.machine import (
-    determinism,
-    environment,
-    precision,
-    strategies,
-)
+from mm_tf.experiments.machine import determinism, environment, precision, strategies
 from mm_tf.experiments.paper.methods import METHODS
 from mm_tf.experiments.runs import first_stage
 from mm_tf.experiments.runs.folder import (
@@ -36,24 +32,85 @@ from mm_tf.experiments.runs.folder import (
 )
 from mm_tf.experiments.runs.result import RunResult
 
-# For one device; several take one that none of them has no image of.
+# Test images in a batch. Several devices take fewer if one would have no image.
 TEST_BATCH_SIZE = 500
 
-# A look at the loss every so many steps is seldom enough to cost nothing.
+# The loss is checked after so many steps at the latest.
 _MOST_STEPS_AT_ONCE = 16
+
+
+def train(config, data, folder, stop=lambda: None):
+    """Trains the config's network and writes all files but the result's.
+
+    Returns the `RunResult`. Resumes from the checkpoints in `folder`, if there are any.
+    """
+    with (
+        # First, because a backend gets its devices before it starts.
+        strategies.distributed(config.strategy, config.devices) as devices,
+        determinism.computing(config.deterministic) as is_deterministic,
+    ):
+        if is_deterministic and config.jit and keras.backend.backend() == "tensorflow":
+            raise ValueError(
+                "`jit` must not be True where TensorFlow computes deterministically, "
+                "as Keras does not compile there: give --nodeterministic with it. "
+                f"Received: jit={config.jit}, deterministic={config.deterministic}"
+            )
+        if config.strategy == "mirrored":
+            parts.check(len(data.train_labels), config.batch_size, devices)
+        model = build_model(config, data.info)
+        test = test_error(config, data, devices)
+        throughput = callbacks.Throughput(len(data.train_labels))
+        log = callbacks.EpochLog(folder / HISTORY)
+        changes = [throughput, *schedule(config), test, log]
+        _fit(config, data, folder, stop, model, changes)
+        _write_outputs(folder, model, data, test)
+        device = environment.device()
+        return RunResult(
+            **_errors(config, data, test, log),
+            images_per_second=throughput.images_per_second,
+            training_seconds=sum(throughput.seconds),
+            device=f"{devices} x {device}" if devices > 1 else device,
+            deterministic=is_deterministic,
+            **_facts(config),
+        )
+
+
+def _fit(config, data, folder, stop, model, changes):
+    saved = checkpoints.Checkpoints(
+        checkpoints.CheckpointFolder(folder / CHECKPOINTS, _identity(config)),
+        config.checkpoint_minutes,
+        stop,
+    )
+    with strategies.synchronized(model):
+        if not saved.folder.exists():
+            images = data.train_images
+            first_stage.start(config, images, model, verbosity(), folder, stop)
+        checkpoints.fit(
+            model,
+            data.train_images,
+            data.train_labels,
+            build_order(config, data.train_labels),
+            config.epochs,
+            saved,
+            callbacks=[callbacks.StopOnDivergence(), *changes],
+            verbose=verbosity(),
+        )
+
+
+def _identity(config):
+    """The config's identity, with the precision that is the default on this device."""
+    computed_in = precision.resolved(config.precision)
+    in_half = {} if computed_in == "float32" else {"precision": computed_in}
+    return config.identity() | in_half
 
 
 def build_model(config, info):
     """Returns the config's network, compiled with its loss and optimizer."""
-    with precision.computing(config.precision):
-        return _build_model(config, info)
-
-
-def _build_model(config, info):
     method = METHODS[config.method]
-    model = _network(config, info, method.head)
+    with precision.computing(config.precision):
+        model = _network(config, info, method.head)
     loss = method.loss.make(config)
-    # Of losses that know no replicas it is the mean of the whole batch, with weights 1.
+    # With weights of 1 it makes the batch's mean for losses that ignore replicas.
     knows_replicas = isinstance(loss, losses.PerExampleLoss)
     if method.weighting != "none" or not (config.strategy == "none" or knows_replicas):
         from_start = method.weighting == "from_start"
@@ -62,42 +119,36 @@ def _build_model(config, info):
             info.num_classes,
             class_weights=config.class_weights if from_start else None,
         )
+    jit = "auto" if config.jit is None else config.jit
+    if config.strategy == "mirrored":
+        # TensorFlow does not compile the exchange between replicas.
+        jit = False
     model.compile(
         optimizer=optimizers.SGD(
             config.learning_rate, momentum=config.momentum, l2=config.l2
         ),
         loss=loss,
         metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
-        jit_compile=_jit(config),
-        steps_per_execution=_steps_per_execution(config),
+        jit_compile=jit,
+        steps_per_execution=(
+            config.steps_per_execution
+            or steps_at_once(config.steps_per_epoch, config.strategy)
+        ),
     )
     return model
 
 
-def _steps_per_execution(config):
-    if config.steps_per_execution is not None:
-        return config.steps_per_execution
-    return steps_at_once(config.steps_per_epoch, config.strategy)
-
-
 def steps_at_once(steps, strategy="none"):
-    """Returns how many steps of an epoch's are taken at once unless a flag says so.
+    """Returns the default number of steps that are taken at once.
 
-    Where there is a GPU, the largest number up to 16 that divides them: Keras would go
-    past the epoch's end.
+    It is the largest number up to 16 that divides the steps of an epoch on a GPU, as
+    Keras would go past the epoch's end, and 1 elsewhere.
     """
-    # Keras takes one at a time on torch; with several devices it was not tried.
+    # Keras takes one step at a time on torch; several devices were not tried.
     takes_one = keras.backend.backend() == "torch" or strategy != "none"
     if takes_one or not environment.has_accelerator():
         return 1
     return max(n for n in range(1, _MOST_STEPS_AT_ONCE + 1) if steps % n == 0)
-
-
-def _jit(config):
-    if config.strategy == "mirrored":
-        # TensorFlow does not compile what replicas exchange.
-        return False
-    return "auto" if config.jit is None else config.jit
 
 
 def _network(config, info, head):
@@ -164,8 +215,8 @@ def test_error(config, data, devices=1):
     size = parts.largest(len(data.test_labels), TEST_BATCH_SIZE, devices)
     if size is None:
         raise ValueError(
-            f"`devices` must be fewer: no batch size leaves each an image of the "
-            f"{len(data.test_labels)} that errors are measured on. "
+            "`devices` must be fewer: no batch size gives each of them one of the "
+            f"{len(data.test_labels)} images that errors are measured on. "
             f"Received: devices={devices}"
         )
     return callbacks.TestError(
@@ -178,144 +229,68 @@ def test_error(config, data, devices=1):
 
 
 def verbosity():
-    """Returns Keras's progress bars at a terminal, one line an epoch elsewhere."""
+    """Returns Keras's `verbose`: progress bars at a terminal, else a line an epoch."""
     return 1 if sys.stdout.isatty() else 2
 
 
-def train(config, data, folder, stop=lambda: None):
-    """Trains the config's network and writes everything but the result.
-
-    A training of which `folder` holds checkpoints goes on where it stopped.
-    """
-    with (
-        # First: a backend is given its devices before it begins.
-        strategies.distributed(config.strategy, config.devices) as devices,
-        determinism.computing(config.deterministic) as is_deterministic,
-    ):
-        if is_deterministic and config.jit and keras.backend.backend() == "tensorflow":
-            raise ValueError(
-                "`jit` must not be True where TensorFlow computes repeatably, as Keras "
-                "does not compile there: give --nodeterministic with it. "
-                f"Received: jit={config.jit}, deterministic={config.deterministic}"
-            )
-        if config.strategy == "mirrored":
-            parts.check(len(data.train_labels), config.batch_size, devices)
-        device = environment.device()
-        if devices > 1:
-            device = f"{devices} x {device}"
-        return _train(config, data, folder, stop, devices, device, is_deterministic)
-
-
-def _train(config, data, folder, stop, devices, device, is_deterministic):
-    model = build_model(config, data.info)
-    kept = checkpoints.Checkpoints(
-        checkpoints.CheckpointFolder(folder / CHECKPOINTS, _identity(config)),
-        config.checkpoint_minutes,
-        stop,
-    )
-    throughput = callbacks.Throughput(len(data.train_labels))
-    test = test_error(config, data, devices)
-    log = callbacks.EpochLog(folder / HISTORY)
-    guard = callbacks.StopOnDivergence()
-    with strategies.synchronized(model):
-        if not kept.folder.exists():
-            images = data.train_images
-            first_stage.start(config, images, model, verbosity(), folder, stop)
-        checkpoints.fit(
-            model,
-            data.train_images,
-            data.train_labels,
-            build_order(config, data.train_labels),
-            config.epochs,
-            kept,
-            callbacks=[guard, throughput, *schedule(config), test, log],
-            verbose=verbosity(),
-        )
+def _write_outputs(folder, model, data, test):
     with _files.whole_file(folder / MODEL) as unfinished:
         model.save(unfinished)
-    _write_per_class_errors(folder / PER_CLASS, data.class_names, test)
+    with (
+        _files.whole_file(folder / PER_CLASS) as unfinished,
+        # Names of folders that are not Unicode are written as their bytes.
+        unfinished.open(
+            "w", newline="", encoding="utf-8", errors="surrogateescape"
+        ) as file,
+    ):
+        writer = csv.writer(file)
+        writer.writerow(["epoch", *data.class_names])
+        for epoch, errors in enumerate(test.per_class_errors):
+            writer.writerow([epoch, *(f"{error:.4g}" for error in errors)])
     with _files.whole_file(folder / PREDICTIONS) as unfinished:
         np.savez_compressed(
             unfinished,
             labels=data.test_labels.astype("uint16"),
             predictions=test.predictions.astype("uint16"),
         )
-    history = {name: [row[name] for row in log.rows] for name in log.rows[0]}
-    return _result(config, data, history, test, throughput, device, is_deterministic)
 
 
-def _identity(config):
-    """What a checkpoint is of: on another device the default precision is another."""
-    identity = config.identity()
-    computed_in = precision.resolved(config.precision)
-    return (
-        identity if computed_in == "float32" else identity | {"precision": computed_in}
-    )
-
-
-def _write_per_class_errors(path, class_names, test):
-    import csv
-
-    with (
-        _files.whole_file(path) as unfinished,
-        # A name that is no Unicode comes out as the bytes that it is.
-        unfinished.open(
-            "w", newline="", encoding="utf-8", errors="surrogateescape"
-        ) as file,
-    ):
-        writer = csv.writer(file)
-        writer.writerow(["epoch", *class_names])
-        for epoch, errors in enumerate(test.per_class_errors):
-            writer.writerow([epoch, *(f"{error:.4g}" for error in errors)])
-
-
-def _imbalance_ratio(config):
-    if config.imbalance != AS_IS:
-        return config.imbalance_ratio
-    counts = config.drawn_class_counts
-    return float(counts.max() / counts.min())
-
-
-def _result(config, data, history, test, throughput, device, is_deterministic):
+def _errors(config, data, test, log):
+    """What the result says of the errors."""
     errors = test.per_class_errors[-1]
-    top1_errors = history[f"{config.evaluated_on}_top1_error"]
-    shot_errors = {
+    top1 = [row[f"{config.evaluated_on}_top1_error"] for row in log.rows]
+    counts = np.bincount(data.test_labels, minlength=len(data.class_names))
+    return {
+        "class_names": list(data.class_names),
+        "top1_error": top1[-1],
+        "best_top1_error": min(top1),
+        "best_epoch": int(np.argmin(top1)),
+        "balanced_error": log.rows[-1][f"{config.evaluated_on}_balanced_error"],
+        "per_class_error": [None if np.isnan(e) else float(e) for e in errors],
+        "evaluated_counts": counts.tolist(),
+    } | {
         f"{group}_shot_error": metrics.mean_error(
             errors, metrics.shot_group(config.class_counts, group)
         )
         for group in metrics.SHOT_GROUPS
     }
-    comparison = paper.compare(config)
-    return RunResult(
-        method=config.method,
-        setting=config.setting,
-        dataset=config.dataset,
-        imbalance=config.imbalance,
-        imbalance_ratio=_imbalance_ratio(config),
-        seed=config.seed,
-        subset_seed=config.subset_seed,
-        epochs=config.epochs,
-        hyperparameters=config.hyperparameters,
-        class_names=list(data.class_names),
-        class_counts=[int(count) for count in config.class_counts],
-        top1_error=top1_errors[-1],
-        best_top1_error=min(top1_errors),
-        best_epoch=int(np.argmin(top1_errors)),
-        balanced_error=history[f"{config.evaluated_on}_balanced_error"][-1],
-        per_class_error=[None if np.isnan(error) else float(error) for error in errors],
-        **shot_errors,
-        published_top1_error=comparison.published,
-        protocol_differences=list(comparison.differences),
-        images_per_second=throughput.images_per_second,
-        training_seconds=sum(throughput.seconds),
-        backend=keras.backend.backend(),
-        device=device,
-        versions=environment.versions(),
-        deterministic=is_deterministic,
-        precision=precision.resolved(config.precision),
-        flags={**_identity(config), "backend": keras.backend.backend()},
-        evaluated_on=config.evaluated_on,
-        evaluated_counts=np.bincount(
-            data.test_labels, minlength=len(data.class_names)
-        ).tolist(),
-    )
+
+
+def _facts(config):
+    """What the result says of the run, apart from what it found."""
+    comparison, backend = paper.compare(config), keras.backend.backend()
+    names = ("method", "setting", "dataset", "imbalance", "imbalance_ratio", "seed")
+    more = ("subset_seed", "epochs", "hyperparameters", "evaluated_on")
+    facts = {name: getattr(config, name) for name in (*names, *more)}
+    if config.imbalance == AS_IS:
+        drawn = config.drawn_class_counts
+        facts["imbalance_ratio"] = float(drawn.max() / drawn.min())
+    return facts | {
+        "class_counts": config.class_counts.tolist(),
+        "published_top1_error": comparison.published,
+        "protocol_differences": list(comparison.differences),
+        "backend": backend,
+        "versions": environment.versions(),
+        "precision": precision.resolved(config.precision),
+        "flags": _identity(config) | {"backend": backend},
+    }

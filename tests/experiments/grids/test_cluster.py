@@ -119,7 +119,7 @@ def test_ctrl_c_leaves_checkpoints_from_which_the_same_line_goes_on(tmp_path):
     process.send_signal(signal.SIGINT)
     _, error = process.communicate(timeout=120)
     assert process.returncode == 130, error
-    assert b"To go on:" in error and b"--executor=ray" in error
+    assert b"To resume:" in error and b"--executor=ray" in error
     assert not any(folder.is_in_use for folder in folders)
     done = subprocess.run(command, env=environment, capture_output=True, timeout=300)
     assert done.returncode == 0, done.stderr

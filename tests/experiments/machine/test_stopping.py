@@ -32,7 +32,7 @@ def test_outside_of_training_it_stops_at_once(number, status):
 
 
 @pytest.mark.parametrize(("number", "status"), SIGNALS)
-def test_in_training_it_is_kept_until_someone_looks(number, status, capsys):
+def test_in_training_it_waits_until_someone_looks(number, status, capsys):
     with Stop() as stop, stop.waiting():
         assert stop() is None
         os.kill(os.getpid(), number)
@@ -88,7 +88,7 @@ def test_another_thread_leaves_signals_alone():
     assert seen == [(before, None)]
 
 
-def test_leaving_prints_the_line_to_go_on_with(monkeypatch, capsys):
+def test_leaving_prints_the_line_to_resume_with(monkeypatch, capsys):
     argv = ["/some/run.py", "--output_dir=a b", "--epochs=3"]
     monkeypatch.setattr(stopping.sys, "argv", argv)
     with pytest.raises(SystemExit) as left:

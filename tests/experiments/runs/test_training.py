@@ -5,14 +5,15 @@ import dataclasses
 import keras
 import numpy as np
 import pytest
+from flag_parsing import parse
 from helpers import weights_of
 
 from mm_tf import checkpoints, class_weights, layers, losses
 from mm_tf.data import DATASETS
 from mm_tf.experiments.machine import environment
-from mm_tf.experiments.paper.methods import METHODS
+from mm_tf.experiments.paper.methods import METHODS, Method, MethodLoss, is_used
 from mm_tf.experiments.run import RunConfig, run
-from mm_tf.experiments.runs import training
+from mm_tf.experiments.runs import finished, training
 
 TINY = dict(model="resnet8", imbalance_ratio=20.0, batch_size=64)
 
@@ -70,6 +71,26 @@ def test_rows_of_the_table(name):
         for pair in zip(before, weights_of(model), strict=True)
     ]
     assert np.mean(moved) > 0.9
+
+
+def test_a_row_that_is_added_is_a_method_of_the_command(monkeypatch, tmp_path):
+    loss = MethodLoss("Hinge", {"margin": "delta", "scale": "scale"})
+    row = Method("mine", "Mine", loss, weighting="deferred")
+    monkeypatch.setitem(METHODS, "mine", row)
+    flags = ("--method=mine", "--delta=0.25", "--model=resnet8", "--epochs=1")
+    folder = tmp_path / "run"
+    config = parse(*flags, "--imbalance_ratio=20", f"--output_dir={folder}")
+    assert config.hyperparameters == {
+        **{"delta": 0.25, "scale": 10.0, "class_weighting": "effective_number"},
+        "effective_number_beta": 0.9999,
+    }
+    assert is_used("reweight_epoch", "mine") and not is_used("beta", "mine")
+    hinge = training.build_model(config, DATASETS["digits"]).loss.loss
+    assert (hinge.margin, hinge.scale, hinge.class_counts) == (0.25, 10.0, None)
+    result = run(config)
+    assert result.method == "mine" and result.published_top1_error is None
+    assert finished.read_config(folder).method == "mine"
+    assert finished.load_model(folder).output_shape == (None, 10)
 
 
 def test_model_and_optimizer_are_the_configs():
