@@ -1,8 +1,7 @@
 """The data sets: what is known of each without reading it, and its images."""
 
 import dataclasses
-import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -90,9 +89,7 @@ _ROWS = (
 CUSTOM_DATASETS = ("folder", "csv", "npz")
 TFDS_PREFIX = "tfds:"
 
-DATASETS: Mapping[str, DatasetInfo] = MappingProxyType(
-    {info.name: info for info in _ROWS}
-)
+DATASETS = MappingProxyType({info.name: info for info in _ROWS})
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -124,7 +121,6 @@ class ImageData:
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Checks that the arrays fit the row of the data set and each other."""
         _check_is("info", self.info, DatasetInfo, "a `DatasetInfo`")
         for split in ("train", "test"):
             images = getattr(self, f"{split}_images")
@@ -228,13 +224,6 @@ Split = tuple[np.ndarray, np.ndarray]
 
 
 def in_order(images: np.ndarray, labels: np.ndarray) -> Split:
-    """Sorts images in memory by class and then by pixels.
-
-    At once there are, beside the images, a copy of all of them or of those of one
-    class, but not both.
-    """
-    classes = [np.flatnonzero(labels == label).tolist() for label in np.unique(labels)]
-    for members in classes:
-        members.sort(key=lambda i: images[i].tobytes())
-    order = list(itertools.chain(*classes))
+    """Sorts images in memory by class and then by pixels."""
+    order = sorted(range(len(images)), key=lambda i: (labels[i], images[i].tobytes()))
     return images[order], labels[order].astype(np.int64)

@@ -1,10 +1,13 @@
 """From the name of a data set to its images."""
 
 import os
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
 from mm_tf.data import prepared
+from mm_tf.data._checks import check_path
 from mm_tf.data.custom.csv_file import list_csv, read_csv
 from mm_tf.data.custom.digests import archive_digest, listing_digest
 from mm_tf.data.custom.folders import list_folder, read_folder
@@ -29,8 +32,8 @@ _CIFAR_HOST = "https://www.cs.toronto.edu"
 
 _DIGITS_TEST_IMAGES_PER_CLASS = 50
 
-_READERS = {"folder": read_folder, "csv": read_csv, "npz": read_npz}
-LISTS = {"folder": list_folder, "csv": list_csv}
+_READERS: Mapping[str, Any] = {"folder": read_folder, "csv": read_csv, "npz": read_npz}
+LISTS: Mapping[str, Any] = {"folder": list_folder, "csv": list_csv}
 
 _Splits = tuple[Split, Split]
 
@@ -38,7 +41,7 @@ _Splits = tuple[Split, Split]
 def load(
     name: str,
     data_dir: str | os.PathLike[str] | None = None,
-    options: "ReadOptions | None" = None,
+    options: ReadOptions | None = None,
 ) -> ImageData:
     """Reads a data set.
 
@@ -97,25 +100,14 @@ def load(
                 f"Received: options={options!r}"
             )
         info = DATASETS[name]
-        read = _read_digits if name == "digits" else _read_cifar
-        (train, test), class_names = read(info, data_dir)
+        (train, test), class_names = (
+            _read_digits(info) if name == "digits" else _read_cifar(info, data_dir)
+        )
         (x_train, y_train), (x_test, y_test) = in_order(*train), in_order(*test)
         return ImageData(info, x_train, y_train, x_test, y_test, class_names)
     if name.startswith(TFDS_PREFIX):
         return read_tfds(name.removeprefix(TFDS_PREFIX), data_dir, options)
-    return _READERS[name](check_place(name, data_dir), options)
-
-
-def check_place(
-    name: str, data_dir: str | os.PathLike[str] | None
-) -> str | os.PathLike[str]:
-    """Returns the folder or file of custom data, which must be given."""
-    if data_dir is None:
-        raise ValueError(
-            f"`data_dir` must say where the images of the data set {name!r} are. "
-            "Received: data_dir=None"
-        )
-    return data_dir
+    return _READERS[name](data_dir, options)
 
 
 def data_digest(name: str, data_dir: str | os.PathLike[str] | None) -> str | None:
@@ -127,7 +119,7 @@ def data_digest(name: str, data_dir: str | os.PathLike[str] | None) -> str | Non
     """
     if name not in CUSTOM_DATASETS:
         return None
-    place = check_place(name, data_dir)
+    place = check_path("data_dir", data_dir)
     try:
         if name == "npz":
             return archive_digest(data_file(place, ".npz"))
@@ -135,14 +127,11 @@ def data_digest(name: str, data_dir: str | os.PathLike[str] | None) -> str | Non
     except OSError as error:
         raise ValueError(
             f"`data_dir` cannot be read ({error.strerror or error}). "
-            f"Received: data_dir={os.fspath(place)!r}"
+            f"Received: data_dir={place!r}"
         ) from None
 
 
-def _read_digits(
-    info: DatasetInfo, data_dir: str | os.PathLike[str] | None
-) -> tuple[_Splits, tuple[str, ...]]:
-    del data_dir
+def _read_digits(info: DatasetInfo) -> tuple[_Splits, tuple[str, ...]]:
     try:
         from sklearn.datasets import load_digits
     except ImportError:
@@ -177,9 +166,9 @@ def _read_cifar(
 
 def _check_complete(info: DatasetInfo, labels: np.ndarray) -> None:
     counts = np.bincount(labels, minlength=info.num_classes)
-    expected = [info.images_per_class] * info.num_classes
-    if counts.tolist() != expected:
+    if set(counts.tolist()) != {info.images_per_class}:
         raise ValueError(
-            f"{len(labels)} training images instead of {sum(expected)}, "
+            f"{len(labels)} training images instead of "
+            f"{info.num_classes * info.images_per_class}, "
             f"or not {info.images_per_class} of every class"
         )

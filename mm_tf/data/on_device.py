@@ -17,25 +17,16 @@ def gather_on_device(images: np.ndarray) -> Callable[[np.ndarray], Any] | None:
     A batch is then gathered there, and the host sends only its indices. On JAX only:
     on TensorFlow `tf.data` works on the host and copies batches ahead of their use.
     """
-    device = _device_for(images.nbytes)
-    if device is None:
-        return None
-    import jax
-
-    return functools.partial(_gather(), jax.device_put(images, device))
-
-
-def _device_for(size: int) -> Any:
     # Several devices have a part of each batch, which is Keras's to distribute.
     if keras.config.backend() != "jax" or keras.distribution.distribution() is not None:
         return None
     import jax
 
     device = jax.devices()[0]
-    if device.platform == "cpu":
-        return None
     memory = (device.memory_stats() or {}).get("bytes_limit", 0)
-    return device if size <= _LARGEST_SHARE * memory else None
+    if device.platform == "cpu" or images.nbytes > _LARGEST_SHARE * memory:
+        return None
+    return functools.partial(_gather(), jax.device_put(images, device))
 
 
 @functools.cache

@@ -41,8 +41,15 @@ def prepared_builder(
 @contextlib.contextmanager
 def reading(name: str, builder: Any) -> Iterator[None]:
     """Reads a prepared data set on the CPU, and reports which one if that fails."""
+    import keras
+    import tensorflow as tf
+
+    if keras.config.backend() != "tensorflow":
+        # Too late, and no harm done, where TensorFlow has been used before.
+        with contextlib.suppress(RuntimeError):
+            tf.config.set_visible_devices([], "GPU")
     try:
-        with _quiet_absl(), _on_cpu():
+        with _quiet_absl(), tf.device("CPU:0"):
             yield
     except Exception as error:
         folder = str(builder.data_dir)
@@ -77,19 +84,6 @@ def not_installed(name: str, package: str) -> str:
     )
 
 
-@contextlib.contextmanager
-def _on_cpu() -> Iterator[None]:
-    import keras
-    import tensorflow as tf
-
-    if keras.config.backend() != "tensorflow":
-        # Too late, and no harm done, where TensorFlow has been used before.
-        with contextlib.suppress(RuntimeError):
-            tf.config.set_visible_devices([], "GPU")
-    with tf.device("CPU:0"):
-        yield
-
-
 def _check_reachable(url: str) -> None:
     """Fails at once where the download would retry for minutes."""
     import requests
@@ -97,8 +91,7 @@ def _check_reachable(url: str) -> None:
     try:
         requests.head(url, timeout=10)
     except requests.exceptions.SSLError:
-        # Reachable; whether its certificate will do is the download's affair.
-        pass
+        pass  # Reachable; its certificate is the download's affair.
     except requests.exceptions.RequestException:
         raise ConnectionError(f"{url} cannot be reached") from None
 
@@ -119,7 +112,7 @@ def _quiet_absl() -> Iterator[None]:
 def _unavailable(name: str, problem: str, folder: str, error: Exception) -> str:
     # TensorFlow puts the names of graph nodes in front and behind.
     text = str(error).split("}} ")[-1].split(" [Op:")[0].strip()
-    reason = (text.splitlines() or [""])[0][:160]
+    reason = text.partition("\n")[0][:160]
     return (
         f"The data set {name} {problem}. Looked at: {folder}. "
         f"Reason: {type(error).__name__}: {reason}. "

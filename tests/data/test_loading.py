@@ -89,8 +89,8 @@ def test_digits_splits_are_all_images_and_share_none(digits):
 def test_splits_are_in_one_order_however_they_are_stored(monkeypatch, digits):
     read = loading._read_digits
 
-    def shuffled(info, data_dir):
-        (train, test), names = read(info, data_dir)
+    def shuffled(info):
+        (train, test), names = read(info)
         mixed = np.random.default_rng(0).permutation(len(train[1]))
         return ((train[0][mixed], train[1][mixed]), test), names
 

@@ -17,9 +17,7 @@ if TYPE_CHECKING:
 # No others: some of Pillow's formats start programs (EPS), most are never met.
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF")
 FORMAT_NAMES = "JPEG, PNG, WebP, BMP, GIF"
-SUFFIXES = frozenset(
-    (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif")
-)
+SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif")
 
 _MODES = {1: "L", 3: "RGB"}
 
@@ -81,46 +79,42 @@ def decode_bytes(
     channels: int = 3,
 ) -> np.ndarray:
     """Decodes one image from the content of its file, as `decode` does."""
-    with _as_image_file_error(name), _opened(io.BytesIO(content), name) as image:
+    with opened(name, content) as image:
         return to_array(image, image_size, channels, reduce=True)
 
 
 @contextlib.contextmanager
-def opened(path: str | os.PathLike[str]) -> "Iterator[Image.Image]":
+def opened(
+    name: str | os.PathLike[str], content: bytes | None = None
+) -> "Iterator[Image.Image]":
     """Opens an image without decoding it; all that fails is an `ImageFileError`."""
-    name = os.fspath(path)
-    with _as_image_file_error(name):
-        status = os.stat(name)
-        if not stat.S_ISREG(status.st_mode):
-            # To open a pipe would wait for a writer, and a device has no end.
-            raise ImageFileError(name, "it is not a regular file")
-        if not status.st_size:
-            raise ImageFileError(name, "the file is empty")
-        with _opened(name, name) as image:
-            yield image
+    from PIL import Image
 
-
-@contextlib.contextmanager
-def _as_image_file_error(name: str) -> Iterator[None]:
+    import_plugins()
+    name = os.fspath(name)
     try:
-        yield
+        if content is None:
+            _check_file(name)
+        file = name if content is None else io.BytesIO(content)
+        with Image.open(file, formats=FORMATS) as image:
+            pixels, most = image.width * image.height, Image.MAX_IMAGE_PIXELS
+            if most is not None and pixels > most:
+                reason = f"{pixels:,} pixels, and at most {most:,} are decoded"
+                raise ImageFileError(name, reason)
+            yield image
     except ImageFileError:
         raise
     except Exception as error:  # Pillow fails in as many ways as there are files.
         raise ImageFileError(name, _reason(error)) from error
 
 
-@contextlib.contextmanager
-def _opened(file: str | io.BytesIO, name: str) -> "Iterator[Image.Image]":
-    from PIL import Image
-
-    import_plugins()
-    with Image.open(file, formats=FORMATS) as image:
-        pixels, most = image.width * image.height, Image.MAX_IMAGE_PIXELS
-        if most is not None and pixels > most:
-            reason = f"{pixels:,} pixels, and at most {most:,} are decoded"
-            raise ImageFileError(name, reason)
-        yield image
+def _check_file(path: str) -> None:
+    status = os.stat(path)
+    if not stat.S_ISREG(status.st_mode):
+        # To open a pipe would wait for a writer, and a device has no end.
+        raise ImageFileError(path, "it is not a regular file")
+    if not status.st_size:
+        raise ImageFileError(path, "the file is empty")
 
 
 @contextlib.contextmanager

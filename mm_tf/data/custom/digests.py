@@ -3,6 +3,7 @@
 import hashlib
 import os
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import numpy as np
 
@@ -17,11 +18,13 @@ _BYTES_READ = 2**16
 
 
 def file_digest(path: str | os.PathLike[str]) -> bytes:
-    """Digest of a file's bytes, read a piece at a time."""
-    digest = hashlib.blake2b(digest_size=16)
-    for piece in _pieces_of_file(path):
-        digest.update(piece)
-    return digest.digest()
+    """Digest of a file's bytes."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, _blake2b).digest()
+
+
+def _blake2b() -> Any:
+    return hashlib.blake2b(digest_size=16)
 
 
 def pixel_digest(image: np.ndarray) -> bytes:
@@ -33,7 +36,8 @@ def pixel_digest(image: np.ndarray) -> bytes:
 
 def archive_digest(path: str) -> str:
     """Digest of a whole archive."""
-    return _data_digest(_pieces_of_file(path))
+    with open(path, "rb") as file:
+        return _data_digest(iter(lambda: file.read(_BYTES_AT_ONCE), b""))
 
 
 def listing_digest(listing: Listing) -> str:
@@ -73,9 +77,3 @@ def _size(path: str) -> int:
         return os.stat(path).st_size if os.access(path, os.R_OK) else -1
     except (OSError, ValueError):
         return -1
-
-
-def _pieces_of_file(path: str | os.PathLike[str]) -> Iterator[bytes]:
-    with open(path, "rb") as file:
-        while piece := file.read(_BYTES_AT_ONCE):
-            yield piece

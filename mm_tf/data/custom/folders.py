@@ -109,7 +109,7 @@ def _list_folder(root: str) -> Listing:
             path = os.path.join(folder, name)
             if not os.path.isdir(os.path.join(root, path)):
                 if _is_image_name(name):
-                    problems.append(Problem(NO_CLASS, _posix(path), _DETAILS[NO_CLASS]))
+                    problems.append(Problem(NO_CLASS, path, _DETAILS[NO_CLASS]))
                 continue
             # One letter with an accent can be written in two ways, and macOS
             # changes one into the other.
@@ -117,9 +117,9 @@ def _list_folder(root: str) -> Listing:
             classes[split].add(label)
             for kind, file in _files(root, folder, name):
                 if kind is None:
-                    entries.append(Entry(_posix(file), label, split))
+                    entries.append(Entry(file, label, split))
                 else:
-                    problems.append(Problem(kind, _posix(file), _DETAILS[kind]))
+                    problems.append(Problem(kind, file, _DETAILS[kind]))
     _check_classes(root, classes, entries)
     entries.sort(key=lambda entry: (entry.label, sort_key(entry.name)))
     names = tuple(sorted(set().union(*classes.values())))
@@ -248,7 +248,3 @@ def _has_folders(path: str) -> bool:
 
 def _is_image_name(name: str) -> bool:
     return os.path.splitext(name)[1].lower() in SUFFIXES
-
-
-def _posix(path: str) -> str:
-    return path.replace(os.sep, "/")

@@ -27,13 +27,7 @@ UNREADABLE = "unreadable"
 
 
 class Entry(NamedTuple):
-    """An image of a listing.
-
-    Attributes:
-        name: Its path, relative to the listing's root.
-        label: The name of its class.
-        split: `"train"` or `"test"`; `None` where the data set is not split.
-    """
+    """An image: path from the root, class, and `"train"`, `"test"` or `None`."""
 
     name: str
     label: str
@@ -41,13 +35,7 @@ class Entry(NamedTuple):
 
 
 class Problem(NamedTuple):
-    """What is wrong with a file.
-
-    Attributes:
-        kind: The kind of problem, in a word or two.
-        file: The file's path, relative to the listing's root.
-        detail: More about it.
-    """
+    """What is wrong with a file, whose path is relative to the listing's root."""
 
     kind: str
     file: str
@@ -56,16 +44,7 @@ class Problem(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Listing:
-    """The images of a data set in files.
-
-    Attributes:
-        root: The folder that all paths are relative to.
-        entries: The images: by class and then by name from a folder, in the order of
-            the rows from a CSV file.
-        class_names: Name of each class, [K], in the order of their numbers.
-        problems: Files that were passed over.
-        notes: What a user should know, a sentence each.
-    """
+    """The images of a data set in files, by class and name or as CSV rows."""
 
     root: str
     entries: tuple[Entry, ...]
@@ -110,12 +89,9 @@ def data_file(path: str | os.PathLike[str], suffix: str) -> str:
 def visible(root: str, folder: str) -> list[str]:
     """Names in a folder, sorted, without hidden ones and what systems leave."""
     names = os.listdir(os.path.join(root, folder))
+    shown = (name for name in names if not name.startswith("."))
     return sorted(
-        (
-            name
-            for name in names
-            if not name.startswith(".") and name.casefold() not in _LEFT_BY_SYSTEMS
-        ),
+        (name for name in shown if name.casefold() not in _LEFT_BY_SYSTEMS),
         key=sort_key,
     )
 

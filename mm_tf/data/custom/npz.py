@@ -1,12 +1,11 @@
 """Images and labels in a NumPy archive, `.npz`."""
 
 import os
-import zipfile
-import zlib
-from typing import Any
+import sys
 
 import numpy as np
 
+from mm_tf import _files
 from mm_tf.data.custom.assembly import image_data
 from mm_tf.data.custom.listing import class_order, data_file
 from mm_tf.data.custom.options import ReadOptions, check_options
@@ -73,11 +72,8 @@ def read_npz(
 
 def _read_arrays(file: str) -> dict[str, np.ndarray]:
     try:
-        if not zipfile.is_zipfile(file):
-            raise ValueError("it is no zip file")
-        with np.load(file, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, EOFError, zlib.error, zipfile.BadZipFile) as error:
+        return _files.read_arrays(file, sys.maxsize)
+    except (OSError, ValueError) as error:
         raise ValueError(
             f"`data_dir` must be an .npz archive of plain arrays ({error}). "
             f"Received: {file}"
@@ -133,15 +129,9 @@ def _numbered(
     """The splits with labels from 0 to K - 1, and the names of the K classes."""
     if class_names is None:
         names = class_order({str(v) for _, labels in splits.values() for v in labels})
-        number = {name: j for j, name in enumerate(names)}
-        labels_of: dict[str, Any] = {
-            split: [number[str(v)] for v in labels]
-            for split, (_, labels) in splits.items()
-        }
     else:
         names = tuple(map(str, class_names.ravel()))
-        labels_of = {split: labels for split, (_, labels) in splits.items()}
-        for labels in labels_of.values():
+        for _, labels in splits.values():
             is_integer = np.issubdtype(labels.dtype, np.integer)
             if not is_integer or labels.min() < 0 or labels.max() >= len(names):
                 raise ValueError(
@@ -152,8 +142,14 @@ def _numbered(
         raise ValueError(
             f"An archive must have at least two classes. Received: {file} with {names}"
         )
+    number = {name: j for j, name in enumerate(names)}
+
+    def numbers(labels: np.ndarray) -> np.ndarray:
+        if class_names is not None:
+            return labels.astype(np.int64)
+        return np.array([number[str(value)] for value in labels], dtype=np.int64)
+
     numbered = {
-        split: (images, np.array(labels_of[split], dtype=np.int64))
-        for split, (images, _) in splits.items()
+        split: (images, numbers(labels)) for split, (images, labels) in splits.items()
     }
     return numbered, names

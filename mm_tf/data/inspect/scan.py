@@ -15,7 +15,7 @@ from mm_tf.data.custom.image_files import Images, Threads, available_cores
 from mm_tf.data.custom.listing import UNREADABLE, Entry, Listing, Problem
 from mm_tf.data.custom.options import ReadOptions, check_options
 from mm_tf.data.dataset import DATASETS, TFDS_PREFIX, ImageData, check_name
-from mm_tf.data.loading import LISTS, check_place, load
+from mm_tf.data.loading import LISTS, load
 from mm_tf.data.splits import stratified_split
 
 DUPLICATE = "duplicate"
@@ -132,32 +132,31 @@ def inspect_data(
     (np.int64(1297), np.int64(500), ())
     """
     check_name(name)
+    progress = progress or (lambda done, total: None)
     if name not in LISTS:
         given = None if name in DATASETS else options
         return _inspect_arrays(load(name, data_dir, given), progress)
     options = check_options(options)
-    listing = LISTS[name](check_place(name, data_dir))
-    return _inspect_files(name, listing, options, progress)
+    return _inspect_files(name, LISTS[name](data_dir), options, progress)
 
 
 def _inspect_files(
-    name: str, listing: Listing, options: ReadOptions, progress: Progress | None
+    name: str, listing: Listing, options: ReadOptions, progress: Progress
 ) -> Inspection:
     threads = Threads(options.num_threads or available_cores())
     entries = listing.entries
-    facts: list[_Facts | ImageFileError] = []
-    for first in range(0, len(entries), _IMAGES_AT_ONCE):
-        paths = [listing.path(e) for e in entries[first : first + _IMAGES_AT_ONCE]]
-        with quiet():
-            facts += threads.map(_facts_of_file, paths)
-        _report(progress, len(facts), len(entries))
     problems = list(listing.problems)
     good: list[tuple[Entry, _Facts]] = []
-    for entry, found in zip(entries, facts, strict=True):
-        if isinstance(found, ImageFileError):
-            problems.append(Problem(UNREADABLE, entry.name, found.reason))
-        else:
-            good.append((entry, found))
+    for first in range(0, len(entries), _IMAGES_AT_ONCE):
+        part = entries[first : first + _IMAGES_AT_ONCE]
+        with quiet():
+            facts = threads.map(_facts_of_file, [listing.path(e) for e in part])
+        for entry, found in zip(part, facts, strict=True):
+            if isinstance(found, ImageFileError):
+                problems.append(Problem(UNREADABLE, entry.name, found.reason))
+            else:
+                good.append((entry, found))
+        progress(first + len(part), len(entries))
     number = {label: j for j, label in enumerate(listing.class_names)}
     labels = [number[entry.label] for entry, _ in good]
     notes = list(listing.notes)
@@ -183,16 +182,13 @@ def _facts_of_file(path: str) -> _Facts | ImageFileError:
     try:
         with opened(path) as image:
             stored = *image.size, image.format or "", image.mode
-            pixels = pixel_digest(to_array(image))
-        return _Facts(*stored, pixels, file_digest(path))
-    except OSError as error:
-        return ImageFileError(path, error.strerror or str(error))
+            return _Facts(*stored, pixel_digest(to_array(image)), file_digest(path))
     except ImageFileError as error:
         # A new one: that one's traceback holds the image.
         return ImageFileError(error.path, error.reason)
 
 
-def _inspect_arrays(data: ImageData, progress: Progress | None) -> Inspection:
+def _inspect_arrays(data: ImageData, progress: Progress) -> Inspection:
     examples: list[_Example] = []
     total = len(data.train_labels) + len(data.test_labels)
     for split in ("train", "test"):
@@ -204,7 +200,7 @@ def _inspect_arrays(data: ImageData, progress: Progress | None) -> Inspection:
             pixels = pixel_digest(images[place])
             found = _Facts(width, height, "array", mode, pixels, None)
             examples.append((f"{split}[{place}]", label, split == "test", found))
-        _report(progress, len(examples), total)
+        progress(len(examples), total)
     notes = list(data.notes)
     if data.info.name.startswith(TFDS_PREFIX):
         notes.append(
@@ -212,11 +208,6 @@ def _inspect_arrays(data: ImageData, progress: Progress | None) -> Inspection:
             "whatever size they are stored in."
         )
     return _inspection(data.info.name, data.class_names, examples, [], notes)
-
-
-def _report(progress: Progress | None, done: int, total: int) -> None:
-    if progress is not None:
-        progress(done, total)
 
 
 def _inspection(

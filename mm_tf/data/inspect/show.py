@@ -44,48 +44,14 @@ _MOST_SHOWN_CLASSES = 60
 _SHOWN_OF_MANY = 20
 _SHOWN_OF_A_KIND = 5
 
-# What `argparse` is to know of each flag.
-_FLAGS: dict[str, dict[str, Any]] = {
-    "dataset": dict(
-        default="folder",
-        metavar="NAME",
-        help="folder, csv or npz for your images; digits, cifar10, cifar100; "
-        "or tfds:NAME; default folder",
-    ),
-    "data_dir": dict(
-        metavar="PATH",
-        help="the folder, CSV file or archive; for cifar and tfds, where tfds keeps "
-        "data sets",
-    ),
-    "output": dict(
-        metavar="FOLDER", help=f"write {COUNTS}, {PROBLEMS} and {PICTURE} there"
-    ),
-    "overwrite": dict(
-        action="store_true", help="replace these files if they are there"
-    ),
-    "strict": dict(action="store_true", help="exit with 1 if there is a problem"),
-    "test_fraction": dict(
-        type=float,
-        help="where there is no test set: the share of each class that is taken",
-    ),
-    "split_seed": dict(type=int, help="and the seed of the choice"),
-    "image_size": dict(
-        metavar="PIXELS",
-        help="for tfds: the height and width that images are resized and cropped to, "
-        "as 64 or 48x64; default as for training",
-    ),
-    "channels": dict(
-        type=int, help="for tfds: 3 (RGB) or 1 (grey); default as for training"
-    ),
-    "memory_limit": dict(
-        type=int,
-        help="for tfds: bytes that all images together may have, decoded; default 1 "
-        "GiB",
-    ),
-    "num_threads": dict(
-        type=int, help="threads that decode; default as many as there are CPU cores"
-    ),
-}
+# Fields of `ReadOptions` that are flags as well.
+_NUMBERS = (
+    ("test_fraction", float, "where there is no test set: the share of each class"),
+    ("split_seed", int, "and the seed of the choice"),
+    ("channels", int, "for tfds: 3 (RGB) or 1 (grey); default as for training"),
+    ("memory_limit", int, "for tfds: bytes of all decoded images; default 1 GiB"),
+    ("num_threads", int, "threads that decode; default one for each CPU core"),
+)
 
 
 def print_inspection(found: Inspection, console: Any = None) -> None:
@@ -283,14 +249,29 @@ def _parser() -> argparse.ArgumentParser:
         description=(__doc__ or "").splitlines()[0],
         allow_abbrev=False,
     )
-    for name, facts in _FLAGS.items():
-        default = getattr(ReadOptions, name, None) if "type" in facts else None
-        parser.add_argument(f"--{name}", **{"default": default, **facts})
+    flag = parser.add_argument
+    flag(
+        "--dataset",
+        default="folder",
+        metavar="NAME",
+        help="folder, csv or npz for your images; digits, cifar10, cifar100; "
+        "or tfds:NAME; default folder",
+    )
+    place = "the folder, CSV file or archive; for cifar and tfds, tfds's folder"
+    flag("--data_dir", metavar="PATH", help=place)
+    written = f"write {COUNTS}, {PROBLEMS} and {PICTURE} there"
+    flag("--output", metavar="FOLDER", help=written)
+    flag("--overwrite", action="store_true", help="replace files that are there")
+    flag("--strict", action="store_true", help="exit with 1 if there is a problem")
+    size = "for tfds: height and width, as 64 or 48x64; default as for training"
+    flag("--image_size", metavar="PIXELS", help=size)
+    for name, kind, what in _NUMBERS:
+        flag(f"--{name}", type=kind, default=getattr(ReadOptions, name), help=what)
     return parser
 
 
 def _inspect(given: argparse.Namespace) -> Inspection:
-    numbers = {name: getattr(given, name) for name in _FLAGS if "type" in _FLAGS[name]}
+    numbers = {name: getattr(given, name) for name, *_ in _NUMBERS}
     size = given.image_size
     image_size = None if size is None else parse_image_size(size)
     options = ReadOptions(image_size=image_size, **numbers)
@@ -314,8 +295,8 @@ def _progress() -> Iterator[Any]:
 
     # On standard error, so that a pipe gets only the tables.
     console = Console(stderr=True)
-    is_shown = console.is_terminal
-    with Progress(console=console, transient=True, disable=not is_shown) as bar:
+    off = not console.is_terminal
+    with Progress(console=console, transient=True, disable=off) as bar:
         task = bar.add_task("Images", total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
