@@ -2,7 +2,6 @@
 
 import dataclasses
 import importlib.util
-import os
 import pathlib
 import pickle
 import signal
@@ -12,12 +11,10 @@ import sys
 import threading
 import time
 
-import helpers
 import numpy as np
 import pytest
-from absl import flags
+from helpers import environment
 
-from mm_tf.experiments import table
 from mm_tf.experiments.config import RunConfig
 from mm_tf.experiments.grids import cluster, grid
 from mm_tf.experiments.runs.folder import RunFolder
@@ -107,9 +104,8 @@ def test_ctrl_c_leaves_checkpoints_from_which_the_same_line_goes_on(tmp_path):
         *("--model=resnet8", "--epochs=60", "--warmup_epochs=1"),
         f"--output_dir={tmp_path}",
     ]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     process = subprocess.Popen(
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        command, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
     folders = [RunFolder(config) for config in cells(tmp_path, epochs=60)[::4][:2]]
     patience = time.monotonic() + 120
@@ -121,7 +117,7 @@ def test_ctrl_c_leaves_checkpoints_from_which_the_same_line_goes_on(tmp_path):
     assert process.returncode == 130, error
     assert b"To resume:" in error and b"--executor=ray" in error
     assert not any(folder.is_in_use for folder in folders)
-    done = subprocess.run(command, env=environment, capture_output=True, timeout=300)
+    done = subprocess.run(command, env=environment(), capture_output=True, timeout=300)
     assert done.returncode == 0, done.stderr
     assert all((folder.path / "result.json").exists() for folder in folders)
     assert not list(tmp_path.glob(".cluster-*"))
@@ -194,23 +190,23 @@ def test_how_far_a_run_is_stands_in_its_folder(tmp_path):
 class TestOneProcess:
     """What each machine of the cluster does, without a cluster."""
 
-    def test_a_run(self, tmp_path, monkeypatch):
+    @pytest.mark.parametrize("fails", [False, True])
+    def test_a_run_and_one_that_fails(self, fails, tmp_path, monkeypatch):
         (config, *_) = cells(tmp_path)
-        monkeypatch.setattr(cluster.worker, "train", lambda config: ("result", config))
-        _, sees, outcome = cluster._run(str(tmp_path), config)
-        assert sees and outcome == ("result", config)
-
-    def test_a_run_that_fails(self, tmp_path, monkeypatch):
-        (config, *_) = cells(tmp_path)
-        error = RunDivergedError("NaN")
 
         def train(config):
-            raise error
+            if fails:
+                raise RunDivergedError("NaN")
+            return "result", config
 
         monkeypatch.setattr(cluster.worker, "train", train)
-        _, _, outcome = cluster._run(str(tmp_path), config)
+        _, sees, outcome = cluster._run(str(tmp_path), config)
         again = pickle.loads(pickle.dumps(outcome))
-        assert type(again) is RunDivergedError and str(again) == "NaN"
+        assert sees
+        if fails:
+            assert type(again) is RunDivergedError and str(again) == "NaN"
+        else:
+            assert again == ("result", config)
 
     def test_it_waits_for_a_folder_that_a_dying_process_holds(
         self, tmp_path, monkeypatch
@@ -229,16 +225,12 @@ class TestOneProcess:
         cluster._run(str(tmp_path), config)
         assert len(waited) == 1
 
-    def test_a_machine_without_the_folder_trains_nothing(self, tmp_path):
-        _, sees, _ = cluster._run(str(tmp_path / "mark"), None)
-        assert not sees
-        _, sees, _ = cluster._look(str(tmp_path / "mark"), "digits", None, None)
-        assert not sees
-
-    def test_data_that_are_not_there(self, tmp_path):
-        folder = str(tmp_path / "none")
-        _, sees, reason = cluster._look(str(tmp_path), "cifar10", folder, None)
-        assert sees and folder in reason
+    def test_a_machine_without_the_folder_or_the_data_trains_nothing(self, tmp_path):
+        mark, none = str(tmp_path / "mark"), str(tmp_path / "none")
+        assert not cluster._run(mark, None)[1]
+        assert not cluster._look(mark, "digits", None, None)[1]
+        _, sees, reason = cluster._look(str(tmp_path), "cifar10", none, None)
+        assert sees and none in reason
 
     def test_weights_by_a_relative_path(self, tmp_path):
         config = RunConfig(
@@ -256,37 +248,6 @@ class TestOneProcess:
         assert there.data_dir == str(tmp_path / "data")
         assert pathlib.Path(there.pretrained_dir).is_absolute()
         assert there.identity() == config.identity()
-
-
-WRONG = {
-    "an address alone": (["--ray_address=auto"], "`ray_address` is for --executor=ray"),
-    "GPUs alone": (["--gpus_per_run=1"], "`gpus_per_run` is for --executor=ray"),
-    "cores alone": (["--cpus_per_run=2"], "`cpus_per_run` is for --executor=ray"),
-    "no cores": (["--executor=ray", "--cpus_per_run=0"], "`cpus_per_run` must be"),
-    "fewer GPUs than none": (
-        ["--executor=ray", "--gpus_per_run=-1"],
-        "`gpus_per_run` must be",
-    ),
-    "a GPU and a half": (
-        ["--executor=ray", "--gpus_per_run=1.5"],
-        "`gpus_per_run` must be a whole number",
-    ),
-    "an address without a port": (
-        ["--executor=ray", "--ray_address=localhost"],
-        "`ray_address` must be HOST:PORT",
-    ),
-}
-
-
-@pytest.mark.parametrize("name", WRONG)
-def test_wrong_flags(name, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    arguments, message = WRONG[name]
-    values = flags.FlagValues()
-    table.define_flags(values)
-    printed = helpers.refused(lambda: table.main(values(["table", *arguments]), values))
-    assert message in printed
-    assert not list(tmp_path.iterdir())
 
 
 def test_ray_is_asked_for_where_it_is_missing(monkeypatch, tmp_path):

@@ -7,6 +7,7 @@ import math
 import re
 
 import pytest
+from made_up import RESULT
 from rich.console import Console
 from scipy import stats
 
@@ -16,49 +17,29 @@ from mm_tf.experiments.grids import grid
 from mm_tf.experiments.grids.aggregate import COLUMNS, summarize
 from mm_tf.experiments.grids.pairs import paired_difference
 from mm_tf.experiments.grids.show import print_table
-from mm_tf.experiments.runs.result import RunResult
 
 LT100, LT10 = "cifar10_lt100", "cifar10_lt10"
 
 
-def result(method, setting, seed, error, best=None, differences=(), **arguments):
+def result(
+    method, setting, seed, error, best=None, differences=(), epochs=200, **arguments
+):
     config = RunConfig(
         method=method, seed=seed, **grid.parse_settings([setting])[setting]
     )
-    values = dict(
+    return dataclasses.replace(
+        RESULT,
         method=method,
         setting=setting,
-        dataset=setting.split("_")[0],
-        imbalance="long_tailed",
-        imbalance_ratio=100.0,
         seed=seed,
-        subset_seed=0,
-        epochs=200,
-        hyperparameters={},
-        class_names=["a", "b"],
-        class_counts=[5000, 50],
         top1_error=error,
         best_top1_error=error if best is None else best,
-        best_epoch=7,
-        balanced_error=error,
-        per_class_error=[error, error],
-        many_shot_error=error,
-        medium_shot_error=error,
-        few_shot_error=None,
         published_top1_error=paper.published_error(setting, method),
         protocol_differences=list(differences),
-        images_per_second=1.0,
-        training_seconds=1.0,
-        backend="tensorflow",
-        device="CPU",
-        versions={},
-        deterministic=True,
         flags={**config.identity(), "backend": "tensorflow"},
-        precision="float32",
-        evaluated_on="test",
-        evaluated_counts=[1000, 1000],
+        epochs=epochs,
+        **arguments,
     )
-    return RunResult(**{**values, **arguments})
 
 
 RESULTS = [
@@ -92,11 +73,13 @@ def test_mean_spread_and_difference():
     assert found["protocol_differences"] == ""
 
 
-def test_one_seed_has_no_spread():
+def test_one_seed_has_no_spread_and_none_is_a_dash():
     table = summarize(RESULTS)
     found = row(table, LT100, "erm")
     assert found["n"] == 1 and math.isnan(found["sd"])
     assert table.cells().loc["ERM", LT100] == "30.00 (n = 1) (29.64, +0.36)"
+    table = summarize([], ["erm"], [LT100])
+    assert "| ERM | -" in " ".join(table.to_markdown().split())
 
 
 def test_missing_cells_are_a_dash_and_never_zero():
@@ -110,12 +93,6 @@ def test_missing_cells_are_a_dash_and_never_zero():
     assert math.isnan(missing["mean"]) and math.isnan(missing["difference"])
     assert missing["published"] == 13.34
     assert not missing["comparable"]
-
-
-def test_a_table_without_results():
-    table = summarize([], ["erm"], [LT100])
-    assert table.cells().loc["ERM", LT100] == "-"
-    assert "| ERM | -" in " ".join(table.to_markdown().split())
 
 
 def test_what_is_not_the_papers_protocol_is_marked_once():
@@ -148,19 +125,14 @@ def test_seeds_of_different_protocols_are_not_comparable():
     )
 
 
-def test_a_setting_that_the_paper_has_not():
-    table = summarize([result("erm", "digits_lt20", 0, 12.5)])
-    assert table.cells().loc["ERM", "digits_lt20"] == "12.50"
-    assert not row(table, "digits_lt20", "erm")["comparable"]
-    assert "Not in the paper: digits_lt20." in table.to_markdown()
-
-
-def test_methods_of_which_the_paper_has_no_number_in_a_setting():
+def test_numbers_that_the_paper_has_not():
     methods = ["erm", "hg_drs", "ldam_hg_drs"]
     settings = ["cifar10_lt100", "cifar100_lt100", "cifar100_lt10", "digits_lt20"]
-    text = summarize([result("erm", "digits_lt20", 0, 1.0)], methods, settings)
+    table = summarize([result("erm", "digits_lt20", 0, 12.5)], methods, settings)
+    assert table.cells().loc["ERM", "digits_lt20"] == "12.50"
+    assert not row(table, "digits_lt20", "erm")["comparable"]
     lacking = "HG-DRS and LDAM-HG-DRS on cifar100_lt100, cifar100_lt10"
-    assert f"Not in the paper: digits_lt20; {lacking}." in text.to_markdown()
+    assert f"Not in the paper: digits_lt20; {lacking}." in table.to_markdown()
     text = summarize([], methods, ["cifar10_lt100"]).to_markdown()
     assert "Not in the paper" not in text
 
@@ -169,11 +141,6 @@ def test_rows_and_columns_are_in_the_papers_order():
     table = summarize(RESULTS[::-1] + [result("erm", "digits_lt20", 0, 1.0)])
     assert table.methods == ("erm", "mm_drw")
     assert table.settings == (LT100, LT10, "digits_lt20")
-
-
-def test_the_same_run_twice_is_refused():
-    with pytest.raises(ValueError, match="several for cifar10_lt100, erm, seed 0"):
-        summarize([RESULTS[3], RESULTS[3]])
 
 
 def on_holdout(one):
@@ -199,9 +166,16 @@ def test_cells_on_a_hold_out_say_so_and_have_no_difference():
     assert "test images" not in alone.replace("on the test images, trained", "")
 
 
-def test_errors_on_test_and_hold_out_images_are_not_averaged():
-    with pytest.raises(ValueError, match="Received: both for cifar10_lt100, mm_drw$"):
-        summarize([RESULTS[0], on_holdout(RESULTS[1])])
+@pytest.mark.parametrize(
+    ("results", "message"),
+    [
+        ([RESULTS[3]] * 2, "several for cifar10_lt100, erm, seed 0"),
+        ([RESULTS[0], on_holdout(RESULTS[1])], "Received: both for .*100, mm_drw$"),
+    ],
+)
+def test_results_that_are_not_averaged(results, message):
+    with pytest.raises(ValueError, match=message):
+        summarize(results)
 
 
 def test_csv_has_a_row_a_cell():

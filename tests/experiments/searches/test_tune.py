@@ -6,18 +6,17 @@ import itertools
 import sys
 
 import helpers
-import made_up
 import numpy as np
 import pytest
 from absl import flags
 from flag_parsing import parse
+from made_up_worker import Killed, MadeUpWorker
 
 from mm_tf.experiments import paper, tune
 from mm_tf.experiments.config import RunConfig
 from mm_tf.experiments.grids import ablation, grid
 from mm_tf.experiments.grids import worker as trains
 from mm_tf.experiments.run import RunDivergedError, RunFailedError
-from mm_tf.experiments.runs.folder import RunFolder
 from mm_tf.experiments.runs.result import RunResult
 from mm_tf.experiments.searches import trials
 
@@ -33,63 +32,15 @@ def call(*arguments):
     tune.main(values(["tune", *arguments]), values)
 
 
-class Killed(BaseException):
-    """As `kill -9`: nothing after it is done."""
-
-
-class FakeWorker:
-    """Trains nothing: the error is that of a bowl around beta 1.5 and delta 1.
-
-    Attributes:
-        trained: The `RunConfig`s that it was given, in their order.
-        failures: {number of a training from 0: what it raises}.
-        killed_after: Number of a training after whose result it is killed.
-    """
-
-    outcomes = trains.Worker.outcomes
-
-    def __init__(self):
-        self.trained = []
-        self.failures = {}
-        self.killed_after = None
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        pass
-
-    def check_data(self, name, data_dir, options=None):
-        pass
-
-    def train(self, config, on_epoch=lambda epochs: None):
-        number = len(self.trained)
-        self.trained.append(config)
-        on_epoch(1)
-        if number in self.failures:
-            raise self.failures[number]
-        error = 10 + 20 * abs(config.beta - 1.5) + 5 * abs(config.delta - 1)
-        result = dataclasses.replace(
-            made_up.RESULT,
-            method=config.method,
-            setting=config.setting,
-            balanced_error=error,
-            top1_error=error / 2,
-            evaluated_on=config.evaluated_on,
-            flags=config.identity(),
-        )
-        folder = RunFolder(config)
-        with folder.locked():
-            folder.prepare()
-            folder.finish(result)
-        if number == self.killed_after:
-            raise Killed
-        return result
+def bowl(config):
+    """Errors that are least at beta 1.5 and delta 1."""
+    error = 10 + 20 * abs(config.beta - 1.5) + 5 * abs(config.delta - 1)
+    return {"balanced_error": error, "top1_error": error / 2}
 
 
 @pytest.fixture
 def worker(monkeypatch):
-    fake = FakeWorker()
+    fake = MadeUpWorker(bowl)
     monkeypatch.setattr(grid, "Worker", lambda: fake)
     monkeypatch.setattr(trains, "train", fake.train)
     return fake
@@ -100,50 +51,37 @@ def rows(folder):
         return list(csv.DictReader(file))
 
 
-WRONG = {
-    "no trials": (["--trials=0"], "`trials` must be an integer >= 1"),
-    "negative seed": (["--search_seed=-1"], "`search_seed` must be"),
-    "trials of hyperband": (
+WRONG = [
+    (["--trials=0"], "`trials` must be an integer >= 1"),
+    (["--search_seed=-1"], "`search_seed` must be"),
+    (
         ["--tuner=hyperband", "--trials=3"],
         "`trials` must not be given with --tuner=hyperband",
     ),
-    "epochs of hyperband": (
-        ["--tuner=hyperband", "--search=epochs"],
-        "`search` must be without epochs",
-    ),
-    "a grid too large": (
-        ["--tuner=grid", "--trials=11"],
-        "`trials` must be at least the 12 cells",
-    ),
-    "no hold-out": (["--holdout=0"], "`holdout` must be above 0"),
-    "a hold-out beside the test images": (
+    (["--tuner=hyperband", "--search=epochs"], "`search` must be without epochs"),
+    (["--tuner=grid", "--trials=11"], "`trials` must be at least the 12 cells"),
+    (["--holdout=0"], "`holdout` must be above 0"),
+    (
         ["--holdout=0.2", "--select_on=test"],
         "`holdout` must not be given with --select_on=test",
     ),
-    "a value of a run": (["--epochs=0"], "`epochs` must be"),
-    "blank folder": (["--output_dir= "], "`output_dir` must name a folder"),
-    "a folder below a file": (
+    (["--epochs=0"], "`epochs` must be"),
+    (["--output_dir= "], "`output_dir` must name a folder"),
+    (
         [f"--output_dir={__file__}/s"],
         "`output_dir` cannot be read or written (Not a directory)",
     ),
-    "overwrite": (["--overwrite"], "`overwrite` is not for a search"),
-    "a word that is no flag": (["beta"], "Only flags are expected"),
-    "nothing to report": (["--report_only"], "holds no trial of a search"),
-    "a grid with a search": (
-        ["--grid=table2", "--tuner=random"],
-        "`tuner` must not be given with --grid=table2",
-    ),
-    "a grid with a data set": (
-        ["--grid=table2"],
-        "`dataset` must not be given with --grid=table2",
-    ),
-}
+    (["--overwrite"], "`overwrite` is not for a search"),
+    (["beta"], "Only flags are expected"),
+    (["--report_only"], "holds no trial of a search"),
+    (["--grid=table2", "--tuner=random"], "`tuner` must not be given with --grid"),
+    (["--grid=table2"], "`dataset` must not be given with --grid=table2"),
+]
 
 
-@pytest.mark.parametrize("name", WRONG)
-def test_wrong_flags(name, tmp_path, monkeypatch, worker):
+@pytest.mark.parametrize(("arguments", "message"), WRONG)
+def test_wrong_flags(arguments, message, tmp_path, monkeypatch, worker):
     monkeypatch.chdir(tmp_path)
-    arguments, message = WRONG[name]
     printed = helpers.refused(call, *SETTING, *arguments)
     assert message in printed and printed.count("\n") == 1
     assert not worker.trained and not list(tmp_path.iterdir())
@@ -262,13 +200,21 @@ def test_a_search_without_a_finished_trial(tmp_path, worker):
     assert not (tmp_path / "s" / trials.FLAGS).exists()
 
 
-def test_what_would_fail_for_all_trials_ends_the_search_and_loses_none(
-    tmp_path, worker
+@pytest.mark.parametrize(
+    ("error", "status", "words"),
+    [
+        (RunFailedError("No space left"), 1, "left The same line resumes the search."),
+        (KeyboardInterrupt(), 130, "python -m mm_tf.experiments.tune {}\n"),
+    ],
+)
+def test_a_search_that_ends_early_loses_no_trial_and_resumes(
+    error, status, words, tmp_path, worker, monkeypatch
 ):
-    worker.failures = {1: RunFailedError("No space left on device")}
-    arguments = (*TINY, *TWO_BETAS, f"--output_dir={tmp_path}/s")
-    printed = helpers.refused(call, *arguments, status=1)
-    assert "No space left on device The same line resumes the search." in printed
+    arguments = [*TINY, *TWO_BETAS, f"--output_dir={tmp_path}/s"]
+    monkeypatch.setattr(sys, "argv", ["tune", *arguments])
+    worker.failures = {1: error}
+    printed = helpers.refused(call, *arguments, status=status)
+    assert words.format(" ".join(arguments)) in printed
     call(*arguments)
     assert [config.beta for config in worker.trained] == [1.2, 1.5, 1.5]
     assert {row["state"] for row in rows(tmp_path / "s")} == {"finished"}
@@ -359,17 +305,6 @@ def test_a_damaged_file_is_named(name, text, report_only, tmp_path, worker):
     status = 1 if name.startswith("trials") and not report_only else 2
     printed = helpers.refused(call, *arguments, *more, status=status)
     assert "damaged" in printed and name in printed and "Remove" in printed
-
-
-def test_a_stopped_search_says_how_to_resume(tmp_path, worker, monkeypatch):
-    arguments = [*TINY, *TWO_BETAS, f"--output_dir={tmp_path}/s"]
-    monkeypatch.setattr(sys, "argv", ["tune", *arguments])
-    worker.failures = {1: KeyboardInterrupt()}
-    printed = helpers.refused(call, *arguments, status=130)
-    line = printed.splitlines()[-1]
-    assert line.endswith(" ".join(["python -m mm_tf.experiments.tune", *arguments]))
-    call(*arguments)
-    assert [config.beta for config in worker.trained] == [1.2, 1.5, 1.5]
 
 
 class TestAblation:
