@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+from helpers import Stopped, stop_after, weights_of
 
 from mm_tf import layers
 from mm_tf.data import DATASETS
@@ -29,10 +30,6 @@ def trained(folder, stop=lambda: None, **flags):
     return result, keras.saving.load_model(folder / "model.keras")
 
 
-def weights(model):
-    return [keras.ops.convert_to_numpy(weight) for weight in model.weights]
-
-
 @pytest.mark.parametrize(
     "half", ["bfloat16", pytest.param("float16", marks=pytest.mark.long)]
 )
@@ -48,17 +45,10 @@ def test_a_run_in_half_precision_goes_on_as_it_was(half, tmp_path):
     cosines = model(np.zeros((2, 8, 8, 1), "uint8"))
     assert keras.backend.standardize_dtype(cosines.dtype) == "float32"
 
-    steps = 0
-
-    def stop():
-        nonlocal steps
-        steps += 1
-        return KeyboardInterrupt() if steps == 2 else None
-
-    with pytest.raises(KeyboardInterrupt):
-        trained(tmp_path / "again", stop, precision=half)
+    with pytest.raises(Stopped):
+        trained(tmp_path / "again", stop_after(2), precision=half)
     again, model_again = trained(tmp_path / "again", precision=half)
-    for mine, same in zip(weights(model), weights(model_again), strict=True):
+    for mine, same in zip(weights_of(model), weights_of(model_again), strict=True):
         np.testing.assert_array_equal(mine, same)
     assert again.per_class_error == result.per_class_error
 

@@ -2,13 +2,11 @@
 
 import itertools
 import json
-import os
 import pathlib
-import subprocess
-import sys
 
 import keras
 import pytest
+from helpers import environment, python
 from made_up_backbone import save_backbone
 
 from mm_tf.experiments.config import RunConfig, parts
@@ -25,17 +23,9 @@ SCRIPT = pathlib.Path(__file__).with_name("distributed_runs.py")
 def compare(folder, *methods):
     if STRATEGY is None:
         pytest.skip(f"there is no strategy for the backend {BACKEND}")
-    done = subprocess.run(
-        [sys.executable, SCRIPT, STRATEGY, folder, *methods],
-        capture_output=True,
-        text=True,
-        env={
-            **os.environ,
-            "PYTHONPATH": os.pathsep.join(sys.path),
-            # Keras asks JAX for it when it is imported.
-            "JAX_ENABLE_X64": "true",
-        },
-    )
+    # Keras asks JAX for it when it is imported.
+    variables = environment(JAX_ENABLE_X64="true")
+    done = python(SCRIPT, STRATEGY, folder, *methods, env=variables)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
 
@@ -52,20 +42,14 @@ def test_a_run_on_two_devices_ends_as_on_one(found):
 
 @pytest.mark.long
 def test_runs_of_other_kinds(tmp_path):
-    methods = ("mm_ldam_drw", "ldam_drw_ssp", "cb_rs", "ldam_hg_drs")
-    runs = compare(tmp_path, *methods)["runs"]
-    assert set(runs) == set(methods)
+    # The backbone is first frozen.
+    save_backbone(tmp_path)
+    kinds = ("mm_ldam_drw", "ldam_drw_ssp", "cb_rs", "ldam_hg_drs", "backbone")
+    runs = compare(tmp_path, *kinds)["runs"]
+    assert set(runs) == set(kinds)
     for difference in runs.values():
         assert difference["weights"] < ROUNDING
         assert difference["predictions"] == 0
-
-
-@pytest.mark.long
-def test_a_backbone_that_is_first_frozen(tmp_path):
-    save_backbone(tmp_path)
-    found = compare(tmp_path, "backbone")["runs"]["backbone"]
-    assert found["weights"] < ROUNDING
-    assert found["predictions"] == 0
 
 
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="replicas are TensorFlow's")
@@ -100,33 +84,26 @@ def keras_has_begun():
     return keras.name_scope("begun")
 
 
-WRONG = {
-    "devices alone": ({"devices": 2}, "`devices` is for a --strategy"),
-    "no devices": ({"strategy": "mirrored", "devices": 0}, "`devices` must be"),
-    "more devices than images": (
-        {"strategy": "mirrored", "devices": 200},
-        "`devices` must be at most `batch_size`",
-    ),
-    "a batch that two devices cannot share": (
-        {"strategy": "mirrored", "devices": 2, "batch_size": 47, "imbalance_ratio": 20},
+MIRRORED = {"strategy": "mirrored"}
+ON_TWO = MIRRORED | {"devices": 2, "imbalance_ratio": 20}
+WRONG = [
+    ({"devices": 2}, "`devices` is for a --strategy"),
+    (MIRRORED | {"devices": 0}, "`devices` must be"),
+    (MIRRORED | {"devices": 200}, "`devices` must be at most `batch_size`"),
+    (
+        ON_TWO | {"batch_size": 47},
         "`batch_size` must leave each of the 2 devices.*a multiple of 2, as",
     ),
-    "a last image that two devices cannot share": (
-        {"strategy": "mirrored", "devices": 2, "batch_size": 32, "imbalance_ratio": 20},
-        "`batch_size` must leave each of the 2 devices an image",
-    ),
-    "mirrored on JAX": (
-        {"strategy": "mirrored", "backend": "jax"},
-        "`strategy` mirrored is for the backend tensorflow",
-    ),
-    "mirrored and compiled": ({"strategy": "mirrored", "jit": True}, "`jit` must not"),
-    "unknown": ({"strategy": "horovod"}, "`strategy` must be one of"),
-}
+    # One image is left for the last step.
+    (ON_TWO | {"batch_size": 32}, "`batch_size` must leave each of the 2 devices an"),
+    (MIRRORED | {"backend": "jax"}, "`strategy` mirrored is for the backend tensorf"),
+    (MIRRORED | {"jit": True}, "`jit` must not"),
+    ({"strategy": "horovod"}, "`strategy` must be one of"),
+]
 
 
-@pytest.mark.parametrize("name", WRONG)
-def test_wrong_flags(name):
-    arguments, message = WRONG[name]
+@pytest.mark.parametrize(("arguments", "message"), WRONG)
+def test_wrong_flags(arguments, message):
     with pytest.raises(ValueError, match=f"{message}.*Received: "):
         RunConfig(**arguments)
 
