@@ -57,34 +57,34 @@ def make_wrong_calls(folder):
     (folder / "file").write_text("mine")
 
 
-WRONG = {
-    "no run": ([], "RUN"),
-    "misspelt flag": (["a", "--outptu=x"], "--outptu"),
-    "no such folder": (["none"], "must be the folder of a finished run"),
-    "a folder that is no run": (["empty"], "with its result.json"),
-    "a run that has not finished": (["unfinished"], "It has not finished."),
-    "output that would become a class": (["photos", "--output=flat/x"], "a class."),
-    "a result that was edited": (["words"], "top1_error: Input should be a valid"),
-    "lists of two lengths": (["names"], "class_counts is not a list of 2"),
-    "two settings": (["a", "other", "--output=x"], "digits_lt5"),
-    "test and hold-out": (["a", "held", "--output=x"], "and hold-out ("),
-    "other counts": (["a", "counts", "--output=x"], "the same class counts"),
-    "the same twice": (["a", "./a", "--output=x"], "twice"),
-    "too many": (["a"] * 7, "1 to 6 runs. Received: 7"),
-    "several without output": (["a", "b"], "`output` must be given"),
-    "output that is a file": (["a", "--output=file"], "`output` must be a folder"),
-    "output in other use": (["a", "--output=b"], "holds other files"),
-    "output below a file": (["a", "--output=file/x"], "`output` cannot be written"),
-    "no name": (["a", "--output="], "`output` must name a folder"),
-}
+WRONG = [
+    ([], "RUN"),
+    (["a", "--outptu=x"], "--outptu"),
+    (["none"], "must be the folder of a finished run"),
+    (["empty"], "with its result.json"),
+    (["unfinished"], "It has not finished."),
+    # The folder of the report would become a class.
+    (["photos", "--output=flat/x"], "a class."),
+    (["words"], "top1_error: Input should be a valid"),
+    (["names"], "class_counts is not a list of 2"),
+    (["a", "other", "--output=x"], "digits_lt5"),
+    (["a", "held", "--output=x"], "and hold-out ("),
+    (["a", "counts", "--output=x"], "the same class counts"),
+    (["a", "./a", "--output=x"], "twice"),
+    (["a"] * 7, "1 to 6 runs. Received: 7"),
+    (["a", "b"], "`output` must be given"),
+    (["a", "--output=file"], "`output` must be a folder"),
+    (["a", "--output=b"], "holds other files"),
+    (["a", "--output=file/x"], "`output` cannot be written"),
+    (["a", "--output="], "`output` must name a folder"),
+]
 
 
-@pytest.mark.parametrize("name", WRONG)
-def test_wrong_calls(name, tmp_path, monkeypatch):
+@pytest.mark.parametrize(("arguments", "message"), WRONG)
+def test_wrong_calls(arguments, message, tmp_path, monkeypatch):
     make_wrong_calls(tmp_path)
     before = sorted(tmp_path.rglob("*"))
     monkeypatch.chdir(tmp_path)
-    arguments, message = WRONG[name]
     assert message in helpers.refused(report.main, arguments)
     assert sorted(tmp_path.rglob("*")) == before
 

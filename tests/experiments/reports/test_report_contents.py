@@ -83,15 +83,32 @@ def test_as_many_runs_as_colors():
     assert len(figures.COLORS) == runs.MOST_RUNS
 
 
+NO_GALLERY = {"gallery": False}
+NO_DATA = {"data_dir": "none"}
+ON_TEST = {"dataset": "cifar10", "evaluated_on": "test"}
+ON_HOLDOUT = {"dataset": "cifar10", "evaluated_on": "holdout"}
+STEP = {"imbalance": "step", "imbalance_ratio": 100.0}
+
+
 @pytest.mark.parametrize(
-    ("imbalance", "words"),
-    [("step", "imbalance ratio 100."), ("none", "280 training images, balanced.")],
+    ("changes", "arguments", "words"),
+    [
+        (STEP, NO_GALLERY, "imbalance ratio 100."),
+        (STEP | {"imbalance": "none"}, NO_GALLERY, "280 training images, balanced."),
+        ({}, NO_GALLERY, "They were not asked for."),
+        ({}, {"data": make_data(4)}, "not the images that the runs were evaluated on"),
+        (ON_TEST, NO_DATA, "Without test images: give --data_dir, where"),
+        (ON_HOLDOUT, NO_DATA, "Without hold-out images: Without its flags"),
+    ],
 )
-def test_the_page_names_the_ratio_where_there_is_one(run, imbalance, words):
-    make_run(run, imbalance=imbalance, imbalance_ratio=100.0)
-    page = write_page(run, gallery=False)
-    assert words in page.text and "Published" not in page.text
-    assert ("imbalance ratio" in page.text) == (imbalance == "step")
+def test_pages_of_other_runs_and_without_images(run, changes, arguments, words):
+    make_run(run, **changes)
+    if arguments is NO_DATA:
+        (run / "flags.txt").unlink()
+    text = write_page(run, **arguments).text
+    assert words in text and "predicted as cat" in text
+    assert "Published" not in text
+    assert changes.get("imbalance") != "none" or "imbalance ratio" not in text
 
 
 def test_the_page_names_what_is_missing(run):
@@ -104,32 +121,6 @@ def test_the_page_names_what_is_missing(run):
     assert "predictions.npz cannot be read" in text
     assert "The runs saved no predictions." in text
     assert "flags.txt cannot be read" in text and "no_such_flag" in text
-
-
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        ({"gallery": False}, "They were not asked for."),
-        ({"data": make_data(4)}, "not the images that the runs were evaluated on"),
-    ],
-)
-def test_without_images(run, arguments, words):
-    make_run(run)
-    page = write_page(run, **arguments)
-    assert words in page.text and "predicted as cat" in page.text
-
-
-@pytest.mark.parametrize(
-    ("evaluated_on", "words"),
-    [
-        ("test", "Without test images: give --data_dir, where"),
-        ("holdout", "Without hold-out images: Without its flags"),
-    ],
-)
-def test_images_of_a_run_without_flags(run, evaluated_on, words):
-    make_run(run, dataset="cifar10", evaluated_on=evaluated_on)
-    (run / "flags.txt").unlink()
-    assert words in write_page(run, data_dir=run / "none").text
 
 
 def test_photos_that_moved_or_changed(run, tmp_path, capsys):

@@ -31,6 +31,7 @@ def test_a_run_of_version_0_1_0_is_read(old_run):
     assert config.class_counts.tolist() == result.class_counts
     labels, predictions = finished.read_predictions(old_run, 10)
     assert 100 * np.mean(labels != predictions) == pytest.approx(result.top1_error)
+    assert labels.dtype == predictions.dtype == "int64"
     assert np.bincount(labels).tolist() == result.evaluated_counts
 
 
@@ -58,17 +59,6 @@ def test_its_flags_find_it_and_train_nothing(old_run):
     assert found == finished.read_result(old_run)
 
 
-def keep(folder, **arrays):
-    np.savez(folder / "predictions.npz", **arrays)
-
-
-def test_predictions_are_read(tmp_path):
-    keep(tmp_path, labels=np.uint16([0, 2, 2]), predictions=np.uint16([1, 2, 0]))
-    labels, predictions = finished.read_predictions(tmp_path, 3)
-    assert labels.tolist() == [0, 2, 2] and predictions.tolist() == [1, 2, 0]
-    assert labels.dtype == predictions.dtype == "int64"
-
-
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [
@@ -82,7 +72,7 @@ def test_predictions_are_read(tmp_path):
     ],
 )
 def test_predictions_that_are_refused(tmp_path, arrays, message):
-    keep(tmp_path, **arrays)
+    np.savez(tmp_path / "predictions.npz", **arrays)
     with pytest.raises(ValueError, match=message):
         finished.read_predictions(tmp_path, 3)
 

@@ -10,7 +10,6 @@ from mm_tf.data import imbalanced, load, split_holdout
 from mm_tf.experiments import report
 from mm_tf.experiments.run import RunConfig, run
 from mm_tf.experiments.runs.data import read
-from mm_tf.experiments.runs.folder import RunFolder
 
 
 @pytest.fixture(scope="module")
@@ -70,9 +69,3 @@ def test_the_same_hold_out_for_all_trials_of_a_search(config):
     drawn = imbalanced(load("digits"), config.drawn_class_counts, config.subset_seed)
     spoiled = dataclasses.replace(drawn, test_images=drawn.test_images * 0)
     np.testing.assert_array_equal(held_out(spoiled), expected)
-
-
-def test_a_run_with_a_hold_out_is_another_run(config, result):
-    without = dataclasses.replace(config, holdout=0.0)
-    with pytest.raises(ValueError, match="holds another run .--holdout=0.2 there"):
-        RunFolder(without).finished_result()

@@ -60,6 +60,9 @@ def test_rows_of_the_table(name):
         assert (loss.delta, loss.beta, loss.scale) == (0.7, 1.2, 12.0)
         counts = list(config.class_counts) if name == "mm_ldam_drw" else None
         assert loss.class_counts == counts
+    labels = np.repeat(np.arange(10), config.class_counts)
+    resampled_from = {"cb_rs": 0, "hg_drs": 160, "ldam_hg_drs": 160}.get(name)
+    assert training.build_order(config, labels).resample_from == resampled_from
     # One step, without compiling it.
     model.run_eagerly = True
     before = weights_of(model)
@@ -153,15 +156,6 @@ def test_order_is_the_seeds():
 def test_progress_bars_at_a_terminal_alone(monkeypatch, is_terminal, expected):
     monkeypatch.setattr(training.sys.stdout, "isatty", lambda: is_terminal)
     assert training.verbosity() == expected
-
-
-@pytest.mark.parametrize("name", METHODS)
-def test_methods_resample_from_their_epoch(name):
-    config = RunConfig(**TINY, method=name, epochs=5, reweight_epoch=3)
-    labels = np.repeat(np.arange(10), config.class_counts)
-    order = training.build_order(config, labels)
-    expected = {"cb_rs": 0, "hg_drs": 3, "ldam_hg_drs": 3}.get(name)
-    assert order.resample_from == expected
 
 
 @pytest.mark.parametrize(

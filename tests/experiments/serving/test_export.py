@@ -9,7 +9,7 @@ import shutil
 import keras
 import numpy as np
 import pytest
-from helpers import ROOT, python, refused
+from helpers import OLD_RUN, python, refused
 from made_up import RESULT
 from made_up_images import save_classes
 from PIL import Image
@@ -125,7 +125,7 @@ def change_result(folder, **changes):
 def digits(tmp_path_factory):
     """A finished run, with the flags of one with a hold-out."""
     folder = tmp_path_factory.mktemp("digits") / "run"
-    shutil.copytree(ROOT / "tests" / "fixtures" / "run_of_0_1_0", folder)
+    shutil.copytree(OLD_RUN, folder)
     with (folder / "flags.txt").open("a") as file:
         file.write("--holdout=0.2\n")
     change_result(folder, evaluated_on="holdout")

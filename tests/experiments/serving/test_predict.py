@@ -8,15 +8,14 @@ import shutil
 import keras
 import numpy as np
 import pytest
-from helpers import ROOT, refused
+from helpers import OLD_RUN as RUN
+from helpers import refused
 from PIL import Image
 
 from mm_tf import data
 from mm_tf.experiments import predict as predict_module
 from mm_tf.experiments.predict import list_images, main, predict
 from mm_tf.experiments.serving import predict as serving
-
-RUN = ROOT / "tests" / "fixtures" / "run_of_0_1_0"
 
 
 @pytest.fixture(scope="module")
