@@ -6,7 +6,6 @@ import re
 import runpy
 import shlex
 import shutil
-import subprocess
 import sys
 
 import pytest
@@ -136,13 +135,8 @@ def test_the_wheel_in_an_empty_folder(tmp_path):
         paths = [
             path for path in sys.path if not pathlib.Path(path).is_relative_to(ROOT)
         ]
-        done = subprocess.run(
-            [sys.executable, site / "bin" / "mm_tf", *words],
-            env=environment() | {"PYTHONPATH": os.pathsep.join([str(site), *paths])},
-            cwd=empty,
-            capture_output=True,
-            text=True,
-        )
+        variables = environment(PYTHONPATH=os.pathsep.join([str(site), *paths]))
+        done = python(site / "bin" / "mm_tf", *words, env=variables, cwd=empty)
         assert done.returncode == 0, done.stderr
         return done.stdout
 

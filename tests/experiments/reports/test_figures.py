@@ -4,7 +4,6 @@ import helpers
 import numpy as np
 import pytest
 from made_up import RESULT
-from matplotlib import colors
 
 from mm_tf.experiments.reports import figures
 from mm_tf.experiments.reports.figures import Mark, per_class_error_figure
@@ -58,9 +57,6 @@ def test_errors_of_shot_groups():
     assert heights(axes.containers[0])[1:] == [10, 30]
     assert heights(axes.containers[1])[1:] == [20, 35]
     assert texts(axes.texts)[:3] == ["", "10.0", "30.0"]
-    words = " ".join(" ".join(texts(axes.get_xticklabels())).split())
-    assert "many-shot > 100 images 0 classes" in words
-    assert "few-shot < 20 1 class" in words
 
 
 def test_confusions_are_shares_of_the_true_class():
@@ -97,29 +93,20 @@ def test_curves_are_the_history():
     assert top == [(first, False, 4, 3, 2, 1), (second, False, 9, 8, 7)]
     assert bottom == [(first, False, 95, 80, 60, 50), (first, True, 90, 70, 40, 10)]
     (legend,) = figure.legends
-    shown = {
-        text.get_text(): colors.to_rgba(line.get_color())
-        for text, line in zip(legend.texts, legend.legend_handles, strict=True)
-    }
-    assert shown["ERM"] == colors.to_rgba(first)
-    assert shown["MM"] == colors.to_rgba(second)
-    assert {"test error", "training error"} < shown.keys()
+    assert {"ERM", "MM", "test error", "training error"} <= set(texts(legend.texts))
 
 
-def test_marks_begin_before_the_points_of_their_epochs():
-    marks = [
-        Mark(1, "learning rate x 0.01"),
-        Mark(2, "re-weighted", is_deferred=True),
-        Mark(4, "after the end"),
-    ]
+def test_marks_of_epochs_that_there_are():
+    marks = [Mark(1, "rate"), Mark(2, "re-weighted", True), Mark(4, "after the end")]
     figure = figures.training_curves_figure(HISTORIES[:1], ["ERM"], marks)
     for axes in figure.axes:
-        (line,) = [line for line in axes.lines if "rate" in line.get_label()]
-        assert 0 < line.get_xdata()[0] < 1
+        (line,) = [line for line in axes.lines if line.get_label() == "rate"]
         (span,) = axes.patches
-        assert span.get_label() == "re-weighted" and 1 < span.get_x() < 2
+        # Between the points of two epochs.
+        assert 0 < line.get_xdata()[0] < 1 < span.get_x() < 2
+        assert span.get_label() == "re-weighted"
     (legend,) = figure.legends
-    assert texts(legend.texts)[-2:] == [mark.label for mark in marks[:2]]
+    assert texts(legend.texts)[-2:] == ["rate", "re-weighted"]
 
 
 def test_errors_of_trials():

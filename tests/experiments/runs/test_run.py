@@ -9,10 +9,9 @@ import pytest
 from flag_parsing import parse
 from made_up import RUN_FILES
 
-from mm_tf.data import imbalanced, load
+from mm_tf.data import load
 from mm_tf.experiments.machine import environment
 from mm_tf.experiments.run import RunConfig, run
-from mm_tf.experiments.runs.data import read
 from mm_tf.experiments.runs.result import RunResult
 
 
@@ -112,11 +111,3 @@ def test_another_backend_is_refused_and_leaves_nothing(tmp_path):
     with pytest.raises(ValueError, match="`backend` must be the one"):
         run(config)
     assert list(tmp_path.iterdir()) == []
-
-
-def test_subset_seed_draws_another_subset():
-    configs = [RunConfig(imbalance_ratio=20, subset_seed=seed) for seed in (0, 1)]
-    drawn = [read(config)[1].train_images for config in configs]
-    assert not np.array_equal(*drawn)
-    expected = imbalanced(load("digits"), configs[1].class_counts, seed=1)
-    np.testing.assert_array_equal(drawn[1], expected.train_images)
