@@ -183,7 +183,7 @@ BAD = {
     "a JPEG cut off": FILES["JPEG"][:400],
     "a PNG cut off": FILES["PNG"][:100],
 }
-NO_IMAGE = dict.fromkeys(BAD, "")
+NO_IMAGE = dict.fromkeys(BAD)
 # Pixels that TensorFlow would get wrong.
 BAD |= {
     "a palette": encoded(blurred(32, 24).quantize(200), "BMP"),
