@@ -5,6 +5,7 @@ import importlib.util
 import io
 import os
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -42,6 +43,17 @@ def refused(call, *arguments, status=2, **named):
     assert stopped.value.code == status, printed.getvalue()
     assert "Traceback" not in printed.getvalue()
     return printed.getvalue()
+
+
+def check_refuses(call, argument, *values):
+    """Checks that a call refuses each value by a ValueError that names the argument."""
+    for value in values:
+        with pytest.raises(ValueError, match=rf"\b{argument}\b") as caught:
+            call(**{argument: value})
+        # What was received ends the message, for whoever sees only its last line.
+        assert re.search(r"[Rr]eceived: [^\n]+$", str(caught.value)), value
+        # An error that was only reworded would show the other one above it.
+        assert caught.value.__suppress_context__ or caught.value.__context__ is None
 
 
 def module_at(path):

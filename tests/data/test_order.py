@@ -46,40 +46,6 @@ def test_resampling_draws_the_examples_of_a_class_alike():
     assert ((drawn - expected) ** 2 / expected).sum() < 27.9  # 0.1 % at nine.
 
 
-@pytest.mark.parametrize(
-    "changed, message",
-    [
-        ({"labels": []}, "`labels`"),
-        ({"labels": [0.5]}, "`labels`.*float64$"),
-        ({"labels": [[0]]}, r"`labels`.*shape \(1, 1\)"),
-        ({"labels": [0, -1]}, "`labels`.*with -1 in it$"),
-        ({"batch_size": 0}, "`batch_size`.*Received: batch_size=0$"),
-        ({"seed": -1}, "`seed`.*Received: seed=-1$"),
-        ({"resample_from": -1}, "`resample_from`.*Received: resample_from=-1$"),
-        ({"class_weights": None}, "`class_weights` must be given.*=None$"),
-        ({"class_weights": [1.0, 1.0]}, "`class_weights`.*at least 3 finite numbers"),
-        ({"class_weights": [1, 1, -1]}, "`class_weights`.*>= 0"),
-        ({"class_weights": [1, 1, np.nan]}, "`class_weights`.*finite"),
-        ({"class_weights": [0, 0, 0, 1]}, "`class_weights`.*not 0 for all"),
-        ({"class_weights": [[1, 1, 1]]}, "`class_weights`.*one a class"),
-        ({"class_weights": "abc"}, "`class_weights`.*='abc'$"),
-    ],
-)
-def test_bad_arguments_are_named(changed, message):
-    arguments = dict(
-        labels=LONG_TAIL, batch_size=4, seed=0, class_weights=INVERSE, resample_from=1
-    )
-    with pytest.raises(ValueError, match=message):
-        EpochOrder(**{**arguments, **changed})
-
-
-@pytest.mark.parametrize("method, name", [("order", "epoch"), ("batch", "step")])
-@pytest.mark.parametrize("value", [-1, 1.0, True])
-def test_bad_positions_are_named(method, name, value):
-    with pytest.raises(ValueError, match=f"`{name}`.*Received: {name}={value}$"):
-        getattr(EpochOrder(LONG_TAIL, 4, 0), method)(value)
-
-
 # What holds for all labels, weights and sequences of calls
 
 # Derandomized, so that a failure belongs to the change under test.
@@ -130,15 +96,6 @@ def test_the_batches_of_an_epoch_are_its_order_in_pieces(arguments, epoch):
     assert np.concatenate(batches).tolist() == order.order(epoch).tolist()
     assert all(len(batch) == size for batch in batches[:-1])
     assert 1 <= len(batches[-1]) <= size
-
-
-@given(resampled(), EPOCHS)
-@FEW
-def test_equal_arguments_give_equal_orders(arguments, epoch):
-    state = np.random.get_state()[1].tolist()
-    orders = [EpochOrder(**arguments).order(epoch).tolist() for _ in range(2)]
-    assert orders[0] == orders[1]
-    assert np.random.get_state()[1].tolist() == state
 
 
 @given(SEEDS, EPOCHS, st.integers(1, 1000), st.integers(1, 2**32))
@@ -224,9 +181,10 @@ CALLS = st.lists(
 @given(resampled(), CALLS)
 @FEW
 def test_the_sequence_of_calls_changes_nothing(arguments, calls):
-    used = EpochOrder(**arguments)
+    used, state = EpochOrder(**arguments), np.random.get_state()[1].tolist()
     for method, position in calls:
         expected = getattr(EpochOrder(**arguments), method)(position)
         result = getattr(used, method)(position)
         assert result.tolist() == expected.tolist()
         result[:] = -1  # What a caller does to it is the caller's affair.
+    assert np.random.get_state()[1].tolist() == state

@@ -87,41 +87,15 @@ def test_training_pipeline_declares_what_it_gives_again(stored_examples, order):
     assert passes[0] == passes[1]
 
 
-def test_array_batches_serve_one_epoch_of_look_ahead_and_then_end(examples, order):
-    batches = ArrayBatches(*examples, order, epochs=2)
+def test_array_batches_in_any_order_and_an_epoch_beyond_the_end(stored_examples, order):
+    batches = ArrayBatches(*stored_examples, order, epochs=2)
     assert batches.num_batches is None
-    look_ahead, _ = batches[2 * order.steps_per_epoch]
-    assert numbers_of(look_ahead) == order.batch(2 * order.steps_per_epoch).tolist()
+    for index in (0, 0, 1, 7, 3, 4, 4, 12):
+        assert numbers_of(batches[index][0]) == order.batch(index).tolist()
     with pytest.raises(IndexError, match="steps_per_epoch=5.*Received: index=15$"):
         batches[3 * order.steps_per_epoch]
     with pytest.raises(IndexError, match="Received: index=-1$"):
         batches[-1]
-
-
-@pytest.mark.parametrize(
-    "changed, message",
-    [
-        ({"images": np.zeros((7, 4, 4, 1))}, r"`images`.*23 examples.*\(7, 4, 4, 1\)$"),
-        ({"labels": np.zeros(7, int)}, r"`labels`.*23 examples.*\(7,\)$"),
-        ({"labels": np.zeros(NUM_EXAMPLES)}, "`labels`.*integers.*float64$"),
-        ({"epochs": 0}, "`epochs`.*Received: epochs=0$"),
-        ({"epochs": 2, "first_epoch": 2}, "first_epoch=2.*Received: epochs=2$"),
-        ({"first_epoch": -1}, "`first_epoch`.*Received: first_epoch=-1$"),
-        ({"first_step": -1}, "`first_step`.*Received: first_step=-1$"),
-        ({"first_step": 5}, "below the 5 steps.*Received: first_step=5$"),
-    ],
-)
-@pytest.mark.parametrize("make", [training_pipeline, ArrayBatches, fit_data])
-def test_bad_arguments_are_named(make, changed, message, examples, order):
-    arguments = dict(images=examples[0], labels=examples[1], order=order, epochs=3)
-    with pytest.raises(ValueError, match=message):
-        make(**{**arguments, **changed})
-
-
-def test_array_batches_can_be_read_in_any_order(stored_examples, order):
-    batches = ArrayBatches(*stored_examples, order, epochs=2)
-    for index in (0, 0, 1, 7, 3, 4, 4, 12):
-        assert numbers_of(batches[index][0]) == order.batch(index).tolist()
 
 
 @needs_tensorflow
@@ -180,19 +154,6 @@ def test_tensorflow_tunes_no_pipeline(kind, stored_examples, order):
         "prediction": lambda: prediction_data(images),
     }[kind]()
     assert dataset.options().autotune.enabled is False
-
-
-@pytest.mark.parametrize(
-    "make, message",
-    [
-        (lambda x: ImageBatches(x, np.zeros(3, int)), r"`labels`.*23.*\(3,\)$"),
-        (lambda x: ImageBatches(x, batch_size=0), "`batch_size`.*batch_size=0$"),
-        (lambda x: prediction_data(x, 0.5), "`batch_size`.*batch_size=0.5$"),
-    ],
-)
-def test_bad_arguments_of_batches_in_order_are_named(make, message, examples):
-    with pytest.raises(ValueError, match=message):
-        make(examples[0])
 
 
 class SeenExamples(keras.layers.Layer):
@@ -275,27 +236,19 @@ def test_fit_sees_every_batch_of_every_epoch_once(
     assert seen == expected_fit(order, 4, first_epoch)
 
 
-def test_fit_sees_the_same_when_the_images_are_on_the_device(
-    monkeypatch, examples, order
-):
+@pytest.mark.parametrize("gathers", [True, False])
+def test_fit_sees_the_same_on_an_accelerator(monkeypatch, examples, order, gathers):
     if keras.config.backend() != "jax":
-        pytest.skip("only on JAX are images gathered on the device")
+        pytest.skip("only JAX gathers images on the device, or looks ahead")
     import jax
 
     # The CPU stands in for the accelerator that a test machine need not have.
-    monkeypatch.setattr(on_device, "_device_for", lambda size: jax.devices()[0])
+    if gathers:
+        monkeypatch.setattr(on_device, "_device_for", lambda size: jax.devices()[0])
+    else:
+        monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
     data = fit_data(*examples, order, epochs=3)
-    assert isinstance(data[0][0], jax.Array)
-    assert record_fit(data, order, 3, shuffle=False) == expected_fit(order, 3)
-
-
-def test_fit_sees_the_same_where_the_backend_looks_ahead(monkeypatch, examples, order):
-    if keras.config.backend() != "jax":
-        pytest.skip("only the JAX backend looks ahead, where it has an accelerator")
-    import jax
-
-    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
-    data = fit_data(*examples, order, epochs=3)
+    assert isinstance(data[0][0], jax.Array) or not gathers
     assert record_fit(data, order, 3, shuffle=False) == expected_fit(order, 3)
 
 

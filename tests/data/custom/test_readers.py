@@ -28,7 +28,6 @@ from mm_tf.data import (
     read_npz,
     read_tfds,
 )
-from mm_tf.data.custom.folders import list_folder
 from mm_tf.data.inspect import show
 
 pytestmark = pytest.mark.filterwarnings("error::mm_tf.data.DataWarning")
@@ -638,51 +637,6 @@ def test_load_reads_all_of_them(photos, tmp_path):
     arrays = load("npz", tmp_path / "x.npz")
     assert (arrays.train_images == folder.train_images[:]).all()
     assert (arrays.test_labels == folder.test_labels).all()
-
-
-@pytest.mark.parametrize("name", ["mnist", "tfds:", "tfds", "Folder", None, 3])
-def test_names_that_are_none(name):
-    with pytest.raises(ValueError, match=f"'folder'.*'tfds:NAME'.*name={name!r}$"):
-        load(name)
-
-
-@pytest.mark.parametrize("name", ["folder", "csv", "npz"])
-def test_custom_data_needs_a_place(name):
-    with pytest.raises(ValueError, match="`data_dir` must be a path.*=None$"):
-        load(name)
-
-
-@pytest.mark.parametrize("read", [read_folder, read_csv, read_npz, list_folder])
-@pytest.mark.parametrize("place", [None, "", b"photos"])
-def test_what_is_no_path_is_an_error(read, place):
-    with pytest.raises(ValueError, match="`data_dir` must be a path. Received: "):
-        read(place)
-
-
-@pytest.mark.parametrize("read", [read_folder, read_csv, read_npz, read_tfds])
-def test_what_are_no_options_is_an_error(read):
-    with pytest.raises(ValueError, match="`options` must be.*Received: options=32$"):
-        read("nowhere", options=32)
-
-
-def test_known_data_sets_have_no_options():
-    with pytest.raises(ValueError, match="`options` must be None for digits.*Received"):
-        load("digits", options=ReadOptions())
-
-
-@pytest.mark.parametrize(
-    "changed, message",
-    [
-        ({"test_fraction": 0}, "`test_fraction`.*> 0.*Received: test_fraction=0$"),
-        ({"test_fraction": 1}, "`test_fraction`.*below 1.*test_fraction=1$"),
-        ({"split_seed": -1}, "`split_seed`.*Received: split_seed=-1$"),
-        ({"strict": 1}, "`strict` must be True or False. Received: strict=1$"),
-        ({"verify": "no"}, "`verify` .*Received: verify='no'$"),
-    ],
-)
-def test_bad_options_are_named(changed, message):
-    with pytest.raises(ValueError, match=message):
-        ReadOptions(**changed)
 
 
 def test_imbalanced_subsets_stay_in_their_files(photos):
