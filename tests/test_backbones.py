@@ -6,6 +6,7 @@ import urllib.request
 import keras
 import numpy as np
 import pytest
+from helpers import Stopped, stop_after
 from keras import ops
 
 import mm_tf
@@ -157,18 +158,12 @@ FROZEN_EPOCHS = 2
 
 def train(folder, steps=None):
     """Four epochs of two steps, stopped after some steps; returns the values."""
-    model, taken = small_model(), []
-
-    def stop():
-        taken.append(None)
-        return KeyboardInterrupt() if len(taken) == steps else None
-
-    order = EpochOrder(LABELS, 12, seed=0)
-    kept = checkpoints.Checkpoints(folder, stop=stop)
+    model, order = small_model(), EpochOrder(LABELS, 12, seed=0)
+    saved = checkpoints.Checkpoints(folder, stop=stop_after(steps))
     frozen = callbacks.FrozenBackbone(FROZEN_EPOCHS)
     try:
-        checkpoints.fit(model, IMAGES, LABELS, order, 4, kept, [frozen], verbose=0)
-    except KeyboardInterrupt:
+        checkpoints.fit(model, IMAGES, LABELS, order, 4, saved, [frozen], verbose=0)
+    except Stopped:
         return None
     return values(model)
 

@@ -37,6 +37,7 @@ NAN, INFINITY = float("nan"), float("inf")
 IMAGES, LABELS = np.zeros((3, 2, 2, 1), np.uint8), np.array([0, 1, 1])
 INFO = DatasetInfo("mine", 2, (2, 2, 1), 2, (0.5,), (0.5,), 0, False, "My own.")
 DATA = ImageData(INFO, IMAGES, LABELS, IMAGES, LABELS, ("a", "b"))
+PLACES = (None, "", b"photos", "missing")
 OWN = ("folder", "csv", "npz")
 ORDER = EpochOrder(LABELS, 2, seed=0)
 
@@ -132,11 +133,13 @@ WRONG = [
         row
         for read in (read_folder, read_csv, read_npz)
         for row in (
-            (lambda data_dir, read=read: read(data_dir), "data_dir", None, "", b"a"),
+            (lambda data_dir, read=read: read(data_dir), "data_dir", *PLACES),
             (lambda options, read=read: read("nowhere", options), "options", 32),
         )
     ),
-    (list_folder, "data_dir", None, "", b"a"),
+    (list_folder, "data_dir", *PLACES),
+    (lambda data_dir: read_folder(data_dir), "data_dir", __file__),
+    (with_defaults(load, name="cifar10"), "data_dir", "missing", __file__),
     (lambda options: read_tfds("nothing", options=options), "options", 32),
     (load, "name", "mnist", "tfds:", "tfds", "Folder", None, 3),
     *((with_defaults(load, name=n), "data_dir", None) for n in OWN),

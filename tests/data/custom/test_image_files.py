@@ -27,18 +27,13 @@ def paths(tmp_path_factory):
     ]
 
 
-@pytest.mark.parametrize("ending", ["png", "bmp", "webp", "jpg", "gif"])
+@pytest.mark.parametrize("ending", ["png", "bmp", "webp"])
 def test_files_come_back_as_they_were(tmp_path, ending):
-    lossless = ending not in ("jpg", "gif")
     options = {"lossless": True} if ending == "webp" else {}
     path = save(tmp_path / f"name.{ending}", seed=3, **options)
-    if not lossless:
-        Image.new("RGB", (40, 30), (200, 100, 50)).save(path)
-        error = decode(path).astype(int) - (200, 100, 50)
-        assert np.abs(error).max() <= 3
-        return
+    # An image of that size already is not resampled, and its name does not count.
+    path = path.rename(tmp_path / "name.jpg")
     assert (decode(path) == pixels(3)).all()
-    # An image of that size already is not resampled.
     assert (decode(path, (10, 12)) == pixels(3)).all()
 
 
@@ -74,6 +69,8 @@ MODES = {
     "RGBA": (ORANGE.convert("RGBA"), {}, (200, 100, 50)),
     "I;16": (GREY, {}, (124, 124, 124)),
     "CMYK": (ORANGE.convert("CMYK"), {"format": "JPEG"}, (200, 100, 50)),
+    "JPEG": (ORANGE, {"format": "JPEG"}, (200, 100, 50)),
+    "GIF": (ORANGE, {"format": "GIF"}, (200, 100, 50)),
     "L in JPEG": (ORANGE.convert("L"), {"format": "JPEG"}, (124, 124, 124)),
     "transparent RGBA": (Image.new("RGBA", (8, 8)), {}, (255, 255, 255)),
     "transparent LA": (Image.new("LA", (8, 8)), {}, (255, 255, 255)),
@@ -135,12 +132,6 @@ def test_large_jpegs_are_decoded_at_a_part_of_their_size(tmp_path):
     fast = decode(tmp_path / "name.jpg", (32, 32)).astype(int)
     whole = decode(tmp_path / "name.png", (32, 32)).astype(int)
     assert np.abs(fast - whole).max() <= 3
-
-
-def test_what_the_name_says_does_not_count(tmp_path):
-    path = save(tmp_path / "name.png", seed=5)
-    path.rename(tmp_path / "name.jpg")
-    assert (decode(tmp_path / "name.jpg") == pixels(5)).all()
 
 
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")

@@ -186,21 +186,6 @@ def test_tfds_and_the_flags_of_its_reading(tmp_path, capsys):
         assert message in refused(main, [*given, "--image_size=8x9", flag])
 
 
-def test_the_tables(spoilt):
-    text = printed(inspect_data("folder", spoilt))
-    for part in (
-        "cat               31   79.49      6   54.55   medium",
-        "3 classes         39             11",
-        "Imbalance ratio: 15.5 (31 and 2 training images)",
-        "1 medium-shot (20 to 100 images), 2 few-shot",
-        "Formats: PNG 49, BMP 1",
-        "unreadable: 12",
-        "... 7 more",
-        "leakage: 3",
-    ):
-        assert part in text
-
-
 def test_many_classes_are_not_all_shown(tmp_path):
     counts = {f"class{number:03}": 1 + number % 3 for number in range(70)}
     found = inspect_data("folder", save_classes(tmp_path / "x", counts))
@@ -267,7 +252,9 @@ def test_the_command(spoilt, tmp_path, capsys):
     place, output = f"--data_dir={spoilt}", f"--output={tmp_path / 'look'}"
     main([place, output])
     out, err = capsys.readouterr()
-    assert "Imbalance ratio: 15.5" in out and err == ""
+    for part in ("Imbalance ratio: 15.5 (31 and 2", "12", "... 7 more", "leakage: 3"):
+        assert part in out
+    assert err == ""
     assert out.count("Written: ") == 3
     refused(main, [place, "--strict"], status=1)
     for arguments, message in (
