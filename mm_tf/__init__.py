@@ -8,10 +8,8 @@ optimizers are known to Keras as soon as they are imported, which ``import mm_tf
 if Keras was imported before it, and `mm_tf.load_model` always.
 """
 
-import contextlib
 import importlib
 import sys
-import threading
 
 __version__ = "0.2.0"
 
@@ -81,11 +79,6 @@ def __dir__():
     return sorted([*globals(), *_PARTS])
 
 
-# Not while another thread imports Keras, nor in another thread: it may hold the lock
-# of a part. A part that another thread is importing now registers itself.
-if (
-    hasattr(sys.modules.get("keras"), "saving")
-    and threading.current_thread() is threading.main_thread()
-):
-    with contextlib.suppress(RuntimeError):
-        _register()
+# Not while another thread imports Keras: it may wait for mm_tf, on its way to a part.
+if hasattr(sys.modules.get("keras"), "saving"):
+    _register()

@@ -11,10 +11,12 @@ from typing import IO, Any
 
 import numpy as np
 
+from mm_tf._text import first_line
+
 # Beyond the files of the largest networks, and far below what fills a memory by a
 # header that lies.
 MOST_BYTES_OF_ARRAYS = 8 * 2**30
-# Of a flagfile, and of a file that tells of a run, be it of 10,000 classes.
+# The limits of a flagfile, and of a run's other texts, even with 10,000 classes.
 MOST_BYTES_OF_FLAGS = 2**16
 MOST_BYTES_OF_TEXT = 2**26
 
@@ -41,7 +43,7 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
         with contextlib.suppress(OSError):
             unfinished.unlink()
         if isinstance(error, OSError):
-            # HDF5 says the reason in words alone.
+            # HDF5 gives the reason only as text.
             reason = error.strerror or str(error).split(" (", 1)[0]
             raise WriteError(error.errno, reason, str(path)) from error
         raise
@@ -128,26 +130,27 @@ def write_arrays(
 def read_arrays(
     path: str | os.PathLike[str], most_bytes: int = MOST_BYTES_OF_ARRAYS
 ) -> dict[str, np.ndarray]:
-    """Reads all of an `.npz` file, as data alone.
+    """Reads all of an `.npz` file, only as data.
 
     Nothing in it is executed (no pickles), and no memory is set aside for more
     than the file holds.
     """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            size = sum(part.file_size for part in archive.infolist())
-            if size > most_bytes:
-                raise ValueError(f"its arrays have {size:,} bytes")
-            for part in archive.infolist():
-                _check_header(archive, part)
-        with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
-    except OSError:
-        raise
-    # zipfile and NumPy fail in many ways on bytes that are no archive.
-    except Exception as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ValueError(f"{path} cannot be read as arrays: {reason}") from None
+    with open(path, "rb") as file:
+        try:
+            with zipfile.ZipFile(file) as archive:
+                size = sum(part.file_size for part in archive.infolist())
+                if size > most_bytes:
+                    raise ValueError(f"its arrays have {size:,} bytes")
+                for part in archive.infolist():
+                    _check_header(archive, part)
+            file.seek(0)
+            with np.load(file, allow_pickle=False) as arrays:
+                return {name: arrays[name] for name in arrays.files}
+        # zipfile and NumPy fail in many ways on bytes that are no archive.
+        except Exception as error:
+            raise ValueError(
+                f"{path} cannot be read as arrays: {first_line(error)}"
+            ) from None
 
 
 def read_header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype]:

@@ -3,7 +3,7 @@
 Keras gives each replica its part and adds up the gradients. A mean over the batch, or
 numbers that are drawn for it, must then be those of the whole batch, or the training
 would depend on the number of devices. Under `keras.distribution` on JAX every
-operation is of the whole batch already.
+operation already sees the whole batch.
 """
 
 import keras
@@ -33,8 +33,8 @@ def of_whole_batch(mean, divisor):
 def draw(sample, count):
     """Draws for each example of a batch, whichever replica has it.
 
-    Every replica has the same seeds: drawn for its part alone, the numbers of one
-    part would be those of the other.
+    All replicas have the same seeds: if each drew for its own part, all parts would
+    have the same numbers.
     """
     replica = _replica() if _count() > 1 else None
     if replica is None:

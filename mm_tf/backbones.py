@@ -1,8 +1,8 @@
 """The networks of `keras.applications` as backbones: names, pixels, weights.
 
-What is known of them stands here without importing Keras, so that a wrong name is
-told at once. What they make of pixels is what `keras.applications` says of each
-family: some scale them inside the model, of others `preprocess_input` does.
+The table does not need Keras, so that a wrong name is refused at once. Some families
+scale pixels inside the model, for others `preprocess_input` of `keras.applications`
+does.
 """
 
 import contextlib
@@ -12,6 +12,7 @@ import random
 from types import MappingProxyType
 
 from mm_tf import _checks
+from mm_tf._text import first_line
 
 IMAGENET = "imagenet"
 
@@ -26,7 +27,7 @@ _CAFFE_MEAN_BGR = (103.939, 116.779, 123.68)
 
 
 class WeightsError(ValueError):
-    """Weights of a backbone cannot be had, or are not of it."""
+    """Weights of a backbone cannot be read, or belong to another network."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,7 +107,7 @@ def build(name, input_shape, weights=None, seed=None):
 
     Raises:
         ValueError: An argument is not as described, or images are too small.
-        WeightsError: The weights cannot be downloaded, read, or are of another
+        WeightsError: The weights cannot be downloaded or read, or belong to another
             network.
 
     Example:
@@ -230,7 +231,7 @@ def _network(name, input_shape, weights):
     except Exception as error:  # No network, no space, a hash that differs, ...
         raise WeightsError(
             f"`weights`: those of {name} on ImageNet cannot be had "
-            f"({_first_line(error)}). Where there is no network, take a file of them "
+            f"({first_line(error)}). Where there is no network, take a file of them "
             f"along and give its path. Received: weights={weights!r}"
         ) from None
 
@@ -252,14 +253,9 @@ def _load(name, network, path):
     # Keras and HDF5 fail in many ways on a damaged file.
     except Exception as error:
         raise WeightsError(
-            f"`weights` must be of {name} without its top ({_first_line(error)}). "
+            f"`weights` must be of {name} without its top ({first_line(error)}). "
             f"Received: weights={str(path)!r}"
         ) from None
-
-
-def _first_line(error):
-    lines = str(error).strip().splitlines()
-    return lines[0][:200] if lines else type(error).__name__
 
 
 def _published_efficientnet(name, network, weights):
@@ -267,8 +263,8 @@ def _published_efficientnet(name, network, weights):
 
     Built for `imagenet`, Keras's network divides once more behind its normalization,
     and built for a file of the same weights it does not
-    (`keras/src/applications/efficientnet.py`). That they are the published ones, the
-    statistics in the normalization tell: drawn ones have none.
+    (`keras/src/applications/efficientnet.py`). Published weights are recognized by
+    the statistics in the normalization: drawn ones have none.
     """
     import keras
     import numpy as np

@@ -16,8 +16,7 @@ def fit_temperature(logits, labels, offset=0.0):
 
     $$ p_j = \operatorname{softmax}_j(z_j / T + a_j) $$
 
-    over T from 0.01 to 100. Without an offset the class with the largest logit stays
-    the one that is told.
+    over T from 0.01 to 100. Without an offset the predicted class stays the same.
 
     Args:
         logits: z, [N, K], of images that the training has not seen.
@@ -57,7 +56,7 @@ def fit_temperature(logits, labels, offset=0.0):
 
 
 def prior_adjustment(from_prior, to_prior):
-    r"""What is to be added to logits for images in which classes are as often as told.
+    r"""Returns what to add to logits for images with another prior of the classes.
 
     $$ p'(j \mid x) \propto p(j \mid x) \, \pi'_j / \pi_j
        \quad\Rightarrow\quad a_j = \log \pi'_j - \log \pi_j $$
@@ -118,7 +117,7 @@ def negative_log_likelihood(probabilities, labels):
 
 
 def expected_calibration_error(probabilities, labels, bins=15):
-    r"""How far the told probability is from the share that is right.
+    r"""Returns how far predicted probabilities are from the share that is right.
 
     Images are put into bins of equal width by the probability of their likeliest
     class:

@@ -80,7 +80,7 @@ class SGD(keras.optimizers.SGD):
 
         The optimizer keeps the momentum of all that it was built with, so that some
         can rest for a while, as those of a frozen backbone. On JAX, where the steps
-        are functions without a state, Keras cannot tell by itself.
+        are functions without a state, Keras does not notice by itself.
 
         Args:
             variables: Some of the variables that it was built with, in the order of

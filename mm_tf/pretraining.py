@@ -78,7 +78,7 @@ def pretrain_rotation(
     verbose="auto",
     kept=None,
 ):
-    """Trains a backbone to tell which of four rotations an image has.
+    """Trains a backbone to recognize which of four rotations an image has.
 
     The backbone's weights are changed in place; a linear head of four logits is
     trained with it and thrown away. No labels are needed, so the rare classes
@@ -99,8 +99,8 @@ def pretrain_rotation(
         drops: As for `WarmUpStepDecay`.
         seed: Of the order of the images and of the head's weights, >= 0.
         verbose: As for `fit`.
-        kept: A `mm_tf.checkpoints.Checkpoints`, so that a pre-training that was
-            stopped goes on, or None.
+        kept: A `mm_tf.checkpoints.Checkpoints`, with which a pre-training that was
+            stopped resumes, or None.
 
     Returns:
         The history: {"loss": [...], "turn_accuracy": [...], ...}.
@@ -184,7 +184,7 @@ def pretrain_rotation(
 
 @keras.saving.register_keras_serializable("mm_tf")
 def turn_accuracy(y_true, y_pred):
-    """The share of an image's four turns that were told rightly, [N]."""
+    """The share of an image's four turns that were recognized, [N]."""
     is_right = ops.cast(ops.argmax(y_pred, axis=-1), "int32") == _turns()
     return ops.mean(ops.cast(is_right, "float32"), axis=-1)
 

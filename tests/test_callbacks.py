@@ -1,8 +1,10 @@
+import csv
+
 import keras
 import numpy as np
 import pytest
 
-from mm_tf import callbacks, layers, losses
+from mm_tf import callbacks, layers, losses, metrics, optimizers
 
 WEIGHTS = np.array([0.5, 1.0, 1.5])
 
@@ -113,6 +115,92 @@ class TestTestError:
         assert last["test_medium_shot_error"] == pytest.approx(np.mean(errors[1:]))
         assert "test_few_shot_error" not in last
         assert "test_top1_error" in (tmp_path / "history.csv").read_text()
+
+
+def test_log_and_metrics_in_a_plain_fit(examples, tmp_path):
+    x, y = examples
+    model = build(losses.MaximumMargin())
+    model.compile(
+        "sgd",
+        losses.MaximumMargin(),
+        metrics=[
+            metrics.BalancedAccuracy(3),
+            metrics.ShotAccuracy([9, 50, 500], "few"),
+        ],
+    )
+    log = callbacks.EpochLog(tmp_path / "log.csv")
+    history = model.fit(
+        x, y, epochs=2, validation_data=(x, y), callbacks=[log], verbose=0
+    ).history
+    assert {"loss", "balanced_accuracy", "val_few_shot_accuracy"} <= history.keys()
+    for epoch, row in enumerate(log.rows):
+        assert row == {"epoch": epoch} | {k: v[epoch] for k, v in history.items()}
+    names, *rows = csv.reader((tmp_path / "log.csv").read_text().splitlines())
+    assert [dict(zip(names, map(float, row), strict=True)) for row in rows] == log.rows
+    guesses = model.predict(x, verbose=0).argmax(-1)
+    recalls = [np.mean(guesses[y == j] == j) for j in range(3)]
+    assert history["val_balanced_accuracy"][-1] == pytest.approx(np.mean(recalls))
+    assert history["val_few_shot_accuracy"][-1] == pytest.approx(recalls[0])
+
+
+class Subclassed(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.head = layers.NormalizedDense(3)
+
+    def call(self, inputs):
+        return self.head(inputs)
+
+
+def test_a_subclassed_model_takes_every_callback_of_a_fit(examples):
+    x, y = examples
+    model = Subclassed()
+    loss = losses.ClassWeighted(losses.MaximumMargin(), 3)
+    model.compile(optimizers.SGD(0.1), loss)
+    test = callbacks.TestError(x, y, [500, 50, 5])
+    history = model.fit(
+        x,
+        y,
+        epochs=2,
+        callbacks=[
+            callbacks.StopOnDivergence(),
+            callbacks.DeferredReweighting(WEIGHTS, start_epoch=1),
+            callbacks.WarmUpStepDecay(0.1, warmup_epochs=2),
+            callbacks.Throughput(12),
+            test,
+        ],
+        verbose=0,
+    ).history
+    np.testing.assert_allclose(loss.class_weights, WEIGHTS)
+    np.testing.assert_allclose(history["learning_rate"], [0.05, 0.1])
+    guesses = model.predict(x, verbose=0).argmax(-1)
+    assert history["test_top1_error"][-1] == pytest.approx(100 * np.mean(guesses != y))
+    assert len(history["images_per_second"]) == 2
+
+
+def test_a_second_output_keeps_its_own_loss(examples):
+    x, y = examples
+    inputs = keras.Input([4])
+    outputs = {
+        "classes": layers.NormalizedDense(3, name="classes")(inputs),
+        "size": keras.layers.Dense(1, name="size")(inputs),
+    }
+    model = keras.Model(inputs, outputs)
+    loss = losses.ClassWeighted(losses.MaximumMargin(), 3)
+    model.compile(optimizers.SGD(0.1), {"classes": loss, "size": "mse"})
+    log = callbacks.EpochLog()
+    watchers = [
+        callbacks.StopOnDivergence(),
+        callbacks.DeferredReweighting(WEIGHTS, start_epoch=1),
+        callbacks.WarmUpStepDecay(0.1, warmup_epochs=2),
+        log,
+    ]
+    targets = {"classes": y, "size": x[:, 0]}
+    model.fit(x, targets, epochs=2, callbacks=watchers, verbose=0)
+    np.testing.assert_allclose(loss.class_weights, WEIGHTS)
+    for row in log.rows:
+        parts = row["classes_loss"] + row["size_loss"]
+        assert row["loss"] == pytest.approx(parts, rel=1e-5)
 
 
 def test_throughput_leaves_out_the_epoch_that_compiles(examples):

@@ -49,9 +49,11 @@ def test_stops_at_the_first_step_that_is_not_finite(bad):
 
 
 def test_a_label_outside_is_the_cause_that_is_named():
-    # torch's step is not compiled: the loss itself sees the label.
-    found = DivergedError | ValueError
-    with pytest.raises(found.__args__, match="a label outside|numbers in .0, 2."):
+    expected, message = DivergedError, "a label outside"
+    if keras.backend.backend() == "torch":
+        # The step is not compiled: the loss itself sees the label.
+        expected, message = ValueError, r"numbers in \[0, 2\)"
+    with pytest.raises(expected, match=message):
         fit(y=np.array([0, 1, 0, 1, 0, 1, 0, 2]))
 
 

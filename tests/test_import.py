@@ -1,25 +1,19 @@
 """What importing costs, and what Keras knows afterwards."""
 
-import subprocess
-import sys
-
 import keras
 import numpy as np
 import pytest
+from helpers import environment, python
 
-from mm_tf import layers, losses, metrics, optimizers
+from mm_tf import layers, losses, metrics, models, optimizers
 
 HEAVY = ("keras", "tensorflow", "jax", "torch", "sklearn", "matplotlib")
 
 
-def run_python(code):
-    return subprocess.run(
-        [sys.executable, "-c", code],
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=120,
-    ).stdout.split()
+def run_python(code, **variables):
+    finished = python("-c", code, env=environment(**variables), timeout=120)
+    assert finished.returncode == 0, finished.stderr
+    return finished.stdout.split()
 
 
 @pytest.mark.parametrize(
@@ -101,21 +95,44 @@ print(*sorted(imported))
     assert run_python(code) == sorted(modules)
 
 
-def test_parts_from_two_threads_where_keras_is_there():
+def test_on_jax_the_core_leaves_tensorflow_out():
+    pytest.importorskip("jax")
     code = """
-import importlib, sys, threading
-import keras
-sys.setswitchinterval(1e-6)
-names, imported = ["mm_tf.losses", "mm_tf.callbacks"], []
-def run(name):
-    imported.append(importlib.import_module(name).__name__)
-threads = [threading.Thread(target=run, args=[name]) for name in names]
-for thread in threads: thread.start()
-for thread in threads: thread.join()
-print(*sorted(imported))
+import sys
+import keras, numpy as np
+from mm_tf import callbacks, layers, losses, metrics, models, optimizers
+model = models.resnet_cifar(2, depth=8, input_shape=(8, 8, 1))
+loss = losses.ClassWeighted(losses.MaximumMargin(), 2)
+model.compile(optimizers.SGD(0.1), loss, metrics=[metrics.BalancedAccuracy(2)])
+x, y = np.zeros((4, 8, 8, 1), "uint8"), np.array([0, 1, 0, 1])
+watchers = [callbacks.DeferredReweighting([1, 2], 1), callbacks.WarmUpStepDecay(0.1)]
+watchers += [callbacks.TestError(x, y, [5, 2]), callbacks.EpochLog()]
+model.fit(x, y, epochs=2, callbacks=watchers, verbose=0)
+print(keras.backend.backend(), "tensorflow" in sys.modules)
 """
-    for _ in range(3):
-        assert run_python(code) == ["mm_tf.callbacks", "mm_tf.losses"]
+    assert run_python(code, KERAS_BACKEND="jax") == ["jax", "False"]
+
+
+@pytest.mark.parametrize(
+    "backend", ["jax", pytest.param("torch", marks=pytest.mark.long)]
+)
+def test_another_backend_opens_a_saved_model(backend, tmp_path):
+    pytest.importorskip(backend)
+    model = models.resnet_cifar(3, depth=8, input_shape=(8, 8, 1), seed=0)
+    model.compile(optimizers.SGD(0.1), losses.LDAM([5, 3, 2]))
+    images = np.random.default_rng(0).integers(0, 256, (4, 8, 8, 1)).astype("uint8")
+    model.save(tmp_path / "model.keras")
+    np.save(tmp_path / "images.npy", images)
+    code = f"""
+import mm_tf, numpy as np
+model = mm_tf.load_model({str(tmp_path / "model.keras")!r})
+images = np.load({str(tmp_path / "images.npy")!r})
+print(*model.predict(images, verbose=0).ravel(), type(model.loss).__name__)
+"""
+    *outputs, loss = run_python(code, KERAS_BACKEND=backend)
+    expected = model.predict(images, verbose=0).ravel()
+    np.testing.assert_allclose([float(x) for x in outputs], expected, atol=1e-4)
+    assert loss == "LDAM"
 
 
 def test_unknown_attribute():

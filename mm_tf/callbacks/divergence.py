@@ -1,4 +1,4 @@
-"""A training that diverges: told at its first step, with the likely cause."""
+"""A training that diverges is stopped at its first step, with the likely cause."""
 
 import warnings
 
@@ -90,7 +90,7 @@ def warn_of_head(model):
     """Warns of a margin loss on a model whose outputs are no cosines.
 
     Args:
-        model: A compiled model. One whose last layer is not known is passed over.
+        model: A compiled model. One whose last layer is not known is skipped.
     """
     if _lacks_cosines(model):
         warnings.warn(_HEAD, stacklevel=3)

@@ -7,12 +7,12 @@ from mm_tf.optimizers import SGD
 
 
 class FrozenBackbone(keras.callbacks.Callback):
-    """Trains the head alone in the first epochs, then the backbone with it.
+    """Trains only the head in the first epochs, then the backbone with it.
 
     Frozen, the backbone's weights stay as they are, and its batch normalization is
     that of inference: fresh heads have large gradients, which would spoil what the
-    backbone knows. Which epoch is frozen depends on its number alone, so a training
-    that was stopped goes on as it was.
+    backbone knows. Which epoch is frozen depends only on its number, so a training
+    that was stopped resumes as it was.
 
     Args:
         epochs: The number of first epochs, >= 0, in which the backbone is frozen.
@@ -55,8 +55,8 @@ class FrozenBackbone(keras.callbacks.Callback):
         found = [each for each in self.model.layers if isinstance(each, keras.Model)]
         if len(found) != 1:
             raise ValueError(
-                "`layer` must be given: of the model's layers, one alone should be a "
-                f"model itself. Received: a model with {len(found)}"
+                "`layer` must be given unless exactly one layer of the model is itself "
+                f"a model. Received: a model with {len(found)}"
             )
         return found[0]
 

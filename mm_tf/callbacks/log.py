@@ -55,7 +55,7 @@ class Throughput(keras.callbacks.Callback):
         return {"seconds": self.seconds, "since": since if self._is_on else 0.0}
 
     def set_state(self, state):
-        """Goes on from what `get_state` gave."""
+        """Resumes from what `get_state` gave."""
         self.seconds = list(state["seconds"])
         self._before = state["since"]
 
@@ -75,7 +75,7 @@ class Throughput(keras.callbacks.Callback):
 class EpochLog(keras.callbacks.Callback):
     """Keeps the logs of every epoch, as rows and in a CSV file.
 
-    Unlike `keras.callbacks.CSVLogger` it goes on where a training was stopped, and
+    Unlike `keras.callbacks.CSVLogger` it resumes where a training was stopped, and
     the file is whole at any moment. It must stand behind callbacks that add logs.
 
     Args:
@@ -103,7 +103,7 @@ class EpochLog(keras.callbacks.Callback):
         return {"rows": self.rows}
 
     def set_state(self, state):
-        """Goes on from what `get_state` gave."""
+        """Resumes from what `get_state` gave."""
         self.rows = list(state["rows"])
         self._write()
 

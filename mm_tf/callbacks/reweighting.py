@@ -13,8 +13,8 @@ class DeferredReweighting(keras.callbacks.Callback):
     """Weighs the classes from a given epoch on (DRW).
 
     The model must be compiled with a `mm_tf.losses.ClassWeighted` loss. Before
-    `start_epoch` all classes weigh 1, from it on `class_weights`; which epoch it
-    is decides alone, so that `fit(..., initial_epoch=170)` has the weights too.
+    `start_epoch` all classes weigh 1, from then on `class_weights`. Only the epoch's
+    number decides, so that `fit(..., initial_epoch=170)` has the weights too.
 
     Args:
         class_weights: The weight of each class, [K]: `effective_number(counts)`

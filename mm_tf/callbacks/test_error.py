@@ -86,7 +86,7 @@ class TestError(keras.callbacks.Callback):
         }
 
     def set_state(self, state):
-        """Goes on from what `get_state` gave."""
+        """Resumes from what `get_state` gave."""
         self.per_class_errors = [
             np.asarray(errors) for errors in state["per_class_errors"]
         ]

@@ -13,7 +13,7 @@ def check_class_weights(class_weights, num_classes, dtype):
     """Returns the weights as an array [K], or raises a ValueError."""
     weights = _checks.as_numbers(class_weights)
     if weights is not None:
-        with np.errstate(over="ignore"):  # It is told below.
+        with np.errstate(over="ignore"):  # Refused below.
             weights = weights.astype(dtype)
     if (
         weights is None

@@ -49,8 +49,8 @@ def hinge(y_true, y_pred, class_margins, scale=30.0):
 class Hinge(PerExampleLoss):
     """Hinge loss on cosines (HG), and with `class_counts` LDAM-HG.
 
-    See `hinge` for the formula. It has a gradient only where the margin is not
-    kept, and that gradient is the scale whatever the distance.
+    See `hinge` for the formula. It has a gradient only where the lead is smaller than
+    the margin, and that gradient is the scale whatever the distance.
 
     Args:
         margin: The margin of all classes; with `class_counts` the margin of the

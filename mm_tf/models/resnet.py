@@ -162,7 +162,7 @@ def _block(x, filters, strides, name, seeds):
 def _convolution(x, filters, strides, name, seeds):
     padding = "same"
     if strides != 1:
-        # Keras's "same" would pad the far sides alone, PyTorch pads all four.
+        # Keras's "same" would pad only the far sides, PyTorch pads all four.
         x = keras.layers.ZeroPadding2D(1, name=f"{name}_pad")(x)
         padding = "valid"
     return keras.layers.Conv2D(
