@@ -261,17 +261,17 @@ def _check_writable(flag, folder):
 
 def _report(results, call, best_epoch):
     # pandas and SciPy take a second to import, which a wrong flag need not wait for.
-    from mm_tf.experiments.grids import aggregate, show
+    from mm_tf.experiments.grids import aggregate, table_text
 
     table = aggregate.summarize(
         results, call.methods, call.settings, best_epoch, call.pairs
     )
-    show.print_table(table)
+    table_text.print_table(table)
     if not results:
         # A table of nothing must not take the place of one that is there.
         print("No run has a result: no table written.")
         return
-    paths = show.write_table(table, call.report)
+    paths = table_text.write_table(table, call.report)
     print(f"Written: {', '.join(map(str, paths))}")
 
 

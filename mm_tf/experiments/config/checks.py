@@ -4,7 +4,7 @@ from mm_tf import _checks, backbones
 from mm_tf.data.custom.options import DEFAULT_SIZE
 from mm_tf.data.dataset import CUSTOM_DATASETS, DATASETS
 from mm_tf.data.imbalance import IMBALANCES
-from mm_tf.experiments.config import parts
+from mm_tf.experiments.config import device_parts
 from mm_tf.experiments.config.fields import (
     AS_IS,
     CUSTOM_DATA_FLAGS,
@@ -148,7 +148,9 @@ def _check_counts(config):
         )
         raise _error(config, message, "holdout")
     if config.strategy == "mirrored" and config.devices is not None:
-        parts.check(int(config.class_counts.sum()), config.batch_size, config.devices)
+        device_parts.check(
+            int(config.class_counts.sum()), config.batch_size, config.devices
+        )
 
 
 def _check_steps_per_execution(config):

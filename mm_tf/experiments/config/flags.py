@@ -1,4 +1,7 @@
-"""The flags of a run on a command line and in a flagfile, and its config from them."""
+"""The flags of a run on a command line and in a flag file, and its config from them.
+
+A new flag is a field in `fields.py`: this file follows.
+"""
 
 import functools
 import os

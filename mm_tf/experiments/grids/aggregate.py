@@ -13,7 +13,7 @@ import pandas as pd
 
 from mm_tf.experiments import paper
 from mm_tf.experiments.grids.pairs import paired_difference
-from mm_tf.experiments.grids.show import Table
+from mm_tf.experiments.grids.table_text import Table
 from mm_tf.experiments.paper.methods import METHODS
 
 _CELL = ["setting", "method"]

@@ -18,7 +18,7 @@ from mm_tf import (
 )
 from mm_tf.data import EpochOrder
 from mm_tf.experiments import paper
-from mm_tf.experiments.config import parts
+from mm_tf.experiments.config import device_parts
 from mm_tf.experiments.config.fields import AS_IS, MODEL_DEPTHS
 from mm_tf.experiments.machine import determinism, environment, precision, strategies
 from mm_tf.experiments.paper.methods import METHODS
@@ -56,7 +56,7 @@ def train(config, data, folder, stop=lambda: None):
                 f"Received: jit={config.jit}, deterministic={config.deterministic}"
             )
         if config.strategy == "mirrored":
-            parts.check(len(data.train_labels), config.batch_size, devices)
+            device_parts.check(len(data.train_labels), config.batch_size, devices)
         model = build_model(config, data.info)
         test = test_error(config, data, devices)
         throughput = callbacks.Throughput(len(data.train_labels))
@@ -212,7 +212,7 @@ def schedule(config):
 
 def test_error(config, data, devices=1):
     """Returns the callback that measures errors on the test or hold-out images."""
-    size = parts.largest(len(data.test_labels), TEST_BATCH_SIZE, devices)
+    size = device_parts.largest(len(data.test_labels), TEST_BATCH_SIZE, devices)
     if size is None:
         raise ValueError(
             "`devices` must be fewer: no batch size gives each of them one of the "

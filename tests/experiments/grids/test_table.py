@@ -16,7 +16,7 @@ from mm_tf.experiments.config import RunConfig
 from mm_tf.experiments.grids import grid
 from mm_tf.experiments.grids.aggregate import COLUMNS, summarize
 from mm_tf.experiments.grids.pairs import paired_difference
-from mm_tf.experiments.grids.show import print_table
+from mm_tf.experiments.grids.table_text import print_table
 
 LT100, LT10 = "cifar10_lt100", "cifar10_lt10"
 
