@@ -51,7 +51,7 @@ def read_npz(
     >>> noise = np.random.default_rng(0).integers(0, 256, (10, 8, 8), dtype=np.uint8)
     >>> np.savez(path, images=noise, labels=["a", "b"] * 5)
     >>> data = read_npz(path)
-    >>> data.train_images.shape, data.test_labels.tolist()
+    >>> data.train_images.shape, sorted(data.test_labels.tolist())
     ((8, 8, 8, 1), [0, 1])
     """
     options = check_options(options)
