@@ -9,7 +9,7 @@ import pytest
 from helpers import environment, python
 from made_up_backbone import save_backbone
 
-from mm_tf.experiments.config import RunConfig, parts
+from mm_tf.experiments.config import RunConfig, device_parts
 from mm_tf.experiments.config.fields import STRATEGIES
 from mm_tf.experiments.machine.strategies import distributed
 
@@ -123,18 +123,20 @@ class TestParts:
         for total, batch_size in itertools.product(range(1, 60), range(1, 40)):
             first, last = min(total, batch_size), total % batch_size
             fits = len(set(parts_of(first))) == 1 and (not last or min(parts_of(last)))
-            assert parts.are_possible(total, batch_size, devices) == bool(fits)
+            assert device_parts.are_possible(total, batch_size, devices) == bool(fits)
 
     def test_the_largest_batch_size_that_fits(self):
-        assert parts.largest(417, 48, 2) == 48
-        assert parts.largest(417, 32, 2) == 30
-        assert parts.largest(417, 500, 1) == 500
+        assert device_parts.largest(417, 48, 2) == 48
+        assert device_parts.largest(417, 32, 2) == 30
+        assert device_parts.largest(417, 500, 1) == 500
 
     def test_what_tensorflow_gives_each_device(self):
         # 52 for 3: 18, 18, 16; 9 for 8: five parts, and three devices without one.
-        assert parts.are_possible(104, 52, 2) and not parts.are_possible(104, 52, 3)
-        assert parts.are_possible(72 + 17, 72, 8) is False
-        assert parts.are_possible(72 + 16, 72, 8) is True
+        assert device_parts.are_possible(104, 52, 2) and not device_parts.are_possible(
+            104, 52, 3
+        )
+        assert device_parts.are_possible(72 + 17, 72, 8) is False
+        assert device_parts.are_possible(72 + 16, 72, 8) is True
 
     def test_fewer_images_than_devices(self):
-        assert parts.largest(3, 50, 4) is None
+        assert device_parts.largest(3, 50, 4) is None
