@@ -130,7 +130,7 @@ class CheckpointFolder:
         if paths:
             raise UnusableCheckpointError(
                 f"No checkpoint in {self.path} can be read. Remove that folder to "
-                "begin anew."
+                "begin again."
             )
         return None
 
@@ -164,7 +164,7 @@ def _check_same(path, there, here):
     if differences:
         raise UnusableCheckpointError(
             f"{path} is a checkpoint of another training "
-            f"({'; '.join(differences[:5])}). Remove its folder to begin anew."
+            f"({'; '.join(differences[:5])}). Remove its folder to begin again."
         )
 
 

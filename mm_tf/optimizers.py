@@ -22,7 +22,7 @@ class SGD(keras.optimizers.SGD):
         learning_rate: A number >= 0 or a Keras schedule.
         momentum: In [0, 1].
         l2: The lambda above, >= 0: half of it times the squared norm of all
-            trainable variables is what is added to the loss, but for those of
+            trainable variables is added to the loss, except for those of
             `exclude_from_weight_decay`.
         nesterov: Whether to use Nesterov momentum, in PyTorch's form.
         name: The optimizer's name.

@@ -4,9 +4,9 @@
     python -m mm_tf.experiments.table --settings=digits_lt20 --epochs=50
 
 All flags of `mm_tf.experiments.run` hold for every run, except those that the
-grid sets itself. The runs are kept under <output_dir>/<setting>/<method>/, and
-what is there already is not run again: stop it as you like, and go on with the
-same line. The same from Python:
+grid sets itself. The runs are saved under <output_dir>/<setting>/<method>/, and
+finished ones are not run again: stop the command when you like, and the same line
+resumes it. The same from Python:
 
     from mm_tf.experiments.grids import aggregate, grid
     results, failures = grid.run_grid(
@@ -113,7 +113,7 @@ def define_flags(values=flags.FLAGS):
         "ray_address",
         None,
         "The Ray cluster, HOST:PORT, or auto for the one that this machine is in; by "
-        "default one of this machine alone.",
+        "default one on this machine only.",
         flag_values=values,
     )
     flags.DEFINE_float(
@@ -206,7 +206,7 @@ def _check(argv, values):
 
 
 def _own_setting(values):
-    """Returns {setting: its arguments} of images of one's own."""
+    """Returns {setting: its arguments} of custom data."""
     if values["settings"].present:
         raise ValueError(
             "`settings` is not to be given with images of your own: --imbalance says "

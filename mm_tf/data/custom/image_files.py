@@ -29,8 +29,9 @@ class ImageFiles:
     The images depend only on the files, not on the number of threads.
 
     Where all images together have at most `memory_limit` bytes, each is decoded
-    when it is first asked for and then kept; otherwise each is decoded every time.
-    So the memory holds at most `memory_limit` bytes of kept images, those of all
+    when it is first asked for and then stays in memory; otherwise each is decoded
+    every time.
+    So the memory holds at most `memory_limit` bytes of decoded images, those of all
     subsets counted together, the batches that are being made (`batch size x height x
     width x channels` bytes each) and `num_threads` images of the files' own size (up
     to about 12 bytes a pixel each, and at most `PIL.Image.MAX_IMAGE_PIXELS` pixels).
@@ -144,7 +145,7 @@ class ImageFiles:
     def subset(self, indices: Any) -> "ImageFiles":
         """Some of the images, none of which is decoded for that.
 
-        Decoded images that are kept are shared. Where the whole is too large to be
+        Decoded images in memory are shared. Where the whole is too large to be
         kept, the subset is kept if it fits into what other subsets have left of
         `memory_limit`.
 

@@ -36,7 +36,7 @@ class ReadOptions:
             met. Defaults to `True`.
         horizontal_flip: Whether a mirrored image still shows the same class.
             Defaults to `True`, as for photographs; say `False` for writing.
-        memory_limit: Bytes of decoded images that are kept in memory, at least 0;
+        memory_limit: Bytes of decoded images that stay in memory, at least 0;
             see `ImageFiles`. Defaults to 2**30, 1 GiB.
         num_threads: Threads that decode, at least 1. Defaults to `None`: the number
             of CPU cores that the process may use.

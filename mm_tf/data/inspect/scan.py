@@ -97,7 +97,7 @@ def inspect_data(
 
     Each file is decoded whole, which finds those that cannot be. Images are the same
     if their pixels are, after orientation and conversion to RGB: a copy that was
-    saved in another lossless format is found, one that was compressed anew or
+    saved in another lossless format is found, one that was compressed again or
     resized is not. Images of `tfds` are compared as they are read for training,
     resized and cropped, which a note says. Each of several equal images is compared
     with the first one, a training image if there is one, and is

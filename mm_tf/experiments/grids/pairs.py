@@ -26,7 +26,7 @@ class PairedDifference:
         low, high: The ends of the 95 % confidence interval of the mean, by
             Student's t; None with fewer than two seeds.
         differences: In what these runs differ beyond their methods and seeds, and
-            the flags that one of the two methods alone uses; "" where in nothing.
+            the flags that only one of the two methods uses; "" if in nothing.
     """
 
     setting: str
@@ -65,7 +65,7 @@ def paired_difference(results, method, other, setting):
 
 
 def _different_flags(results):
-    """In what runs of two methods differ, but for what belongs to one method."""
+    """How runs of two methods differ, except in what belongs to one method."""
     flags = [(result.method, result.flags) for result in results]
     for name in dict.fromkeys(name for _, known in flags for name in known):
         values = dict.fromkeys(

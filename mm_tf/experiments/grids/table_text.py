@@ -107,7 +107,7 @@ class Table:
         strange = [name for name in self.settings if name not in paper.SETTINGS]
         if strange:
             yield ", ".join(strange)
-        # Methods that lack the same settings are told together.
+        # Methods that lack the same settings are named together.
         methods: dict[str, list[str]] = {}
         for method in self.methods:
             lacking = ", ".join(
@@ -153,7 +153,7 @@ class Table:
     def pair_notes(self):
         """Pairs (mark, text): what is said below the paired differences."""
         return [
-            (f"[{mark}]", f"Not of the methods alone, as the runs differ: {text}.")
+            (f"[{mark}]", f"Not only the methods differ, the runs do too: {text}.")
             for text, mark in self.pair_marks.items()
         ]
 

@@ -18,7 +18,7 @@ from mm_tf.experiments.runs import finished
 from mm_tf.experiments.runs.folder import FLAGS, HISTORY, PREDICTIONS
 from mm_tf.experiments.runs.result import RunResult
 
-# As many as there are colours that can be told apart.
+# As many as there are colours that differ clearly.
 MOST_RUNS = 6
 
 SHOT_RANGES = {"many": "> 100 images", "medium": "20 to 100", "few": "< 20"}

@@ -32,7 +32,7 @@ _DEPENDS_ON = (
 def start(config, images, model, verbose, folder=None, stop=lambda: None):
     """Gives a model's backbone the weights of the config's first stage, if it has one.
 
-    Without a folder the stage is trained anew and not saved.
+    Without a folder the stage is trained again and not saved.
     """
     if METHODS[config.method].pretraining != "rotation":
         return

@@ -313,7 +313,7 @@ def test_marks_of_pairs_are_told_in_all_texts():
     # The table's own mark is [1].
     means = [cell.partition(" ")[2] for cell in table.pair_cells()["mean"]]
     assert means == ["[2]", "", "[2]"]
-    note = "Not of the methods alone, as the runs differ: epochs 200 and 10."
+    note = "Not only the methods differ, the runs do too: epochs 200 and 10."
     assert table.pair_notes == [("[2]", note)]
     assert f"- [2] {note}" in table.to_markdown()
     assert f"[2] & {note}" in table.to_latex()
