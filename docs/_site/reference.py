@@ -62,8 +62,9 @@ def page(name):
     blocks = [f"# {name}", _directive(name, members=False, show_root_heading=False)]
     for member in _public_members(module):
         path = _path(module, member)
-        elsewhere = path.rpartition(".")[0]
-        if elsewhere != name and elsewhere in modules():
+        # All are below "mm_tf", whose page has only its own names.
+        pages = [m for m in modules() if path.startswith(f"{m}.") and m != "mm_tf"]
+        if pages and max(pages, key=len) != name:
             blocks.append(f"## {member}\n\nIs [{path}][].")
         else:
             blocks.append(_directive(path, heading=member))
