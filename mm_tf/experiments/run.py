@@ -22,7 +22,7 @@ from mm_tf.data import DatasetUnavailableError
 from mm_tf.experiments.config import RunConfig
 from mm_tf.experiments.config import flags as config_flags
 from mm_tf.experiments.machine import command
-from mm_tf.experiments.machine.stopping import StoppedError, leave
+from mm_tf.experiments.machine.stopping import StoppedError, leave, stop_with_parent
 from mm_tf.experiments.runs.folder import RunFolder
 from mm_tf.experiments.runs.run import RunDivergedError, RunFailedError, run
 
@@ -36,6 +36,7 @@ def main(argv):
     try:
         config = config_flags.from_flags()
         command.set_up(config.backend)
+        stop_with_parent()
         result = run(config)
     except (ValueError, DatasetUnavailableError) as error:
         command.fail(error)

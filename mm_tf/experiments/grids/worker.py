@@ -10,7 +10,6 @@ import multiprocessing
 import os
 import pathlib
 import re
-import signal
 import subprocess
 import sys
 import tempfile
@@ -20,6 +19,7 @@ import warnings
 import mm_tf
 from mm_tf.data import DatasetUnavailableError, DataWarning, load
 from mm_tf.experiments.config import fields as config_fields
+from mm_tf.experiments.machine import stopping
 from mm_tf.experiments.runs.folder import RunFolder
 from mm_tf.experiments.runs.result import RunResult
 from mm_tf.experiments.runs.run import RunDivergedError, RunFailedError
@@ -104,12 +104,13 @@ def train(config, on_epoch=lambda epochs: None):
             stdout=output,
             stderr=subprocess.STDOUT,
             env=_environment(),
+            # Ctrl-C at the terminal comes only from here, once.
+            start_new_session=True,
         )
         try:
             _watch(process, RunFolder(config), on_epoch)
         except BaseException:
-            # As by Ctrl-C: the run writes a checkpoint.
-            process.send_signal(signal.SIGINT)
+            process.terminate()  # The run writes a checkpoint.
             raise
         finally:
             _end(process)
@@ -131,10 +132,14 @@ def _arguments(config):
 
 
 def _environment():
-    """The environment, in which this very mm_tf is found from any folder."""
+    """The environment: this very mm_tf from any folder, and who waits for the run."""
     package = str(pathlib.Path(mm_tf.__file__).parents[1])
     paths = [package, *filter(None, [os.environ.get("PYTHONPATH")])]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+    return {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(paths),
+        stopping.PARENT: str(os.getpid()),
+    }
 
 
 def _watch(process, folder, on_epoch):

@@ -1,6 +1,7 @@
 """Ctrl-C and SIGTERM: the step under way ends, a checkpoint is written, then stop."""
 
 import contextlib
+import os
 import pathlib
 import shlex
 import signal
@@ -16,6 +17,8 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 # One Ctrl-C can arrive twice: from the terminal and from the parent process.
 _SECONDS_OF_ONE = 1.0
 
+# The variable with the process id of the command that waits for a run.
+PARENT = "MM_TF_PARENT"
 
 # The words of the command `mm_tf`, where that was typed.
 typed: list[str] = []
@@ -93,6 +96,22 @@ class Stop:
             file=sys.stderr,
             flush=True,
         )
+
+
+def stop_with_parent():
+    """Lets this process stop, as by SIGTERM, when the one that waits for it is gone.
+
+    A parent that was killed can end nothing; its run would train on for hours.
+    """
+    parent = int(os.environ.pop(PARENT, 0))
+
+    def watch():
+        while os.getppid() == parent:
+            time.sleep(_SECONDS_OF_ONE)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    if parent:
+        threading.Thread(target=watch, daemon=True).start()
 
 
 def _python():

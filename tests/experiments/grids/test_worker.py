@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 
+import helpers
 import pytest
 
 from mm_tf.experiments.config import RunConfig
@@ -88,3 +89,30 @@ def test_ctrl_c_ends_a_run_with_a_checkpoint_and_the_same_call_resumes_it(tmp_pa
     assert worker.train(config, seen.append).epochs == 40
     assert not seen or seen[0] >= begun
     assert folder.epochs == 40
+
+
+@pytest.mark.long
+def test_a_run_whose_parent_is_killed_stops_with_a_checkpoint(tmp_path):
+    config = RunConfig(
+        model="resnet8",
+        imbalance_ratio=20.0,
+        epochs=1000,
+        output_dir=str(tmp_path / "run"),
+    )
+    code = (
+        "from mm_tf.experiments.config import RunConfig\n"
+        "from mm_tf.experiments.grids import worker\n"
+        f"worker.train({config!r})\n"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", code], env=helpers.environment())
+    folder = RunFolder(config)
+    while not folder.has_checkpoint:
+        assert parent.poll() is None
+        time.sleep(0.05)
+    parent.kill()
+    parent.wait()
+    patience = time.monotonic() + 60
+    while folder.is_in_use:
+        assert time.monotonic() < patience
+        time.sleep(0.05)
+    assert folder.has_checkpoint and folder.epochs < 1000
