@@ -22,11 +22,20 @@ def gather_on_device(images: np.ndarray) -> Callable[[np.ndarray], Any] | None:
         return None
     import jax
 
-    device = jax.devices()[0]
-    memory = (device.memory_stats() or {}).get("bytes_limit", 0)
-    if device.platform == "cpu" or images.nbytes > _LARGEST_SHARE * memory:
+    device = _device_for(images.nbytes)
+    if device is None:
         return None
     return functools.partial(_gather(), jax.device_put(images, device))
+
+
+def _device_for(size: int) -> Any:
+    """The accelerator, if it has room for so many bytes."""
+    import jax
+
+    device = jax.devices()[0]
+    memory = (device.memory_stats() or {}).get("bytes_limit", 0)
+    has_room = device.platform != "cpu" and size <= _LARGEST_SHARE * memory
+    return device if has_room else None
 
 
 @functools.cache
