@@ -71,7 +71,7 @@ class Search:
 
     def trial_values(self, drawn):
         """Returns the values of flags, {flag: value}, for what a tuner drew."""
-        values = space.flag_values(self.dimensions, drawn)
+        values = {each.name: each.value(drawn[each.name]) for each in self.dimensions}
         # Hyperband's short trials are whole runs: their schedules shrink with them.
         epochs = drawn.get("tuner/epochs")
         return values if epochs is None else {**values, "epochs": int(epochs)}

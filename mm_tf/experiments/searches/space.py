@@ -191,11 +191,6 @@ def declare(hp, dimension):
     return dimension.value(number)
 
 
-def flag_values(dimensions, drawn):
-    """Returns what a tuner drew as values of flags, {flag: value}."""
-    return {each.name: each.value(drawn[each.name]) for each in dimensions}
-
-
 def cells(dimensions):
     """Returns how many cells a grid of dimensions has."""
     return math.prod(len(dimension.values) for dimension in dimensions)

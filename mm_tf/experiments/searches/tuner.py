@@ -1,6 +1,6 @@
 """Runs a search: KerasTuner draws the values, and each trial is a run.
 
-What a tuner of KerasTuner draws depends on its seed and on the results alone, and a
+What a tuner of KerasTuner draws depends only on its seed and on the results, and a
 run that has finished returns at once. So the tuner's own state is never saved: to
 resume a search is to search again from the first trial.
 """
@@ -35,12 +35,8 @@ def run_search(search):
     """
     search.begin()
     console = rich.console.Console(highlight=False)
-    with (
-        console.status("") as status,
-        tempfile.TemporaryDirectory() as scratch,
-    ):
-        progress = _Progress(console, status, search.trials)
-        _Tuner(search, worker.train, progress, scratch).search()
+    with console.status("") as status, tempfile.TemporaryDirectory() as scratch:
+        _Tuner(search, _Progress(console, status, search.trials), scratch).search()
 
 
 def _oracle(search):
@@ -72,12 +68,11 @@ class _FatalError(FatalError, SearchFailedError):
 class _Tuner(keras_tuner.Tuner):
     """Trains each trial as a run in a folder of its own."""
 
-    def __init__(self, search, train, progress, directory):
+    def __init__(self, search, progress, directory):
         oracle = _oracle(search)
         super().__init__(oracle, directory=directory)
         oracle.verbose = 0
         self._search = search
-        self._train = train
         self._progress = progress
 
     def run_trial(self, trial):
@@ -106,12 +101,19 @@ class _Tuner(keras_tuner.Tuner):
         super().on_trial_end(trial)
 
     def _trained(self, config):
+        def show(epochs):
+            self._progress.show(f"epoch {epochs}/{config.epochs}")
+
+        # The process of a search that was killed still ends its step and writes.
+        while RunFolder(config).is_in_use:
+            self._progress.show("waits for the process that trains it already")
+            time.sleep(1)
         try:
-            return self._train(config, self._progress.show_epochs)
+            return worker.train(config, show)
         except worker.RunCrashedError as error:
             # Something else may have killed it, as for want of memory.
             self._progress.show(f"{error}; once more")
-            return self._train(config, self._progress.show_epochs)
+            return worker.train(config, show)
 
 
 class _Progress:
@@ -132,14 +134,9 @@ class _Progress:
         self._trial = " ".join(f"{name}={value:g}" for name, value in values.items())
         self.show("begins")
 
-    def show_epochs(self, epochs):
-        """Shows how many epochs the trial has trained."""
-        self.show(f"epoch {epochs}")
-
     def show(self, state):
         """Shows what the trial is at."""
-        text = rich.text.Text(f"{self._trial}: {state}", no_wrap=True)
-        self._status.update(text)
+        self._status.update(rich.text.Text(f"{self._trial}: {state}", no_wrap=True))
 
     def end(self, error):
         """The trial has ended with this balanced error in %, or failed (infinity)."""
