@@ -48,6 +48,11 @@ def _initializer(seed):
     return keras.initializers.GlorotUniform(seed=seed)
 
 
+def fit(model, kept, epochs, *watchers, seed=5):
+    order = EpochOrder(LABELS, STEPS, seed)
+    checkpoints.fit(model, IMAGES, LABELS, order, epochs, kept, watchers, verbose=0)
+
+
 def train(folder, stop=lambda: None, batch_size=STEPS, at_once=1, **arguments):
     """Trains a new network; returns what a user sees of it."""
     pathlib.Path(folder).mkdir(exist_ok=True)
@@ -205,27 +210,16 @@ def test_another_network_is_refused(tmp_path):
     model = keras.Sequential([keras.Input([4, 4, 1]), keras.layers.Flatten()])
     model.add(layers.NormalizedDense(3))
     model.compile("sgd", losses.MaximumMargin())
-    order = EpochOrder(LABELS, STEPS, 5)
     with pytest.raises(CheckpointError, match=r"another training .*model/0=.* here"):
-        checkpoints.fit(
-            model, IMAGES, LABELS, order, 9, Checkpoints(tmp_path / "kept"), verbose=0
-        )
+        fit(model, Checkpoints(tmp_path / "kept"), 9)
 
 
 def test_another_order_or_other_callbacks_are_refused(tmp_path):
-    model, kept = build(), Checkpoints(tmp_path)
-    order = EpochOrder(LABELS, STEPS, 5)
-    checkpoints.fit(model, IMAGES, LABELS, order, 1, kept, verbose=0)
-    other = EpochOrder(LABELS, STEPS, 6)
+    fit(build(), Checkpoints(tmp_path), 1)
     with pytest.raises(CheckpointError, match="order=.*'seed': 5.*'seed': 6.* here"):
-        checkpoints.fit(
-            build(), IMAGES, LABELS, other, 2, Checkpoints(tmp_path), verbose=0
-        )
-    log = callbacks.EpochLog()
+        fit(build(), Checkpoints(tmp_path), 2, seed=6)
     with pytest.raises(CheckpointError, match="callbacks=.. there, .*'EpochLog0'"):
-        checkpoints.fit(
-            build(), IMAGES, LABELS, order, 2, Checkpoints(tmp_path), [log], verbose=0
-        )
+        fit(build(), Checkpoints(tmp_path), 2, callbacks.EpochLog())
 
 
 def test_a_callback_that_stops_the_training_stops_it_when_resumed_too(tmp_path):
@@ -233,12 +227,10 @@ def test_a_callback_that_stops_the_training_stops_it_when_resumed_too(tmp_path):
         def on_epoch_end(self, epoch, logs=None):
             self.model.stop_training = True
 
-    order = EpochOrder(LABELS, STEPS, 5)
     with pytest.raises(Stopped):
-        kept = Checkpoints(tmp_path, stop=stop_after(1))
-        checkpoints.fit(build(), IMAGES, LABELS, order, 4, kept, [Stop()], verbose=0)
+        fit(build(), Checkpoints(tmp_path, stop=stop_after(1)), 4, Stop())
     kept = Checkpoints(tmp_path)
-    checkpoints.fit(build(), IMAGES, LABELS, order, 4, kept, [Stop()], verbose=0)
+    fit(build(), kept, 4, Stop())
     assert (kept.epoch, kept.step) == (1, 0)
 
 
@@ -258,9 +250,8 @@ def test_a_model_that_would_not_go_on_as_it_was_is_refused(
 ):
     model = build()
     model.compile(**{"optimizer": "sgd", "loss": losses.MaximumMargin(), **arguments})
-    order = EpochOrder(LABELS, STEPS, 5)
     with pytest.raises(ValueError, match=message):
-        checkpoints.fit(model, IMAGES, LABELS, order, 1, Checkpoints(tmp_path))
+        fit(model, Checkpoints(tmp_path), 1)
 
 
 def test_another_backend_is_refused_and_other_versions_are_told(tmp_path, monkeypatch):
@@ -302,14 +293,10 @@ def test_weights_that_are_not_finite_take_no_checkpoints_place(tmp_path):
                 kernel = self.model.layers[-1].kernel
                 kernel.assign(np.full(kernel.shape, np.nan))
 
-    order = EpochOrder(LABELS, STEPS, 5)
-    kept = Checkpoints(tmp_path)
     with pytest.raises(
         DivergedError, match="a weight is not finite before step 0, at lea"
     ):
-        checkpoints.fit(
-            build(), IMAGES, LABELS, order, EPOCHS, kept, [Spoil()], verbose=0
-        )
+        fit(build(), Checkpoints(tmp_path), EPOCHS, Spoil())
     assert [path.name for path in tmp_path.iterdir()] == ["epoch00001-step0000000.npz"]
     assert all(
         np.isfinite(array).all()

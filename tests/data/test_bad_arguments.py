@@ -14,6 +14,7 @@ from mm_tf.data import (
     ImageData,
     ImageFiles,
     ReadOptions,
+    balanced_counts,
     class_counts,
     fit_data,
     holdout_counts,
@@ -33,7 +34,7 @@ from mm_tf.data import (
 from mm_tf.data.custom.folders import list_folder
 from mm_tf.data.splits import stratified_split
 
-NAN, INFINITY = float("nan"), float("inf")
+NAN, INFINITY, HUGE = float("nan"), float("inf"), 10**400
 IMAGES, LABELS = np.zeros((3, 2, 2, 1), np.uint8), np.array([0, 1, 1])
 INFO = DatasetInfo("mine", 2, (2, 2, 1), 2, (0.5,), (0.5,), 0, False, "My own.")
 DATA = ImageData(INFO, IMAGES, LABELS, IMAGES, LABELS, ("a", "b"))
@@ -79,33 +80,37 @@ split_of = with_defaults(stratified_split, labels=[0] * 4, test_fraction=0.5, se
 
 # A call, one of its arguments, and values that it must refuse.
 WRONG = [
-    (with_defaults(class_counts, n_max=9, num_classes=2, ratio=1), "imbalance", "exp"),
+    (counts_of(class_counts), "imbalance", "exp", ["step"], "\udcff"),
+    (with_defaults(balanced_counts, num_classes=10), "n_max", 0),
     *(
         (counts_of(function), *row)
         for function in (long_tailed_counts, step_counts)
         for row in (
             ("n_max", 0, 5.0, 10**30),
             ("num_classes", 1),
-            ("ratio", 0, 0.99, INFINITY, NAN, 501),
+            ("ratio", 0, 0.99, INFINITY, NAN, HUGE, 501),
         )
     ),
+    (drawn, "labels", [[0], [1, 2]], np.array([0, 2**63], "uint64")),
     (drawn, "labels", [[0, 1]], [0.0, 1.0], [], [False, True], [0, -1], [0, 1, 2]),
-    (drawn, "counts", [1, 0], [1, 2]),
+    (drawn, "counts", [1, 0], [1, 2], [1, 10**30]),
     (drawn, "seed", -1),
-    (with_defaults(imbalanced, data=DATA, seed=0), "counts", [1] * 3),
+    (with_defaults(imbalanced, data=DATA, seed=0), "counts", [1] * 3, 1),
+    (with_defaults(imbalanced, counts=[1, 1], seed=0), "data", "digits"),
     (order, "labels", [], [0.5], [[0]], [0, -1]),
-    (order, "batch_size", 0),
+    (order, "batch_size", 0, "2"),
     (order, "seed", -1),
     (order, "resample_from", -1),
     (order, "class_weights", None, [1.0, 1.0], [1, 1, -1], [1, 1, NAN], "abc"),
-    (order, "class_weights", [0, 0, 0, 1], [[1, 1, 1]]),
+    (order, "class_weights", [0, 0, 0, 1], [[1, 1, 1]], [True] * 3),
     (ORDER.order, "epoch", -1, 1.0, True),
     (ORDER.batch, "step", -1, 1.0, True),
     *(
         (batches_of(make), *row)
         for make in (training_pipeline, ArrayBatches, fit_data)
         for row in (
-            ("images", np.zeros((7, 2, 2, 1))),
+            ("images", np.zeros((7, 2, 2, 1)), [[1], [1, 2], [3]], ["a.png"] * 3),
+            ("order", "shuffled"),
             ("labels", np.zeros(7, int), np.zeros(3)),
             ("epochs", 0),
             ("first_epoch", -1, 3),
@@ -115,11 +120,12 @@ WRONG = [
     (with_defaults(ImageBatches, images=IMAGES), "labels", np.zeros(2, int)),
     (with_defaults(ImageBatches, images=IMAGES), "batch_size", 0),
     (with_defaults(prediction_data, images=IMAGES), "batch_size", 0.5),
-    (image_data, "train_images", np.zeros((3, 2, 2, 1))),
+    (image_data, "info", "mine"),
+    (image_data, "train_images", np.zeros((3, 2, 2, 1)), [[1]]),
     (image_data, "test_images", np.zeros((4, 2, 2, 1), np.uint8)),
     (image_data, "train_labels", np.array([0, 1, 2])),
-    (image_data, "test_labels", np.zeros(3, np.int32)),
-    (image_data, "class_names", ("a",)),
+    (image_data, "test_labels", np.zeros(3, np.int32), np.array(3)),
+    (image_data, "class_names", ("a",), "ab"),
     (image_files, "paths", "a.png", ["a.png", None]),
     (image_files, "image_size", 0, (8, 2.5), (8, 8, 3)),
     (image_files, "channels", 4),
@@ -139,9 +145,9 @@ WRONG = [
     ),
     (list_folder, "data_dir", *PLACES),
     (lambda data_dir: read_folder(data_dir), "data_dir", __file__),
-    (with_defaults(load, name="cifar10"), "data_dir", "missing", __file__),
+    (with_defaults(load, name="cifar10"), "data_dir", "missing", __file__, 5, b"here"),
     (lambda options: read_tfds("nothing", options=options), "options", 32),
-    (load, "name", "mnist", "tfds:", "tfds", "Folder", None, 3),
+    (load, "name", "mnist", "tfds:", "tfds", "Folder", None, 3, ["digits"]),
     *((with_defaults(load, name=n), "data_dir", None) for n in OWN),
     (with_defaults(load, name="digits"), "options", ReadOptions()),
     (with_defaults(holdout_counts, share=0.2), "counts", [5, 1, 1], []),

@@ -69,56 +69,52 @@ def test_maximum_margin(golden, number, name, dtype):
     )
 
 
-@pytest.mark.parametrize("number", CASES)
-def test_ldam(golden, number, dtype):
-    case = golden[number]
-    expected = case["losses"]["ldam"]
-    loss = losses.LDAM(
-        case["class_counts"], expected["max_margin"], expected["scale"], dtype=dtype
-    )
-    assert_equal(
-        loss,
-        case["labels"],
-        case["cosines"],
-        dtype,
-        expected["reduced"],
-        expected["gradient"],
+def weighted(counts, loss):
+    return losses.ClassWeighted(
+        loss, len(counts), class_weights.effective_number(counts)
     )
 
 
-@pytest.mark.parametrize("number", CASES)
-def test_weighted_ldam(golden, number, dtype):
-    case = golden[number]
-    expected = case["losses"]["ldam_weighted"]
-    counts = case["class_counts"]
-    weights = class_weights.effective_number(counts)
-    np.testing.assert_allclose(weights, case["effective_number_weights"], rtol=1e-12)
-    loss = losses.ClassWeighted(
-        losses.LDAM(counts, expected["max_margin"], expected["scale"], dtype=dtype),
-        len(counts),
-        weights,
-    )
-    assert_equal(
-        loss,
-        case["labels"],
-        case["cosines"],
-        dtype,
-        expected["reduced"],
-        expected["gradient"],
-    )
+def ldam(expected, counts, dtype):
+    margin, scale = expected["max_margin"], expected["scale"]
+    return losses.LDAM(counts, margin, scale, dtype=dtype)
 
 
-@pytest.mark.parametrize("number", CASES)
-@pytest.mark.parametrize("name", ["focal_1", "focal_2"])
-def test_focal(golden, number, name, dtype):
-    case = golden[number]
-    expected = case["losses"][name]
+def focal(expected, counts, dtype):
     assert expected["logits"] == "10 * cosines"
+    return losses.Focal(expected["gamma"], dtype=dtype)
+
+
+# A name, the loss, what the outputs are times the cosines, and the gradient's name.
+OTHERS = {
+    "ldam": (ldam, 1, "gradient"),
+    "ldam_weighted": (
+        lambda e, n, dtype: weighted(n, ldam(e, n, dtype)),
+        1,
+        "gradient",
+    ),
+    "focal_1": (focal, 10, "gradient_to_logits"),
+    "focal_2": (focal, 10, "gradient_to_logits"),
+}
+
+
+@pytest.mark.parametrize("number", CASES)
+@pytest.mark.parametrize("name", OTHERS)
+def test_ldam_and_focal(golden, number, name, dtype):
+    case, (make, factor, gradient) = golden[number], OTHERS[name]
+    expected, counts = case["losses"][name], case["class_counts"]
     assert_equal(
-        losses.Focal(expected["gamma"], dtype=dtype),
+        make(expected, counts, dtype),
         case["labels"],
-        10 * np.asarray(case["cosines"]),
+        factor * np.asarray(case["cosines"]),
         dtype,
         expected["reduced"],
-        expected["gradient_to_logits"],
+        expected[gradient],
     )
+
+
+@pytest.mark.parametrize("number", CASES)
+def test_effective_number(golden, number):
+    case = golden[number]
+    weights = class_weights.effective_number(case["class_counts"])
+    np.testing.assert_allclose(weights, case["effective_number_weights"], rtol=1e-12)
