@@ -166,10 +166,9 @@ def _tuning():
     """Lets TensorFlow tune the pipelines, as it does with those of Keras."""
     import tensorflow as tf
 
-    from mm_tf.data import pipeline, prediction
+    from mm_tf.data import pipeline
 
-    for module in (pipeline, prediction):
-        module.ready_ahead = lambda dataset: dataset.prefetch(tf.data.AUTOTUNE)
+    pipeline.ready_ahead = lambda dataset, batches: dataset.prefetch(tf.data.AUTOTUNE)
 
 
 def keras_epoch(images, test_images, deterministic=None, tuned=False, **values):

@@ -26,10 +26,6 @@ from mm_tf.data.order import EpochOrder
 if TYPE_CHECKING:
     import tensorflow as tf
 
-# Batches that may be ready. As many batches of an `ImageFiles` are decoded at a time:
-# more would cost memory and gain nothing, since all threads decode each.
-BATCHES_AHEAD = 2
-
 
 def training_pipeline(
     images: Images,
@@ -41,12 +37,10 @@ def training_pipeline(
 ) -> "tf.data.Dataset":
     """Batches of the epochs from `first_epoch` to `epochs - 1` as a `tf.data.Dataset`.
 
-    An array of images stays in memory as one tensor, from which each batch is
-    gathered in the graph; NumPy gives the order once an epoch. Two batches of an
-    `ImageFiles` are decoded at a time and two more may be ready, so that with the
-    one in use there are at most five in memory. Where TensorFlow sees
-    a GPU and no `tf.distribute` strategy is in use, batches are copied to that
-    GPU ahead of time.
+    Two batches are gathered, or decoded from an `ImageFiles`, at a time and two more
+    may be ready, so that with the one in use there are at most five in memory. Where
+    TensorFlow sees a GPU and no `tf.distribute` strategy is in use, batches are copied
+    to that GPU ahead of time.
 
     Train with
 
@@ -59,16 +53,8 @@ def training_pipeline(
     does not divide `steps_per_epoch` makes Keras take more batches an epoch than
     there are, and so shifts all later epochs. With
     `keras.callbacks.BackupAndRestore`, which sets the first epoch of `fit` by
-    itself, find out that epoch first and give it here.
-
-    Args:
-        images: Images [N, ...], usually `uint8`: an array or an `ImageFiles`.
-        labels: Their classes, integers [N].
-        order: The order of the `N` examples.
-        epochs: Epoch after the last one, as in `fit`.
-        first_epoch: First epoch, counted from 0; below `epochs`. Defaults to 0.
-        first_step: First step of that epoch, counted from 0: the steps before it
-            are left out. Defaults to 0.
+    itself, find out that epoch first and give it here. `fit_data` describes the
+    arguments.
 
     Returns:
         A `tf.data.Dataset` of `(epochs - first_epoch) * order.steps_per_epoch
@@ -91,24 +77,40 @@ def training_pipeline(
     >>> [len(y) for _, y in batches]
     [2, 2, 1, 2, 2, 1]
     """
-    images, labels, epochs, first_epoch, first_step = _checked(
+    images, labels, first, steps = _checked(
         images, labels, order, epochs, first_epoch, first_step
     )
+
+    def read(index: Any) -> tuple[np.ndarray, np.ndarray]:
+        chosen = order.batch(first + int(index))
+        return images[chosen], labels[chosen]
+
+    return as_dataset(read, steps, images, labels, ahead=2)
+
+
+def as_dataset(
+    read: Callable[[Any], Any], length: int, *parts: Images, ahead: int
+) -> "tf.data.Dataset":
+    """A data set of `read(0)` to `read(length - 1)`, some of each of `parts`.
+
+    So many are read at a time, and as many more may be ready.
+    """
     import tensorflow as tf
 
-    steps = (epochs - first_epoch) * order.steps_per_epoch - first_step
-    if isinstance(images, ImageFiles):
-        first = first_epoch * order.steps_per_epoch + first_step
-        dataset = _decoded(images, labels, order, first, steps)
-    else:
-        dataset = _gathered(images, labels, order, epochs, first_epoch, first_step)
-    dataset = dataset.apply(tf.data.experimental.assert_cardinality(steps))
-    return ready_ahead(dataset)
+    def batch(index: "tf.Tensor") -> Any:
+        found = tf.numpy_function(read, [index], [part.dtype for part in parts])
+        for tensor, part in zip(found, parts, strict=True):
+            tensor.set_shape([None, *part.shape[1:]])
+        return tuple(found) if len(found) > 1 else found[0]
+
+    # Whichever is ready first, `map` gives the batches in their order.
+    dataset = tf.data.Dataset.range(length).map(
+        batch, num_parallel_calls=ahead, deterministic=True
+    )
+    return ready_ahead(dataset, ahead)
 
 
-def ready_ahead(
-    dataset: "tf.data.Dataset", batches: int = BATCHES_AHEAD
-) -> "tf.data.Dataset":
+def ready_ahead(dataset: "tf.data.Dataset", batches: int) -> "tf.data.Dataset":
     """Makes batches ahead of their use, on the GPU if there is one.
 
     TensorFlow does not tune the pipeline, which has nothing to tune: the end of a
@@ -128,63 +130,6 @@ def ready_ahead(
     return dataset.prefetch(batches)
 
 
-def _gathered(
-    images: np.ndarray,
-    labels: np.ndarray,
-    order: EpochOrder,
-    epochs: int,
-    first_epoch: int,
-    first_step: int,
-) -> "tf.data.Dataset":
-    """Batches of images in memory."""
-    import tensorflow as tf
-
-    # tf.data works on the CPU; a tensor on a GPU would be copied back.
-    with tf.device("CPU:0"):
-        all_images, all_labels = tf.constant(images), tf.constant(labels)
-
-    def batches_of_epoch(epoch: "tf.Tensor") -> "tf.data.Dataset":
-        indices = tf.numpy_function(order.order, [epoch], tf.int64)
-        indices = tf.ensure_shape(indices, [order.num_examples])
-
-        def batch(position: "tf.Tensor") -> "tuple[tf.Tensor, tf.Tensor]":
-            start = position * order.batch_size
-            chosen = indices[start : start + order.batch_size]
-            return tf.gather(all_images, chosen), tf.gather(all_labels, chosen)
-
-        first = tf.where(epoch == first_epoch, tf.constant(first_step, tf.int64), 0)
-        return tf.data.Dataset.range(first, order.steps_per_epoch).map(batch)
-
-    return tf.data.Dataset.range(first_epoch, epochs).flat_map(batches_of_epoch)
-
-
-def _decoded(
-    images: ImageFiles,
-    labels: np.ndarray,
-    order: EpochOrder,
-    first: int,
-    steps: int,
-) -> "tf.data.Dataset":
-    """Batches of images that are decoded from their files."""
-    import tensorflow as tf
-
-    def read(step: Any) -> tuple[np.ndarray, np.ndarray]:
-        chosen = order.batch(int(step))
-        return images[chosen], labels[chosen]
-
-    def batch(step: "tf.Tensor") -> "tuple[tf.Tensor, tf.Tensor]":
-        x, y = tf.numpy_function(read, [step], [images.dtype, labels.dtype])
-        return (
-            tf.ensure_shape(x, [None, *images.shape[1:]]),
-            tf.ensure_shape(y, [None]),
-        )
-
-    # Whichever is ready first, `map` gives the batches in their order.
-    return tf.data.Dataset.range(first, first + steps).map(
-        batch, num_parallel_calls=BATCHES_AHEAD, deterministic=True
-    )
-
-
 class ArrayBatches(keras.utils.PyDataset):
     """Batches of the epochs from `first_epoch` to `epochs - 1` without TensorFlow.
 
@@ -192,21 +137,14 @@ class ArrayBatches(keras.utils.PyDataset):
     + i`: the same batches as of `training_pipeline`, for every backend. Meanwhile the
     next batch of an `ImageFiles` is decoded.
 
-    Train with
+    Train as with `training_pipeline`; what it says of `steps_per_execution` and
+    `BackupAndRestore` holds here too. `steps_per_epoch` is needed, since to Keras this
+    data set has no end: one that had would be shuffled by a `fit` without
+    `shuffle=False`, and over all epochs at that. There is in fact one epoch more than
+    asked for, because a backend may look ahead (on JAX with an accelerator by one
+    batch); behind it is an `IndexError`. Iterating by hand ends after `epochs - 1`.
 
-    ```
-    model.fit(batches, epochs=epochs, initial_epoch=first_epoch,
-              steps_per_epoch=order.steps_per_epoch, shuffle=False)
-    ```
-
-    `steps_per_epoch` is needed, since to Keras this data set has no end: one
-    that had would be shuffled by a `fit` without `shuffle=False`, and over all
-    epochs at that. There is in fact one epoch more than asked for,
-    because a backend may look ahead (on JAX with an accelerator by one batch);
-    behind it is an `IndexError`. Iterating by hand ends after `epochs - 1`.
-
-    What `training_pipeline` says of `steps_per_execution` and `BackupAndRestore`
-    holds here too. On JAX with an accelerator an array of images lies there, where it
+    On JAX with an accelerator an array of images lies there, where it
     takes at most a quarter of the memory that JAX has, and so do the batches' images.
 
     Args:
@@ -239,18 +177,17 @@ class ArrayBatches(keras.utils.PyDataset):
     ):
         # One worker, hence no queue of Keras's, which would shuffle as well.
         super().__init__(workers=1, use_multiprocessing=False)
-        self._images, self._labels, epochs, first_epoch, first_step = _checked(
+        images, self._labels, self._first, self._num_steps = _checked(
             images, labels, order, epochs, first_epoch, first_step
         )
-        self._order, self._epochs = order, epochs
-        # Counted from 0 over the whole training.
-        self._first = first_epoch * order.steps_per_epoch + first_step
-        self._gather: Callable[[np.ndarray], Any] = self._images.__getitem__
-        self._ahead: LookAhead | None = None
-        if isinstance(self._images, ImageFiles):
-            self._ahead = LookAhead(self._batch, self._num_served)
+        self._order = order
+        self._num_served = self._num_steps + order.steps_per_epoch
+        self._gather: Callable[[np.ndarray], Any] = images.__getitem__
+        self._read = self._batch
+        if isinstance(images, ImageFiles):
+            self._read = LookAhead(self._batch, self._num_served)
         else:
-            self._gather = gather_on_device(self._images) or self._gather
+            self._gather = gather_on_device(images) or self._gather
 
     @property
     def num_batches(self) -> None:
@@ -261,12 +198,11 @@ class ArrayBatches(keras.utils.PyDataset):
         """The batch (images [B, ...], labels [B]) at a position of the stream."""
         if not 0 <= index < self._num_served:
             raise IndexError(
-                f"There are {self._num_steps} batches, up to epoch "
-                f"{self._epochs - 1}. Does `fit` have the same `epochs`, and "
-                f"steps_per_epoch={self._order.steps_per_epoch}? "
+                f"There are {self._num_steps} batches. Does `fit` have the same "
+                f"`epochs`, and steps_per_epoch={self._order.steps_per_epoch}? "
                 f"Received: index={index}"
             )
-        return self._batch(index) if self._ahead is None else self._ahead(index)
+        return self._read(index)
 
     def _batch(self, index: int) -> tuple[Any, np.ndarray]:
         chosen = self._order.batch(self._first + index)
@@ -275,14 +211,6 @@ class ArrayBatches(keras.utils.PyDataset):
     def __iter__(self):
         """Goes once through the batches of the epochs that were asked for."""
         return (self[index] for index in range(self._num_steps))
-
-    @property
-    def _num_steps(self) -> int:
-        return self._epochs * self._order.steps_per_epoch - self._first
-
-    @property
-    def _num_served(self) -> int:
-        return self._num_steps + self._order.steps_per_epoch
 
 
 def fit_data(
@@ -354,8 +282,8 @@ class LookAhead:
 
 def _checked(
     images: Any, labels: Any, order: Any, epochs: Any, first_epoch: Any, first_step: Any
-) -> tuple[Any, np.ndarray, int, int, int]:
-    """The images and labels as arrays, and the epochs and the step as integers."""
+) -> tuple[Any, np.ndarray, int, int]:
+    """Images and labels as arrays, the first step of all epochs and how many follow."""
     if not isinstance(order, EpochOrder):
         raise ValueError(f"`order` must be an `EpochOrder`. Received: order={order!r}")
     check_integers("labels", labels, low=0)
@@ -379,7 +307,8 @@ def _checked(
             f"`first_step` must be below the {order.steps_per_epoch} steps of an "
             f"epoch. Received: first_step={first_step}"
         )
-    return images, labels, epochs, first_epoch, first_step
+    first = first_epoch * order.steps_per_epoch + first_step
+    return images, labels, first, epochs * order.steps_per_epoch - first
 
 
 def as_images(images: Any) -> Images:

@@ -7,7 +7,7 @@ import numpy as np
 
 from mm_tf._checks import check_integer
 from mm_tf.data.custom.image_files import ImageFiles, Images
-from mm_tf.data.pipeline import LookAhead, as_images, ready_ahead
+from mm_tf.data.pipeline import LookAhead, as_dataset, as_images
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -111,31 +111,8 @@ def prediction_data(
     >>> model.predict(data, batch_size=2, verbose=0).shape
     (5, 3)
     """
-    check_integer("batch_size", batch_size, low=1)
-    images = as_images(images)
+    batches = ImageBatches(images, batch_size=batch_size)
     if keras.config.backend() == "tensorflow":
-        return _as_dataset(images, batch_size)
-    if isinstance(images, ImageFiles):
-        return ImageBatches(images, batch_size=batch_size)
-    return images
-
-
-def _as_dataset(images: Images, batch_size: int) -> "tf.data.Dataset":
-    import tensorflow as tf
-
-    starts = tf.data.Dataset.range(0, len(images), batch_size)
-    if isinstance(images, ImageFiles):
-
-        def read(start: Any) -> np.ndarray:
-            return images[int(start) : int(start) + batch_size]
-
-        def batch(start: "tf.Tensor") -> "tf.Tensor":
-            decoded = tf.numpy_function(read, [start], images.dtype)
-            return tf.ensure_shape(decoded, [None, *images.shape[1:]])
-
-        # With the one that is decoded and the one in use there are three in memory.
-        return ready_ahead(starts.map(batch), batches=1)
-    # tf.data works on the CPU; a tensor on a GPU would be copied back.
-    with tf.device("CPU:0"):
-        whole = tf.constant(images)
-    return ready_ahead(starts.map(lambda start: whole[start : start + batch_size]))
+        # One is read, one ready and one in use.
+        return as_dataset(batches._batch, len(batches), batches._images, ahead=1)
+    return batches if isinstance(images, ImageFiles) else batches._images
