@@ -6,8 +6,8 @@ import io
 import os
 import stat
 import warnings
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -51,8 +51,9 @@ def decode(
     path: str | os.PathLike[str],
     image_size: tuple[int, int] | None = None,
     channels: int = 3,
+    content: bytes | None = None,
 ) -> np.ndarray:
-    """Decodes one image.
+    """Decodes one image, from its file or from the `content` of one of that name.
 
     - A camera's orientation (EXIF) is applied; an animation gives its first frame;
       colour profiles are not applied.
@@ -68,19 +69,19 @@ def decode(
     One of more pixels than `PIL.Image.MAX_IMAGE_PIXELS` (89 million, unless you
     change it) is an error before any of them is decoded.
     """
-    with opened(path) as image:
+    with opened(path, content) as image:
         return to_array(image, image_size, channels, reduce=True)
 
 
-def decode_bytes(
-    content: bytes,
-    name: str,
-    image_size: tuple[int, int] | None = None,
-    channels: int = 3,
-) -> np.ndarray:
-    """Decodes one image from the content of its file, as `decode` does."""
-    with opened(name, content) as image:
-        return to_array(image, image_size, channels, reduce=True)
+def unless_broken(read: Callable[[Any], Any], image: Any) -> Any:
+    """What `read` returns, or the `ImageFileError` of an image that it cannot decode.
+
+    The error is a new one: the traceback of the other holds the image.
+    """
+    try:
+        return read(image)
+    except ImageFileError as error:
+        return ImageFileError(error.path, error.reason)
 
 
 @contextlib.contextmanager

@@ -1,23 +1,30 @@
 """Images that stay in their files and are decoded when they are asked for."""
 
 import functools
+import math
 import os
 import weakref
-from collections.abc import Callable, Iterable, MutableMapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from mm_tf._checks import check_integer
 from mm_tf.data._checks import check_path
-from mm_tf.data.custom.decoding import ImageFileError, decode, import_plugins, quiet
+from mm_tf.data.custom.decoding import (
+    ImageFileError,
+    decode,
+    import_plugins,
+    quiet,
+    unless_broken,
+)
 from mm_tf.data.custom.digests import file_digest, pixel_digest
 
 MEMORY_LIMIT = 2**30
 
 # Files that wait for threads at once, where a whole data set is gone through.
-_FILES_AT_ONCE = 1024
+FILES_AT_ONCE = 1024
 
 
 class ImageFiles:
@@ -87,30 +94,44 @@ class ImageFiles:
             raise ValueError(
                 f"`paths` must be a list of paths. Received: paths={paths!r}"
             )
-        self._decoder = _Decoder(
-            tuple(check_path("paths", path) for path in paths),
-            check_image_size(image_size),
-            check_channels(channels),
-            _Budget(check_integer("memory_limit", memory_limit, low=0)),
-            _check_threads(num_threads),
-            {},
-        )
-        self._rows = np.arange(len(self._decoder.paths))
+        self._files = tuple(check_path("paths", path) for path in paths)
+        self._size = check_image_size(image_size)
+        self._channels = check_channels(channels)
+        self._memory_limit = check_integer("memory_limit", memory_limit, low=0)
+        self._num_threads = check_threads(num_threads)
+        # Subsets share these two.
+        self._digests: dict[str, bytes | str] = {}
+        self._all_kept: weakref.WeakSet[_Kept] = weakref.WeakSet()
+        self._keep_what_fits()
+
+    def _keep_what_fits(self) -> None:
+        """Makes room for all images if `memory_limit` has as much left."""
+        self._rows = np.arange(len(self._files))
+        taken = sum(kept.images.nbytes for kept in self._all_kept)
+        self._kept: _Kept | None = None
+        if taken + self.nbytes <= self._memory_limit:
+            self._kept = _Kept(self.shape)
+            self._all_kept.add(self._kept)
+
+    def __reduce__(self):
+        """The files for pickling, without the images, and with a limit of its own."""
+        arguments = self._size, self._channels, self._memory_limit, self._num_threads
+        return ImageFiles, (self.paths, *arguments)
 
     @property
     def paths(self) -> tuple[str, ...]:
         """The files, [N]."""
-        return tuple(self._decoder.paths[row] for row in self._rows)
+        return tuple(self._files[row] for row in self._rows)
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
         """Number of images, height, width, channels."""
-        return (len(self._rows), *self._decoder.image_shape)
+        return (len(self._rows), *self._size, self._channels)
 
     @property
     def nbytes(self) -> int:
         """Bytes of all images, decoded."""
-        return len(self._rows) * self._decoder.bytes_per_image
+        return math.prod(self.shape)
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -125,20 +146,18 @@ class ImageFiles:
             raise IndexError(
                 f"Images are read only along their first axis. Received: {index!r}"
             )
-        if rows.ndim == 0:
-            return self._decoder.read(rows[np.newaxis])[0]
-        return self._decoder.read(rows)
+        return self._read(rows) if rows.ndim else self._read(rows[np.newaxis])[0]
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         """All images as one array, if they have at most `memory_limit` bytes."""
         if copy is False:
             raise ValueError("Files become an array by copying. Received: copy=False")
-        limit = self._decoder.budget.limit
-        if self.nbytes > limit:
+        if self.nbytes > self._memory_limit:
             raise ValueError(
-                f"All images at once must have at most memory_limit={limit:,} bytes: "
-                "read them in batches, or give a larger `memory_limit`. "
-                f"Received: {len(self):,} images of {self.nbytes:,} bytes"
+                f"All images at once must have at most memory_limit="
+                f"{self._memory_limit:,} bytes: read them in batches, or give a larger "
+                f"`memory_limit`. Received: {len(self):,} images of {self.nbytes:,} "
+                "bytes"
             )
         return self[:].astype(dtype or self.dtype, copy=False)
 
@@ -156,31 +175,21 @@ class ImageFiles:
             A new `ImageFiles` [M, height, width, channels].
         """
         part = object.__new__(ImageFiles)
-        part._decoder, part._rows = self._decoder, self._rows[indices]
-        if not self._decoder.keeps:
-            part._decoder = self._decoder.subset(part._rows)
-            part._rows = np.arange(len(part._rows))
+        vars(part).update(vars(self))
+        part._rows = self._rows[indices]
+        if self._kept is None:
+            part._files = part.paths
+            part._keep_what_fits()
         return part
 
-    def check(
-        self, progress: Callable[[int], Any] | None = None
-    ) -> dict[int, ImageFileError]:
+    def check(self) -> dict[int, ImageFileError]:
         """Decodes every image once, in parallel, and finds those that cannot be.
-
-        Args:
-            progress: Called now and then with the number of images done since the
-                last call. Defaults to `None`.
 
         Returns:
             The error of each such image by its position, rising.
         """
-        found: list[ImageFileError | None] = []
-        for first in range(0, len(self), _FILES_AT_ONCE):
-            rows = self._rows[first : first + _FILES_AT_ONCE]
-            with quiet():
-                found += self._decoder.errors(rows)
-            if progress is not None:
-                progress(len(rows))
+        with quiet():
+            found = self._map(functools.partial(unless_broken, self._keep), self._rows)
         return {place: error for place, error in enumerate(found) if error is not None}
 
     def digests(self) -> list[bytes | str]:
@@ -188,7 +197,46 @@ class ImageFiles:
 
         Subsets share them. The path stands for a file that cannot be read.
         """
-        return self._decoder.digests(self._rows)
+        new = [path for path in dict.fromkeys(self.paths) if path not in self._digests]
+        found = self._map(_digest_or_path, new)
+        self._digests.update(zip(new, found, strict=True))
+        return [self._digests[path] for path in self.paths]
+
+    def _map(self, function: Callable[[Any], Any], values: Any) -> list[Any]:
+        return in_threads(self._num_threads, function, values)
+
+    def _read(self, rows: np.ndarray) -> np.ndarray:
+        """The images of some files, [B, height, width, channels]."""
+        # Re-sampling draws an image more than once: it is decoded once.
+        unique, places = np.unique(rows, return_inverse=True)
+        if self._kept is not None:
+            self._map(self._keep, unique[~self._kept.is_there[unique]])
+            return self._kept.images[rows]
+        images = np.empty((len(unique), *self.shape[1:]), np.uint8)
+
+        def fill(place: int) -> None:
+            images[place] = self._decode(unique[place])
+
+        self._map(fill, range(len(unique)))
+        return images if np.array_equal(unique, rows) else images[places]
+
+    def _keep(self, row: int) -> None:
+        """Decodes an image, and keeps it where there is room for that."""
+        image = self._decode(row)
+        if self._kept is not None:
+            self._kept.images[row], self._kept.is_there[row] = image, True
+
+    def _decode(self, row: int) -> np.ndarray:
+        return decode(self._files[row], self._size, self._channels)
+
+
+class _Kept:
+    """Decoded images that stay in memory, and which of them are there."""
+
+    def __init__(self, shape: tuple[int, ...]):
+        # Memory that is never written to costs nothing.
+        self.images = np.empty(shape, np.uint8)
+        self.is_there = np.zeros(len(self.images), dtype=bool)
 
 
 Images = np.ndarray | ImageFiles
@@ -208,22 +256,23 @@ def take(images: Images, indices: Any) -> Images:
     return images[indices]
 
 
-class Threads(NamedTuple):
-    """A number of threads, which are started when they are first used."""
+def in_threads(
+    number: int | None, function: Callable[[Any], Any], values: Any
+) -> list[Any]:
+    """Results in the order of `values`; the first that fails is raised.
 
-    number: int
-
-    def map(self, function: Callable[[Any], Any], values: Any) -> list[Any]:
-        """Results in the order of `values`; the first that fails is raised."""
-        if self.number == 1 or len(values) < 2:
-            return [function(value) for value in values]
-        # A process that was forked has none of its parent's threads.
-        pool = _pool(self.number, os.getpid())
-        results: list[Any] = []
-        # What waits for a thread takes a kilobyte, a file's name nothing beside it.
-        for first in range(0, len(values), _FILES_AT_ONCE):
-            results += pool.map(function, values[first : first + _FILES_AT_ONCE])
-        return results
+    Without a number there is a thread for each CPU core that the process may use.
+    """
+    number = number or _available_cores()
+    if number == 1 or len(values) < 2:
+        return [function(value) for value in values]
+    # A process that was forked has none of its parent's threads.
+    pool = _pool(number, os.getpid())
+    results: list[Any] = []
+    # What waits for a thread takes a kilobyte, a file's name nothing beside it.
+    for first in range(0, len(values), FILES_AT_ONCE):
+        results += pool.map(function, values[first : first + FILES_AT_ONCE])
+    return results
 
 
 @functools.cache
@@ -231,104 +280,6 @@ def _pool(number: int, process: int) -> ThreadPoolExecutor:
     # Before threads import them all at the same time.
     import_plugins()
     return ThreadPoolExecutor(number, thread_name_prefix="mm_tf_image")
-
-
-class _Budget:
-    """Bytes that an `ImageFiles` and all of its subsets together may keep."""
-
-    def __init__(self, limit: int):
-        self.limit = limit
-        self._taken: MutableMapping[Any, int] = weakref.WeakKeyDictionary()
-
-    def take(self, owner: Any, size: int) -> bool:
-        """Whether so many bytes are left; then `owner` has them while it lives."""
-        fits = sum(self._taken.values()) + size <= self.limit
-        if fits:
-            self._taken[owner] = size
-        return fits
-
-    def __reduce__(self):
-        return _Budget, (self.limit,)
-
-
-class _Decoder:
-    """What an `ImageFiles` and its subsets share: files and decoded images."""
-
-    def __init__(
-        self,
-        paths: tuple[str, ...],
-        image_size: tuple[int, int],
-        channels: int,
-        budget: _Budget,
-        threads: Threads,
-        digests: dict[str, bytes | str],
-    ):
-        self._arguments = (image_size, channels, budget, threads, digests)
-        self.paths = paths
-        self.image_shape = (*image_size, channels)
-        self.bytes_per_image = int(np.prod(self.image_shape))
-        self.budget = budget
-        self._threads, self._digests = threads, digests
-        self.keeps = budget.take(self, len(paths) * self.bytes_per_image)
-        # Memory that is never written to costs nothing.
-        self._kept = np.empty(
-            (len(paths) if self.keeps else 0, *self.image_shape), np.uint8
-        )
-        self._is_kept = np.zeros(len(self._kept), dtype=bool)
-
-    def __reduce__(self):
-        return _Decoder, (self.paths, *self._arguments)
-
-    def subset(self, rows: np.ndarray) -> "_Decoder":
-        """A decoder of some of the files, which keeps nothing yet."""
-        return _Decoder(tuple(self.paths[row] for row in rows), *self._arguments)
-
-    def read(self, rows: np.ndarray) -> np.ndarray:
-        """The images of some files, [B, height, width, channels]."""
-        if self.keeps:
-            self._threads.map(self._keep, np.unique(rows[~self._is_kept[rows]]))
-            return self._kept[rows]
-        # Re-sampling draws an image more than once: it is decoded once.
-        unique, places = np.unique(rows, return_inverse=True)
-        images = np.empty((len(unique), *self.image_shape), np.uint8)
-
-        def fill(place: int) -> None:
-            images[place] = self._decode(unique[place])
-
-        self._threads.map(fill, range(len(unique)))
-        return images if np.array_equal(unique, rows) else images[places]
-
-    def errors(self, rows: np.ndarray) -> list[ImageFileError | None]:
-        """The error of each file that cannot be decoded, None for the others."""
-        return self._threads.map(self._error, rows)
-
-    def digests(self, rows: np.ndarray) -> list[bytes | str]:
-        """Digests of some files' bytes, each found once."""
-        paths = [self.paths[row] for row in rows]
-        new = [path for path in dict.fromkeys(paths) if path not in self._digests]
-        found = self._threads.map(_digest_or_path, new)
-        self._digests.update(zip(new, found, strict=True))
-        return [self._digests[path] for path in paths]
-
-    def _error(self, row: int) -> ImageFileError | None:
-        try:
-            if self.keeps:
-                self._keep(row)
-            else:
-                self._decode(row)
-        except ImageFileError as error:
-            # A new one: that one's traceback holds the image.
-            return ImageFileError(error.path, error.reason)
-        return None
-
-    def _keep(self, row: int) -> None:
-        if not self._is_kept[row]:
-            self._kept[row] = self._decode(row)
-            self._is_kept[row] = True
-
-    def _decode(self, row: int) -> np.ndarray:
-        image_size, channels, *_ = self._arguments
-        return decode(self.paths[row], image_size, channels)
 
 
 def _digest_or_path(path: str) -> bytes | str:
@@ -359,14 +310,14 @@ def check_channels(channels: Any) -> int:
     return int(channels)
 
 
-def _check_threads(num_threads: Any) -> Threads:
+def check_threads(num_threads: Any) -> int | None:
+    """Returns a number of threads of at least 1, or None."""
     if num_threads is None:
-        return Threads(available_cores())
-    return Threads(check_integer("num_threads", num_threads, low=1))
+        return None
+    return check_integer("num_threads", num_threads, low=1)
 
 
-def available_cores() -> int:
-    """The number of CPU cores that the process may use."""
+def _available_cores() -> int:
     if hasattr(os, "sched_getaffinity"):  # Not on macOS.
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

@@ -4,7 +4,12 @@ import dataclasses
 import re
 
 from mm_tf._checks import check_bool, check_integer
-from mm_tf.data.custom.image_files import MEMORY_LIMIT, check_channels, check_image_size
+from mm_tf.data.custom.image_files import (
+    MEMORY_LIMIT,
+    check_channels,
+    check_image_size,
+    check_threads,
+)
 from mm_tf.data.splits import check_share
 
 # Height and width of images in files, unless something else is asked for: CIFAR's,
@@ -70,8 +75,7 @@ class ReadOptions:
         check_share("test_fraction", self.test_fraction)
         check_integer("split_seed", self.split_seed, low=0)
         check_integer("memory_limit", self.memory_limit, low=0)
-        if self.num_threads is not None:
-            check_integer("num_threads", self.num_threads, low=1)
+        check_threads(self.num_threads)
         for name in ("strict", "verify", "horizontal_flip"):
             check_bool(name, getattr(self, name))
 

@@ -1,6 +1,5 @@
 """Images and labels of any data set of TensorFlow Datasets."""
 
-import math
 import os
 from typing import Any
 
@@ -8,8 +7,8 @@ import numpy as np
 
 from mm_tf.data import prepared
 from mm_tf.data.custom.assembly import image_data
-from mm_tf.data.custom.decoding import decode_bytes
-from mm_tf.data.custom.image_files import Threads, available_cores, check_image_size
+from mm_tf.data.custom.decoding import decode
+from mm_tf.data.custom.image_files import check_image_size, in_threads
 from mm_tf.data.custom.options import DEFAULT_SIZE, ReadOptions, check_options
 from mm_tf.data.dataset import ImageData, Split, in_order
 
@@ -59,85 +58,61 @@ def read_tfds(
     """
     options = check_options(options)
     builder = prepared.prepared_builder(name, data_dir)
-    source = _TfdsSource(name, builder, options)
-    parts: dict[str, Split] = {}
-    for split, wanted in (("train", "train"), ("test", "test"), ("validation", "test")):
-        if wanted not in parts and split in builder.info.splits:
-            part = source.read(split)
-            if part is not None:
-                parts[wanted] = part
-    return image_data(
-        f"tfds:{name}",
-        f"TensorFlow Datasets, {name}",
-        parts,
-        source.names,
-        options,
-    )
+    image, label = _tfds_keys(name, builder)
+    features, splits = builder.info.features, builder.info.splits
+    *own_size, own_channels = features[image].shape
+    size: Any = DEFAULT_SIZE if None in own_size else own_size
+    height, width = check_image_size(options.image_size or size)
+    channels = options.channels or (1 if own_channels == 1 else 3)
+    numbers = {split: part.num_examples for split, part in splits.items()}
+    _check_memory(name, numbers, height * width * channels, options.memory_limit)
 
+    def decoded(content: bytes) -> np.ndarray:
+        return decode(name, (height, width), channels, content)
 
-class _TfdsSource:
-    """The images and classes of a data set of `tfds`."""
+    def read(split: str) -> Split | None:
+        import tensorflow_datasets as tfds
 
-    def __init__(self, name: str, builder: Any, options: ReadOptions):
-        self._name, self._builder = name, builder
-        self._image, self._label = _tfds_keys(name, builder)
-        features = builder.info.features
-        self.names = tuple(features[self._label].names)
-        *own_size, own_channels = features[self._image].shape
-        size: Any = DEFAULT_SIZE if None in own_size else own_size
-        height, width = check_image_size(options.image_size or size)
-        channels = options.channels or (1 if own_channels == 1 else 3)
-        self._image_shape: tuple[int, int, int] = height, width, channels
-        self._threads = Threads(options.num_threads or available_cores())
-        self._check_memory(options.memory_limit)
-
-    def _check_memory(self, limit: int) -> None:
-        splits = self._builder.info.splits
-        if "train" not in splits:
-            raise ValueError(
-                "A data set of tfds must have the split train. Received: "
-                f"{self._name} with {', '.join(splits)}"
-            )
-        tests = [self._number(s) for s in ("test", "validation") if s in splits]
-        number = self._number("train") + max(tests, default=0)
-        needed = number * math.prod(self._image_shape)
-        if needed > limit:
-            raise ValueError(
-                f"`memory_limit` must be at least {needed:,} for the {number:,} images "
-                f"of {self._name}; images in files need not fit into memory. "
-                f"Received: memory_limit={limit}"
-            )
-
-    def _number(self, split: str) -> int:
-        return self._builder.info.splits[split].num_examples
-
-    def read(self, split: str) -> Split | None:
-        """Images and classes of a split, in order; None where they are secret."""
-        images = np.empty((self._number(split), *self._image_shape), np.uint8)
+        images = np.empty((numbers[split], height, width, channels), np.uint8)
         labels = np.empty(len(images), np.int64)
-        with prepared.reading(self._name, self._builder):
-            first = 0
-            for contents, of_contents in self._batches(split):
+        skip = {image: tfds.decode.SkipDecoding()}
+        first = 0
+        with prepared.reading(name, builder):
+            examples = builder.as_dataset(split=split, decoders=skip)
+            pairs = examples.map(lambda example: (example[image], example[label]))
+            for contents, classes in tfds.as_numpy(pairs.batch(_IMAGES_AT_ONCE)):
                 part = slice(first, first + len(contents))
-                images[part] = self._threads.map(self._decode, contents)
-                labels[part] = of_contents
+                images[part] = in_threads(options.num_threads, decoded, contents)
+                labels[part] = classes
                 first = part.stop
         # The labels of some test sets are secret; -1 stands for them.
         return in_order(images, labels) if labels.min() >= 0 else None
 
-    def _batches(self, split: str) -> Any:
-        import tensorflow_datasets as tfds
+    parts: dict[str, Split] = {}
+    for split, wanted in (("train", "train"), ("test", "test"), ("validation", "test")):
+        if split in numbers and wanted not in parts:
+            found = read(split)
+            if found is not None:
+                parts[wanted] = found
+    what, names = f"TensorFlow Datasets, {name}", features[label].names
+    return image_data(f"tfds:{name}", what, parts, names, options)
 
-        image, label = self._image, self._label
-        examples = self._builder.as_dataset(
-            split=split, decoders={image: tfds.decode.SkipDecoding()}
+
+def _check_memory(name: str, numbers: dict[str, int], size: int, limit: int) -> None:
+    """Refuses more images, each of `size` bytes, than `limit` has room for."""
+    if "train" not in numbers:
+        raise ValueError(
+            "A data set of tfds must have the split train. Received: "
+            f"{name} with {', '.join(numbers)}"
         )
-        pairs = examples.map(lambda example: (example[image], example[label]))
-        return tfds.as_numpy(pairs.batch(_IMAGES_AT_ONCE))
-
-    def _decode(self, content: bytes) -> np.ndarray:
-        *size, channels = self._image_shape
-        return decode_bytes(content, self._name, (size[0], size[1]), channels)
+    tests = (numbers.get(split, 0) for split in ("test", "validation"))
+    number = numbers["train"] + max(tests)
+    if number * size > limit:
+        raise ValueError(
+            f"`memory_limit` must be at least {number * size:,} for the {number:,} "
+            f"images of {name}; images in files need not fit into memory. "
+            f"Received: memory_limit={limit}"
+        )
 
 
 def _tfds_keys(name: str, builder: Any) -> tuple[str, str]:

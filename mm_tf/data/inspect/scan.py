@@ -1,6 +1,7 @@
 """What is in a data set, found before training: counts, sizes, and what is wrong."""
 
 import dataclasses
+import functools
 import os
 from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
@@ -9,9 +10,15 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mm_tf.class_errors import SHOT_GROUPS
-from mm_tf.data.custom.decoding import ImageFileError, opened, quiet, to_array
+from mm_tf.data.custom.decoding import (
+    ImageFileError,
+    opened,
+    quiet,
+    to_array,
+    unless_broken,
+)
 from mm_tf.data.custom.digests import file_digest, pixel_digest
-from mm_tf.data.custom.image_files import Images, Threads, available_cores
+from mm_tf.data.custom.image_files import FILES_AT_ONCE, Images, in_threads
 from mm_tf.data.custom.listing import UNREADABLE, Entry, Listing, Problem
 from mm_tf.data.custom.options import ReadOptions, check_options
 from mm_tf.data.dataset import DATASETS, TFDS_PREFIX, ImageData, check_name
@@ -21,8 +28,6 @@ from mm_tf.data.splits import stratified_split
 DUPLICATE = "duplicate"
 LEAKAGE = "leakage"
 TWO_LABELS = "two labels"
-
-_IMAGES_AT_ONCE = 1024
 
 Progress = Callable[[int, int], Any]
 
@@ -143,14 +148,14 @@ def inspect_data(
 def _inspect_files(
     name: str, listing: Listing, options: ReadOptions, progress: Progress
 ) -> Inspection:
-    threads = Threads(options.num_threads or available_cores())
     entries = listing.entries
     problems = list(listing.problems)
     good: list[tuple[Entry, _Facts]] = []
-    for first in range(0, len(entries), _IMAGES_AT_ONCE):
-        part = entries[first : first + _IMAGES_AT_ONCE]
+    look = functools.partial(unless_broken, _facts_of_file)
+    for first in range(0, len(entries), FILES_AT_ONCE):
+        part = entries[first : first + FILES_AT_ONCE]
         with quiet():
-            facts = threads.map(_facts_of_file, [listing.path(e) for e in part])
+            facts = in_threads(options.num_threads, look, [*map(listing.path, part)])
         for entry, found in zip(part, facts, strict=True):
             if isinstance(found, ImageFileError):
                 problems.append(Problem(UNREADABLE, entry.name, found.reason))
@@ -178,14 +183,10 @@ def _inspect_files(
     return _inspection(name, listing.class_names, examples, problems, notes)
 
 
-def _facts_of_file(path: str) -> _Facts | ImageFileError:
-    try:
-        with opened(path) as image:
-            stored = *image.size, image.format or "", image.mode
-            return _Facts(*stored, pixel_digest(to_array(image)), file_digest(path))
-    except ImageFileError as error:
-        # A new one: that one's traceback holds the image.
-        return ImageFileError(error.path, error.reason)
+def _facts_of_file(path: str) -> _Facts:
+    with opened(path) as image:
+        stored = *image.size, image.format or "", image.mode
+        return _Facts(*stored, pixel_digest(to_array(image)), file_digest(path))
 
 
 def _inspect_arrays(data: ImageData, progress: Progress) -> Inspection:

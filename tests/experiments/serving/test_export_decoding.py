@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from mm_tf.data.custom.decoding import decode_bytes
+from mm_tf.data.custom.decoding import decode
 from mm_tf.experiments.serving import decoding
 
 
@@ -86,7 +86,7 @@ def test_decoding_in_the_graph_is_that_of_training(channels):
     found = in_graph(list(FILES.values()), channels)
     different = {}
     for (name, content), pixels in zip(FILES.items(), found, strict=True):
-        expected = decode_bytes(content, name, (32, 24), channels)
+        expected = decode(name, (32, 24), channels, content)
         most = np.abs(pixels.astype(int) - expected).max()
         # One that has the size already keeps its pixels.
         with Image.open(io.BytesIO(content)) as image:
@@ -121,10 +121,10 @@ def photo(*segments, height=60, width=50):
 def test_the_orientation_of_a_camera_is_applied(order):
     orientations = range(1, 9)
     files = [photo((0xFFE1, exif(each, order))) for each in orientations]
-    upright = decode_bytes(photo(), "photo", (32, 24))
+    upright = decode("photo", (32, 24), content=photo())
     found = in_graph(files).astype(int)
     for orientation, pixels, file in zip(orientations, found, files, strict=True):
-        expected = decode_bytes(file, "photo", (32, 24))
+        expected = decode("photo", (32, 24), content=file)
         assert np.abs(pixels - expected).max() <= 2, orientation
         is_changed = np.abs(pixels - upright).max() > 20
         assert is_changed == (orientation > 1), orientation
@@ -148,7 +148,7 @@ def test_the_orientation_is_found_wherever_it_stands():
     for (name, file), pixels in zip(
         files.items(), in_graph(list(files.values())).astype(int), strict=True
     ):
-        assert np.abs(pixels - decode_bytes(file, name, (32, 24))).max() <= 2, name
+        assert np.abs(pixels - decode(name, (32, 24), content=file)).max() <= 2, name
 
 
 def test_exif_that_cannot_be_read_leaves_an_image_as_it_lies():
@@ -168,7 +168,7 @@ def test_exif_that_cannot_be_read_leaves_an_image_as_it_lies():
             exif(65_535),
         )
     ]
-    expected = decode_bytes(photo(), "photo", (32, 24))
+    expected = decode("photo", (32, 24), content=photo())
     for pixels in in_graph(files):
         np.testing.assert_allclose(pixels, expected, atol=2)
 
