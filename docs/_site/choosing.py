@@ -167,7 +167,7 @@ def _search():
         )
     )
     return {
-        "search, found": f"{found} over three seeds with what was found",
+        "search, found": f"{found} over three seeds with the values found",
         "search, default": f"{default} with the default values",
     }
 
