@@ -253,7 +253,7 @@ def _search(search, report_only):
         with stopping.Stop():
             tuner.run_search(search)
     found = trials.read(search)
-    trials.print_trials(search, found)
+    trials.section(search, found).print()
     print(f"Written: {', '.join(map(str, trials.write(search, found)))}")
     if trials.best(search, found) is None:
         print("mm_tf: no trial has finished.", file=sys.stderr)

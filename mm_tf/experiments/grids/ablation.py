@@ -5,13 +5,12 @@ Nothing is chosen here. Errors are on the test images, as the published ones are
 
 import sys
 
-import rich.console
-
-from mm_tf import _files, _text
+from mm_tf import _files
 from mm_tf.data import DatasetUnavailableError
 from mm_tf.experiments import paper
 from mm_tf.experiments.config import RunConfig
 from mm_tf.experiments.grids import grid
+from mm_tf.experiments.grids.sections import Section
 from mm_tf.experiments.runs.folder import RunFolder
 
 # The flags of a run that a table sets.
@@ -47,27 +46,13 @@ def run(table, root, arguments, report_only=False):
         f"{_TITLES[table]} of the paper: MM-DRW, {config.model}, {config.epochs} "
         f"epochs, seed {config.seed}"
     )
-    texts, notes = _texts(frame), _notes(frame)
-    console = rich.console.Console(highlight=False)
-    console.print(_text.table(texts.columns, texts.itertuples(index=False), title))
-    for note in notes:
-        console.print(note, markup=False)
+    section = Section(title, "", _texts(frame), _notes(frame))
+    section.print()
     if frame["measured"].notna().any():
-        markdown = [
-            f"# {title}",
-            texts.to_markdown(index=False, disable_numparse=True),
-            "\n".join(f"- {note}" for note in notes),
-        ]
-        try:
-            root.mkdir(parents=True, exist_ok=True)
-            _files.write_text(root / f"{table}.md", "\n\n".join(markdown) + "\n")
-            text = frame.to_csv(index=False, lineterminator="\n")
-            _files.write_text(root / f"{table}.csv", text)
-        except OSError as error:
-            raise ValueError(
-                f"`output_dir` cannot be written ({error.strerror}). "
-                f"Received: output_dir={str(root)!r}"
-            ) from None
+        root.mkdir(parents=True, exist_ok=True)
+        _files.write_text(root / f"{table}.md", section.to_markdown())
+        text = frame.to_csv(index=False, lineterminator="\n")
+        _files.write_text(root / f"{table}.csv", text)
         print(f"Written: {root / table}.md, {root / table}.csv")
     for failure in failures:
         print(f"mm_tf: failed: {failure}", file=sys.stderr)
@@ -101,13 +86,13 @@ def measured(table, cells):
 
 def _notes(frame):
     differences = dict.fromkeys(filter(None, frame["protocol_differences"]))
-    return [
+    return (
         "Top-1 error on the test images in %, last epoch, one seed. Nothing is chosen "
         "here; the paper's beta and delta were, on these images, so the smallest "
         "number of each setting flatters.",
         *(f"Not the paper's protocol: {text}." for text in differences),
-        *([] if differences else [paper.ALWAYS_DIFFERENT]),
-    ]
+        *(() if differences else (paper.ALWAYS_DIFFERENT,)),
+    )
 
 
 def _texts(frame):

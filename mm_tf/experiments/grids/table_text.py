@@ -2,48 +2,36 @@
 
 import dataclasses
 import math
-import pathlib
+import re
 
 import pandas as pd
-from rich.console import Console
 
-from mm_tf import _files, _text
 from mm_tf.experiments import paper
 from mm_tf.experiments.grids.pairs import CONFIDENCE, PairedDifference
+from mm_tf.experiments.grids.sections import Section
 from mm_tf.experiments.paper.methods import METHODS
 from mm_tf.experiments.runs.result import EVALUATED_ON
 
-
-@dataclasses.dataclass(frozen=True)
-class Style:
-    """How a cell and its parts are written; each is a format string."""
-
-    mean: str = "{mean:.2f}"
-    sd: str = " ± {sd:.2f}"
-    evaluated: str = " {evaluated}"
-    n: str = " (n = {n})"
-    mark: str = " [{mark}]"
-    published: str = " ({published:.2f}, {difference:+.2f})"
-    cell: str = "{}"
-
-
-PLAIN = Style()
-# Two lines, for a terminal.
-NARROW = Style(published="\n{published:.2f} ({difference:+.2f})")
-# All of it is mathematics, so that a minus is not set as a hyphen.
-LATEX = Style(
-    sd=r" \pm {sd:.2f}",
-    evaluated=r"\ \mbox{{{evaluated}}}",
-    n=r"\ (n = {n})",
-    mark="^{{[{mark}]}}",
-    published=r"\ ({published:.2f},\ {difference:+.2f})",
-    cell="${}$",
-)
-
 MISSING = "-"
 
-# The captions' signs that LaTeX reads otherwise; cells are escaped by pandas.
-_LATEX_SIGNS = str.maketrans({"%": r"\%", "±": r"$\pm$"})
+# The signs that LaTeX reads otherwise.
+_LATEX_SIGNS = str.maketrans(
+    {
+        **{sign: f"\\{sign}" for sign in "%&$#_{}"},
+        "~": r"\textasciitilde{}",
+        "^": r"\textasciicircum{}",
+        "\\": r"\textbackslash{}",
+        "±": r"$\pm$",
+    }
+)
+# The parts of a cell that mathematics writes otherwise.
+_LATEX_PARTS = {
+    "±": r"\\pm",
+    f" ({EVALUATED_ON['holdout']})": r"\\ \\mbox{\1}",
+    r" (\[\d+\])": r"^{\1}",
+    r" \(": r"\\ (",
+    ", ": r",\\ ",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,38 +58,72 @@ class Table:
     best_epoch: bool = False
     pairs: tuple[PairedDifference, ...] = ()
 
-    @property
-    def n(self):
-        """The runs of a cell, where the cell does not say another number."""
-        return int(self.frame["n"].max()) if len(self.frame) else 0
+    def to_markdown(self):
+        """Returns the table, its notes and what was asked for beside it."""
+        first, *others = self._sections()
+        parts = [first.to_markdown(), *(each.to_markdown("##") for each in others)]
+        return "\n".join(parts)
+
+    def to_csv(self):
+        """Returns `frame` as CSV text; what is missing is empty."""
+        return self.frame.to_csv(index=False, float_format="%.4f", lineterminator="\n")
+
+    def to_latex(self):
+        """Returns the table as LaTeX, with the package booktabs."""
+        floats = "\n".join(map(_latex_float, self._sections()))
+        return f"% Needs \\usepackage{{booktabs}}.\n{floats}"
+
+    def print(self, console=None):
+        """Prints the table, as many settings side by side as there is room.
+
+        Args:
+            console: A `rich.console.Console`; standard output by default.
+        """
+        for section in self._sections("\n"):
+            section.print(console)
+
+    def _sections(self, before_published=" "):
+        for best in (False, True) if self.best_epoch else (False,):
+            cells = self.cells(best, before_published).reset_index(names="")
+            title, notes = "Top-1 errors beside the paper's Table 1", self._notes()
+            if best:
+                words = self._evaluated_words
+                title, notes = f"Best epoch, chosen on the {words} images", ()
+            caption = self._caption(best)
+            yield Section(title, caption, cells, tuple(notes), can_split=True)
+        if self.pairs:
+            caption = (
+                "Differences of top-1 error, last epoch, in percentage points, paired "
+                f"over the same n seeds: mean and {CONFIDENCE:.0%} confidence interval "
+                "(Student's t). Below 0: the first method errs less."
+            )
+            notes = tuple(
+                f"[{self._marks[text]}] Not only the methods differ, the runs do too: "
+                f"{text}."
+                for text in _distinct(pair.differences for pair in self.pairs)
+            )
+            yield Section("Paired differences", caption, self.pair_cells(), notes)
 
     @property
-    def marks(self):
-        """{how runs differ from the paper's protocol: the mark of such cells}."""
-        texts = self.frame["protocol_differences"]
-        distinct = dict.fromkeys(text for text in texts if text)
-        return {text: number for number, text in enumerate(distinct, start=1)}
+    def _marks(self):
+        """{how runs of a cell or a pair differ: its mark}."""
+        texts = [pair.differences for pair in self.pairs]
+        texts = _distinct([*self.frame["protocol_differences"], *texts])
+        return {text: number for number, text in enumerate(texts, start=1)}
 
-    @property
-    def notes(self):
-        """Pairs (mark or "", text): what is said below the table."""
-        notes = [
-            (f"[{mark}]", f"Not the paper's protocol: {differences}.")
-            for differences, mark in self.marks.items()
-        ]
+    def _notes(self):
+        """What is said below the table."""
+        for text in _distinct(self.frame["protocol_differences"]):
+            yield f"[{self._marks[text]}] Not the paper's protocol: {text}."
         strange = "; ".join(self._not_in_paper())
         if strange:
-            notes.append(("", f"Not in the paper: {strange}."))
+            yield f"Not in the paper: {strange}."
         if self.frame["comparable"].any():
-            notes.append(("", paper.ALWAYS_DIFFERENT))
-        notes.append(
-            (
-                "",
-                "The seeds vary initial weights, order, crops and flips, not which "
-                "images are drawn.",
-            )
+            yield paper.ALWAYS_DIFFERENT
+        yield (
+            "The seeds vary initial weights, order, crops and flips, not which images "
+            "are drawn."
         )
-        return notes
 
     def _not_in_paper(self):
         strange = [name for name in self.settings if name not in paper.SETTINGS]
@@ -121,50 +143,14 @@ class Table:
             if lacking:
                 yield f"{' and '.join(titles)} on {lacking}"
 
-    def cells(self, best=False, style=PLAIN):
-        """Returns what the table shows: titles by settings, a DataFrame of texts.
-
-        Args:
-            best: Whether to show the best epoch's error, not the last one's.
-            style: A `Style`.
-        """
-        texts = [self._cell(row, best, style) for _, row in self.frame.iterrows()]
-        column = pd.Series(
-            texts, index=pd.MultiIndex.from_frame(self.frame[["setting", "method"]])
-        )
-        wide = column.unstack("setting").reindex(
-            index=list(self.methods), columns=list(self.settings)
-        )
-        wide.index = pd.Index([_title(method) for method in self.methods])
-        return wide.rename_axis(index=None, columns=None)
-
-    def pair_cells(self):
-        """Returns the paired differences as a DataFrame of texts."""
-        marks = self.pair_marks
-        return pd.DataFrame([_pair_texts(pair, marks) for pair in self.pairs])
-
-    @property
-    def pair_marks(self):
-        """{how runs of a pair differ beside the method: the mark of such pairs}."""
-        distinct = dict.fromkeys(p.differences for p in self.pairs if p.differences)
-        return {text: n for n, text in enumerate(distinct, start=len(self.marks) + 1)}
-
-    @property
-    def pair_notes(self):
-        """Pairs (mark, text): what is said below the paired differences."""
-        return [
-            (f"[{mark}]", f"Not only the methods differ, the runs do too: {text}.")
-            for text, mark in self.pair_marks.items()
-        ]
-
-    def caption(self, best=False):
-        """Returns what the numbers are, in a few sentences."""
+    def _caption(self, best):
+        """What the numbers are, in a few sentences."""
         ran = self.frame[self.frame["n"] > 0]
         epoch = "last epoch"
         if best:
             epoch = f"best epoch (chosen on {self._evaluated_words}: flatters)"
-        number = f"n = {self.n}"
-        if (ran["n"] < self.n).any():
+        number = f"n = {self._n}"
+        if (ran["n"] < self._n).any():
             number += " unless the cell says otherwise"
         sentences = [
             f"Top-1 error on the {self._evaluated_words} images in %, {epoch}: mean ± "
@@ -184,183 +170,101 @@ class Table:
         return " ".join(sentences)
 
     @property
+    def _n(self):
+        """The runs of a cell, where the cell does not say another number."""
+        return int(self.frame["n"].max()) if len(self.frame) else 0
+
+    @property
     def _evaluated_words(self):
         """The word before "images" of all cells, or of those that do not say it."""
         evaluated = set(self.frame["evaluated_on"]) - {""}
         (one,) = evaluated if len(evaluated) == 1 else ("test",)
         return EVALUATED_ON[one]
 
-    @property
-    def pairs_caption(self):
-        """What the paired differences are, in a sentence."""
-        return (
-            "Differences of top-1 error, last epoch, in percentage points, paired over "
-            f"the same n seeds: mean and {CONFIDENCE:.0%} confidence interval "
-            "(Student's t). Below 0: the first method errs less."
+    def cells(self, best=False, before_published=" "):
+        """Returns what the table shows: titles by settings, a DataFrame of texts.
+
+        Args:
+            best: Whether to show the best epoch's error, not the last one's.
+            before_published: What stands between the error and the published one.
+        """
+        texts = [
+            self._cell(row, best, before_published) for _, row in self.frame.iterrows()
+        ]
+        wide = (
+            self.frame.assign(text=texts)
+            .pivot(index="method", columns="setting", values="text")
+            .reindex(index=list(self.methods), columns=list(self.settings))
         )
+        wide.index = pd.Index([_title(method) for method in self.methods])
+        return wide.rename_axis(columns=None)
 
-    def to_markdown(self):
-        """Returns the table, its notes and what was asked for beside it."""
-        parts = ["# Top-1 errors beside the paper's Table 1", self.caption()]
-        parts.append(_markdown(self.cells()))
-        parts.append(_list(self.notes))
-        if self.best_epoch:
-            parts += [f"## Best epoch, chosen on the {self._evaluated_words} images"]
-            parts += [self.caption(best=True), _markdown(self.cells(best=True))]
-        if self.pairs:
-            parts += ["## Paired differences", self.pairs_caption]
-            parts.append(_markdown(self.pair_cells(), index=False))
-            parts += [_list(self.pair_notes)] if self.pair_notes else []
-        return "\n\n".join(parts) + "\n"
-
-    def to_csv(self):
-        """Returns `frame` as CSV text; what is missing is empty."""
-        return self.frame.to_csv(index=False, float_format="%.4f", lineterminator="\n")
-
-    def to_latex(self):
-        """Returns the table as LaTeX, with the package booktabs."""
-        cells = _latex(self.cells(style=LATEX))
-        parts = [_latex_float(self.caption(), cells, _latex_list(self.notes))]
-        if self.best_epoch:
-            cells = self.cells(best=True, style=LATEX)
-            parts.append(_latex_float(self.caption(best=True), _latex(cells)))
-        if self.pairs:
-            pairs = _latex(self.pair_cells(), "latex", index=False)
-            notes = [_latex_list(self.pair_notes)] if self.pair_notes else []
-            parts.append(_latex_float(self.pairs_caption, pairs, *notes))
-        return "% Needs \\usepackage{booktabs}.\n" + "\n".join(parts)
-
-    def _cell(self, row, best, style):
+    def _cell(self, row, best, before_published):
         if not row["n"]:
             return MISSING
-        mean, sd = ("best_mean", "best_sd") if best else ("mean", "sd")
-        mark = self.marks.get(row["protocol_differences"])
-        is_there = {
-            "mean": True,
-            "sd": not math.isnan(row[sd]),
-            "evaluated": row["evaluated_on"] != "test",
-            "mark": mark is not None,
-            "n": row["n"] != self.n,
-            "published": not math.isnan(row["difference"]),
+        mean, sd = row[["best_mean", "best_sd"] if best else ["mean", "sd"]]
+        text = f"{mean:.2f}"
+        if not math.isnan(sd):
+            text += f" ± {sd:.2f}"
+        if row["evaluated_on"] != "test":
+            text += f" {EVALUATED_ON[row['evaluated_on']]}"
+        if row["protocol_differences"]:
+            text += f" [{self._marks[row['protocol_differences']]}]"
+        if row["n"] != self._n:
+            text += f" (n = {row['n']})"
+        if not math.isnan(row["difference"]):
+            published = row["published"]
+            text += f"{before_published}({published:.2f}, {mean - published:+.2f})"
+        return text
+
+    def pair_cells(self):
+        """Returns the paired differences as a DataFrame of texts."""
+        return pd.DataFrame(map(self._pair_texts, self.pairs))
+
+    def _pair_texts(self, pair):
+        mark = f" [{self._marks[pair.differences]}]" if pair.differences else ""
+        return {
+            "setting": pair.setting,
+            "difference": f"{_title(pair.method)} - {_title(pair.other)}",
+            "n": str(len(pair.seeds)),
+            "mean": MISSING if pair.mean is None else f"{pair.mean:+.2f}{mark}",
+            f"{CONFIDENCE:.0%} interval": (
+                MISSING if pair.low is None else f"[{pair.low:+.2f}, {pair.high:+.2f}]"
+            ),
         }
-        values = {
-            "mean": row[mean],
-            "sd": row[sd],
-            "evaluated": EVALUATED_ON[row["evaluated_on"]],
-            "mark": mark,
-            "n": row["n"],
-            "published": row["published"],
-            "difference": row[mean] - row["published"],
-        }
-        parts = [getattr(style, part) for part, shown in is_there.items() if shown]
-        return style.cell.format("".join(parts).format(**values))
-
-
-def print_table(table, console=None):
-    """Prints a `Table`, as many settings side by side as there is room.
-
-    Args:
-        table: The `Table`.
-        console: A `rich.console.Console`; standard output by default.
-    """
-    console = console or Console(highlight=False)
-    for best in (False, True) if table.best_epoch else (False,):
-        console.print(f"\n{table.caption(best)}", markup=False)
-        _print_cells(table, best, console)
-    _print_notes(table.notes, console)
-    if table.pairs:
-        console.print(f"\n{table.pairs_caption}", markup=False)
-        cells = table.pair_cells()
-        console.print(_text.table(cells.columns, cells.itertuples(index=False)))
-        _print_notes(table.pair_notes, console)
-
-
-def _print_notes(notes, console):
-    for note in notes:
-        console.print(" ".join(filter(None, note)), markup=False)
-
-
-def _print_cells(table, best, console):
-    cells = table.cells(best, NARROW)
-    lines = [line for text in cells.to_numpy().ravel() for line in text.split("\n")]
-    padding = 2
-    column = padding + max(map(len, [*lines, *cells.columns]))
-    room = console.width - padding - max(map(len, cells.index))
-    side_by_side = max(1, room // column)
-    for first in range(0, len(cells.columns), side_by_side):
-        part = cells.iloc[:, first : first + side_by_side]
-        console.print(_text.table(["", *part.columns], part.itertuples()))
-
-
-def write_table(table, prefix):
-    """Writes `<prefix>.md`, `.csv` and `.tex`.
-
-    Args:
-        table: A `Table`.
-        prefix: The files' path without its ending.
-
-    Returns:
-        The paths.
-    """
-    prefix = pathlib.Path(prefix)
-    texts = {
-        ".md": table.to_markdown,
-        ".csv": table.to_csv,
-        ".tex": table.to_latex,
-    }
-    paths = []
-    for ending, text in texts.items():
-        path = prefix.with_name(prefix.name + ending)
-        _files.write_text(path, text())
-        paths.append(path)
-    return paths
 
 
 def _title(method):
     return METHODS[method].title if method in METHODS else method
 
 
-def _pair_texts(pair, marks):
-    interval = MISSING if pair.low is None else f"[{pair.low:+.2f}, {pair.high:+.2f}]"
-    mark = f" [{marks[pair.differences]}]" if pair.differences else ""
-    return {
-        "setting": pair.setting,
-        "difference": f"{_title(pair.method)} - {_title(pair.other)}",
-        "n": str(len(pair.seeds)),
-        "mean": MISSING if pair.mean is None else f"{pair.mean:+.2f}{mark}",
-        f"{CONFIDENCE:.0%} interval": interval,
-    }
+def _distinct(texts):
+    return list(dict.fromkeys(filter(None, texts)))
 
 
-def _markdown(frame, index=True):
-    # Texts that look like numbers stay as they are written.
-    return frame.to_markdown(index=index, disable_numparse=True)
+def _escaped(text):
+    return text.translate(_LATEX_SIGNS)
 
 
-def _list(notes):
-    return "\n".join(" ".join(filter(None, ("-", *note))) for note in notes)
-
-
-def _latex_list(notes):
-    text = _latex(pd.DataFrame(notes), "latex", False, False, r"lp{0.9\linewidth}")
-    # A bracket behind the end of a row would be read as the space below that row.
-    return text.replace("\n[", "\n{}[")
-
-
-def _latex(frame, escape="latex-math", index=True, header=True, column_format=None):
-    styler = frame.style.format(escape=escape)
-    for axis, shown in {"index": index, "columns": header}.items():
-        if shown:
-            styler = styler.format_index(escape="latex", axis=axis)
-        else:
-            styler = styler.hide(axis=axis)
-    return styler.to_latex(column_format=column_format, hrules=header)
-
-
-def _latex_float(caption, *tabulars):
-    caption = caption.translate(_LATEX_SIGNS)
-    body = "\n\\par\\smallskip\n".join(tabular.strip() for tabular in tabulars)
+def _latex_float(section):
+    cells = section.cells.rename(columns=_escaped)
+    # A cell of errors is mathematics, so that a minus is not set as a hyphen.
+    errors = list(cells)[1:] if section.can_split else []
+    cells = cells.assign(
+        **cells.drop(columns=errors).map(_escaped), **cells[errors].map(_as_mathematics)
+    )
+    body = cells.to_latex(index=False, escape=False)
+    notes = "".join(f"\\par\\raggedright {_escaped(note)}\n" for note in section.notes)
     return (
         "\\begin{table*}\n\\centering\\small\n"
-        f"\\caption{{{caption}}}\n{body}\n\\end{{table*}}\n"
+        f"\\caption{{{_escaped(section.caption)}}}\n{body}"
+        f"{notes}\\end{{table*}}\n"
     )
+
+
+def _as_mathematics(text):
+    if text == MISSING:
+        return text
+    for plain, latex in _LATEX_PARTS.items():
+        text = re.sub(plain, latex, text)
+    return f"${text}$"

@@ -9,8 +9,9 @@ import math
 from types import MappingProxyType
 
 from mm_tf import _files
-from mm_tf._text import percent, table
+from mm_tf._text import percent
 from mm_tf.experiments.config.flags import to_flagfile
+from mm_tf.experiments.grids.sections import Section
 from mm_tf.experiments.paper.methods import METHODS
 from mm_tf.experiments.runs.result import EVALUATED_ON, RESULT, RunResult
 from mm_tf.experiments.searches.search import TRIALS, read_json
@@ -154,14 +155,6 @@ def title(search):
     )
 
 
-def _caption(search):
-    return (
-        f"Errors on the {_images(search)} images in %, last epoch: the mean over "
-        "classes (balanced, by which trials are compared), top-1, and the mean over "
-        "many-, medium- and few-shot classes."
-    )
-
-
 def _images(search):
     return EVALUATED_ON[search.config.evaluated_on]
 
@@ -203,27 +196,20 @@ def _texts(search, trials):
     return texts.loc[:, (texts != "-").any()]
 
 
-def to_markdown(search, trials):
+def section(search, trials):
     """Returns the table of trials, with what it is."""
-    parts = [
-        f"# {title(search)}",
-        how_chosen(search),
-        _caption(search),
-        _texts(search, trials).to_markdown(index=False, disable_numparse=True),
-    ]
-    return "\n\n".join(parts) + "\n"
-
-
-def print_trials(search, trials):
-    """Prints the table of trials."""
-    from rich.console import Console
-
-    console = Console(highlight=False)
     texts = _texts(search, trials)
-    rows = texts.itertuples(index=False)
-    console.print(f"\n{title(search)}\n{_caption(search)}", markup=False)
-    console.print(table(list(texts), rows, left=[texts.shape[1] - 1]))
-    console.print(how_chosen(search), markup=False)
+    caption = (
+        f"Errors on the {_images(search)} images in %, last epoch: the mean over "
+        "classes (balanced, by which trials are compared), top-1, and the mean over "
+        "many-, medium- and few-shot classes."
+    )
+    return Section(
+        title(search),
+        f"{how_chosen(search)}\n\n{caption}",
+        texts,
+        left=(texts.shape[1] - 1,),
+    )
 
 
 def flagfile(search, trials):
@@ -255,7 +241,7 @@ def write(search, trials):
         index=False, float_format="%.6g", lineterminator="\n"
     )
     texts = {
-        TABLE: to_markdown(search, trials),
+        TABLE: section(search, trials).to_markdown(),
         CSV: csv,
         FLAGS: flagfile(search, trials),
     }

@@ -4,7 +4,6 @@ import csv
 import dataclasses
 import io
 import math
-import re
 
 import pytest
 from made_up import RESULT
@@ -16,7 +15,6 @@ from mm_tf.experiments.config import RunConfig
 from mm_tf.experiments.grids import grid
 from mm_tf.experiments.grids.aggregate import COLUMNS, summarize
 from mm_tf.experiments.grids.pairs import paired_difference
-from mm_tf.experiments.grids.table_text import print_table
 
 LT100, LT10 = "cifar10_lt100", "cifar10_lt10"
 
@@ -210,7 +208,7 @@ def test_latex_is_escaped():
     for escaped in (r"50 \%", r"A\&B \#1 \$x\$ \{y\}", r"l2\_reg"):
         assert escaped in text
     assert "in \\%" in text and "in %" not in text
-    assert text.count(r"\begin{tabular}") == text.count(r"\end{tabular}") == 4
+    assert text.count(r"\begin{tabular}") == text.count(r"\end{tabular}") == 3
     assert "$30.00^{[1]}$" in text
     number = r"$23.00 \pm 1.00\ (21.98,\ +1.02)$"
     assert number in summarize(RESULTS).to_latex()
@@ -314,16 +312,8 @@ def test_marks_of_pairs_are_told_in_all_texts():
     means = [cell.partition(" ")[2] for cell in table.pair_cells()["mean"]]
     assert means == ["[2]", "", "[2]"]
     note = "Not only the methods differ, the runs do too: epochs 200 and 10."
-    assert table.pair_notes == [("[2]", note)]
     assert f"- [2] {note}" in table.to_markdown()
-    assert f"[2] & {note}" in table.to_latex()
+    assert rf"\par\raggedright [2] {note}" in table.to_latex()
     printed = io.StringIO()
-    print_table(table, Console(file=printed, width=150))
+    table.print(Console(file=printed, width=150))
     assert f"[2] {note}" in printed.getvalue()
-
-
-def test_latex_reads_no_note_as_a_space_below_a_row():
-    odd = [result("mm_drw", LT10, 0, 12.0, differences=["x"])]
-    text = summarize(RESULTS + odd).to_latex()
-    assert "[2] & Not the paper's protocol: x." in text
-    assert not re.search(r"\\\\\s*\[", text)
