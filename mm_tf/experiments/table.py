@@ -15,17 +15,16 @@ resumes it. The same from Python:
     print(aggregate.summarize(results).to_markdown())
 """
 
-import dataclasses
 import pathlib
-import sys
 import tempfile
+from typing import Any
 
 from absl import app, flags
 
+from mm_tf import _files
 from mm_tf.data import DATASETS, DatasetUnavailableError
 from mm_tf.experiments import paper
 from mm_tf.experiments.config import RunConfig
-from mm_tf.experiments.config import fields as config_fields
 from mm_tf.experiments.config import flags as config_flags
 from mm_tf.experiments.grids import cluster, grid
 from mm_tf.experiments.machine import command, stopping
@@ -40,17 +39,68 @@ _SET_BY_GRID = {
     "seed": "seeds",
 }
 
-
-@dataclasses.dataclass(frozen=True)
-class _Call:
-    """What the flags say, checked."""
-
-    configs: list[RunConfig]
-    methods: tuple[str, ...]
-    settings: tuple[str, ...]
-    pairs: tuple[tuple[str, ...], ...]
-    root: pathlib.Path
-    report: pathlib.Path
+# The command's own flags: kind, name, default, the values of an enum, help.
+_FLAGS: tuple[tuple[Any, ...], ...] = (
+    (flags.DEFINE_list, "methods", list(METHODS), "The methods, with commas."),
+    (
+        flags.DEFINE_list,
+        "settings",
+        list(paper.SETTINGS),
+        "The settings, with commas: a data set, _lt (long-tailed) or _step, and the "
+        "imbalance ratio; digits_lt20 needs no download.",
+    ),
+    (flags.DEFINE_list, "seeds", ["0-2"], "The seeds: 0,1,2 or 0-2."),
+    (
+        flags.DEFINE_boolean,
+        "best_epoch",
+        False,
+        "Show the best epoch's error as well. It is chosen on the test images.",
+    ),
+    (
+        flags.DEFINE_multi_string,
+        "compare",
+        [],
+        "METHOD_A,METHOD_B: the difference of their errors over the same seeds, with "
+        "a confidence interval. May be given several times.",
+    ),
+    (
+        flags.DEFINE_boolean,
+        "report_only",
+        False,
+        "Train nothing: the table of the runs that are there, whatever other flags "
+        "they were run with.",
+    ),
+    (
+        flags.DEFINE_enum,
+        "executor",
+        "local",
+        ["local", "ray"],
+        "Where the runs are trained: one at a time in this machine, or side by side on "
+        "a Ray cluster, all of whose machines must see --output_dir.",
+    ),
+    (
+        flags.DEFINE_string,
+        "ray_address",
+        None,
+        "The Ray cluster, HOST:PORT, or auto for the one that this machine is in; by "
+        "default one on this machine only.",
+    ),
+    (
+        flags.DEFINE_float,
+        "gpus_per_run",
+        None,
+        "GPUs of a run on a Ray cluster, 0.25 for four runs on one; by default 1 where "
+        "there are any.",
+    ),
+    (flags.DEFINE_float, "cpus_per_run", 1.0, "CPU cores of a run on a Ray cluster."),
+    (
+        flags.DEFINE_string,
+        "report",
+        None,
+        "Where the table is written: PATH, for PATH.md, PATH.csv and PATH.tex; "
+        "default <output_dir>/table.",
+    ),
+)
 
 
 def define_flags(values=flags.FLAGS):
@@ -70,90 +120,32 @@ def define_flags(values=flags.FLAGS):
     )
     for name in ("beta", "delta"):
         values[name].help += " By default the paper's best of each setting."
-    flags.DEFINE_list(
-        "methods", list(METHODS), "The methods, with commas.", flag_values=values
-    )
-    flags.DEFINE_list(
-        "settings",
-        list(paper.SETTINGS),
-        "The settings, with commas: a data set, _lt (long-tailed) or _step, and the "
-        "imbalance ratio; digits_lt20 needs no download.",
-        flag_values=values,
-    )
-    flags.DEFINE_list("seeds", ["0-2"], "The seeds: 0,1,2 or 0-2.", flag_values=values)
-    flags.DEFINE_boolean(
-        "best_epoch",
-        False,
-        "Show the best epoch's error as well. It is chosen on the test images.",
-        flag_values=values,
-    )
-    flags.DEFINE_multi_string(
-        "compare",
-        [],
-        "METHOD_A,METHOD_B: the difference of their errors over the same seeds, with "
-        "a confidence interval. May be given several times.",
-        flag_values=values,
-    )
-    flags.DEFINE_boolean(
-        "report_only",
-        False,
-        "Train nothing: the table of the runs that are there, whatever other flags "
-        "they were run with.",
-        flag_values=values,
-    )
-    flags.DEFINE_enum(
-        "executor",
-        "local",
-        ["local", "ray"],
-        "Where the runs are trained: one at a time in this machine, or side by side on "
-        "a Ray cluster, all of whose machines must see --output_dir.",
-        flag_values=values,
-    )
-    flags.DEFINE_string(
-        "ray_address",
-        None,
-        "The Ray cluster, HOST:PORT, or auto for the one that this machine is in; by "
-        "default one on this machine only.",
-        flag_values=values,
-    )
-    flags.DEFINE_float(
-        "gpus_per_run",
-        None,
-        "GPUs of a run on a Ray cluster, 0.25 for four runs on one; by default 1 where "
-        "there are any.",
-        flag_values=values,
-    )
-    flags.DEFINE_float(
-        "cpus_per_run",
-        1.0,
-        "CPU cores of a run on a Ray cluster.",
-        flag_values=values,
-    )
-    flags.DEFINE_string(
-        "report",
-        None,
-        "Where the table is written: PATH, for PATH.md, PATH.csv and PATH.tex; "
-        "default <output_dir>/table.",
-        flag_values=values,
-    )
+    for define, *arguments in _FLAGS:
+        define(*arguments, flag_values=values)
 
 
 def main(argv, values=flags.FLAGS):
     """The command."""
     try:
-        call = _check(argv, values)
-        worker = _worker(call, values)
-        command.set_up(call.configs[0].backend)
+        if len(argv) > 1:
+            raise ValueError(
+                f"Only flags are expected, as --methods=mm. Received: {argv[1]!r}"
+            )
+        configs, layout = _check(values)
+        worker = _worker(configs[0], values)
+        command.set_up(configs[0].backend)
+        root = pathlib.Path(values.output_dir).expanduser()
+        report = pathlib.Path(values.report or root / "table").expanduser()
         failures: list[grid.Failure] = []
         if values.report_only:
-            results = _results_there(call)
-            _check_writable("report", call.report.parent)
+            results = _results_there(configs, root)
+            _check_writable("report", report.parent)
         else:
-            _check_writable("output_dir", call.root)
-            _check_writable("report", call.report.parent)
+            _check_writable("output_dir", root)
+            _check_writable("report", report.parent)
             with stopping.Stop():
-                results, failures = grid.run_grid(call.configs, worker=worker)
-        _report(results, call, values.best_epoch)
+                results, failures = grid.run_grid(configs, worker=worker)
+        _report(results, layout, report)
     except (ValueError, DatasetUnavailableError) as error:
         command.fail(error)
     except KeyboardInterrupt as stopped:
@@ -164,18 +156,11 @@ def main(argv, values=flags.FLAGS):
         )
     if failures:
         lines = "".join(f"\n  {failure}" for failure in failures)
-        print(
-            f"mm_tf: {len(failures)} of {len(call.configs)} runs failed:{lines}",
-            file=sys.stderr,
-        )
-        sys.exit(1)
+        command.fail(f"{len(failures)} of {len(configs)} runs failed:{lines}", 1)
 
 
-def _check(argv, values):
-    if len(argv) > 1:
-        raise ValueError(
-            f"Only flags are expected, as --methods=mm. Received: {argv[1]!r}"
-        )
+def _check(values):
+    """The runs that the flags say, and how `aggregate.summarize` puts them together."""
     is_custom = values.dataset not in DATASETS
     for name, instead in _SET_BY_GRID.items():
         if values[name].present and not (is_custom and instead == "settings"):
@@ -194,15 +179,10 @@ def _check(argv, values):
         if path is not None and not path.strip():
             raise ValueError(f"`{name}` must be a path. Received: {name}={path!r}")
     # Those that were not given have `RunConfig`'s defaults, or the paper's.
-    given = {
-        field.name: values[field.name].value
-        for field in config_fields.flag_fields()
-        if values[field.name].present and field.name != "output_dir"
-    }
-    root = pathlib.Path(values.output_dir).expanduser()
-    report = pathlib.Path(values.report or root / "table").expanduser()
-    configs = grid.grid(methods, settings, seeds, root, **given)
-    return _Call(configs, methods, tuple(settings), pairs, root, report)
+    given = config_flags.given(values)
+    configs = grid.grid(methods, settings, seeds, values.output_dir, **given)
+    layout = {"methods": methods, "settings": tuple(settings), "compare": pairs}
+    return configs, {**layout, "best_epoch": values.best_epoch}
 
 
 def _own_setting(values):
@@ -218,15 +198,15 @@ def _own_setting(values):
     return {config.setting: arguments}
 
 
-def _worker(call, values):
+def _worker(config, values):
     """What trains, as the flags say, or None for the grid's own."""
     if values.executor == "ray":
         return cluster.Cluster(
-            call.root,
+            values.output_dir,
             values.ray_address,
             values.gpus_per_run,
             values.cpus_per_run,
-            call.configs[0].backend,
+            config.backend,
             values.devices,
         )
     for name in ("ray_address", "gpus_per_run", "cpus_per_run"):
@@ -238,12 +218,12 @@ def _worker(call, values):
     return None
 
 
-def _results_there(call):
-    results = grid.read_results(call.configs)
+def _results_there(configs, root):
+    results = grid.read_results(configs)
     if not results:
         raise ValueError(
             "`output_dir` holds no result of these methods, settings and seeds. "
-            f"Received: output_dir={str(call.root)!r}"
+            f"Received: output_dir={str(root)!r}"
         )
     return results
 
@@ -259,20 +239,20 @@ def _check_writable(flag, folder):
         ) from None
 
 
-def _report(results, call, best_epoch):
+def _report(results, layout, report):
     # pandas and SciPy take a second to import, which a wrong flag need not wait for.
-    from mm_tf.experiments.grids import aggregate, table_text
+    from mm_tf.experiments.grids import aggregate
 
-    table = aggregate.summarize(
-        results, call.methods, call.settings, best_epoch, call.pairs
-    )
-    table_text.print_table(table)
+    table = aggregate.summarize(results, **layout)
+    table.print()
     if not results:
         # A table of nothing must not take the place of one that is there.
         print("No run has a result: no table written.")
         return
-    paths = table_text.write_table(table, call.report)
-    print(f"Written: {', '.join(map(str, paths))}")
+    texts = {"md": table.to_markdown(), "csv": table.to_csv(), "tex": table.to_latex()}
+    for ending, text in texts.items():
+        _files.write_text(f"{report}.{ending}", text)
+    print(f"Written: {', '.join(f'{report}.{ending}' for ending in texts)}")
 
 
 if __name__ == "__main__":

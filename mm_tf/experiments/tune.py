@@ -26,7 +26,6 @@ from absl import app, flags
 
 from mm_tf.data import DatasetUnavailableError
 from mm_tf.experiments import paper
-from mm_tf.experiments.config import fields as config_fields
 from mm_tf.experiments.config import flags as config_flags
 from mm_tf.experiments.config.fields import STRATEGIES
 from mm_tf.experiments.grids import ablation
@@ -274,15 +273,13 @@ def _ablate(values):
                 f"`{name}` must not be given with --grid={values.grid}. "
                 f"Received: {name}={values[name].value!r}"
             )
-    given = {
-        field.name: values[field.name].value
-        for field in config_fields.flag_fields()
-        if values[field.name].present and field.name != "output_dir"
-    }
     root = values.output_dir or f"saved_models/{values.grid}"
     with stopping.Stop():
         return ablation.run(
-            values.grid, pathlib.Path(root).expanduser(), given, values.report_only
+            values.grid,
+            pathlib.Path(root).expanduser(),
+            config_flags.given(values),
+            values.report_only,
         )
 
 

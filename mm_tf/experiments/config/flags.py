@@ -48,6 +48,15 @@ def from_flags(values=flags.FLAGS):
     return RunConfig(**{name: getattr(values, name) for name in names})
 
 
+def given(values=flags.FLAGS):
+    """Returns {name: value} of a run's flags that were given, without its folder."""
+    return {
+        field.name: values[field.name].value
+        for field in config_fields.flag_fields()
+        if values[field.name].present and field.name != "output_dir"
+    }
+
+
 def from_lines(lines):
     """Returns the `RunConfig` of the lines of a run's `flags.txt`."""
     values = flags.FlagValues()
