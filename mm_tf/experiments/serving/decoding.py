@@ -8,26 +8,14 @@ _REDUCING_GAP = 2
 # Parts of Pillow's luma, of 65,536.
 _LUMA = (19595, 38470, 7471)
 
-# Markers of JPEG: the one of EXIF, and those without a length.
-_APP1 = 0xFFE1
-_PADDING = 0xFFFF
-_WITHOUT_LENGTH = (*range(0xFFD0, 0xFFDB), _PADDING)
-_EXIF = int.from_bytes(b"Exif\0\0", "big")
-
-# Parts of a file before its pixels. Most have a dozen, a malicious one millions.
-_MOST_PARTS = 1000
-
-_LITTLE_ENDIAN = int.from_bytes(b"II", "big")
-_BIG_ENDIAN = int.from_bytes(b"MM", "big")
+# Of EXIF: a tag, its type, and the bytes of the most tags that a JPEG can hold.
 _ORIENTATION, _SHORT = 0x0112, 3
+_BYTES_OF_TAGS = 2**16 // 12 * 12
 
 # The orientations that each operation brings upright, applied in this order.
 _TRANSPOSED = (5, 6, 7, 8)
 _UPSIDE_DOWN = (3, 4, 7, 8)
 _MIRRORED = (2, 3, 6, 7)
-
-# Chunks of PNG: transparency, and pixels.
-_TRNS, _IDAT = (int.from_bytes(kind, "big") for kind in (b"tRNS", b"IDAT"))
 
 
 def decode(contents, image_size, channels):
@@ -58,10 +46,10 @@ def decode(contents, image_size, channels):
 def _decode_one(content, image_size, channels):
     image = tf.case(
         [
-            (_begins(content, b"\xff\xd8\xff"), lambda: _jpeg(content, image_size)),
-            (_begins(content, b"\x89PNG"), lambda: _png(content)),
-            (_begins(content, b"BM"), lambda: _bmp(content)),
-            (_begins(content, b"RIFF"), lambda: _webp(content)),
+            (_bytes(content, 0, 2) == b"\xff\xd8", lambda: _jpeg(content, image_size)),
+            (_bytes(content, 0, 4) == b"\x89PNG", lambda: _png(content)),
+            (_bytes(content, 0, 2) == b"BM", lambda: _bmp(content)),
+            (_bytes(content, 0, 4) == b"RIFF", lambda: _webp(content)),
         ],
         default=lambda: _any(content),
     )
@@ -69,10 +57,6 @@ def _decode_one(content, image_size, channels):
         parts = tf.reduce_sum(tf.cast(image, tf.int32) * _LUMA, -1, keepdims=True)
         image = tf.cast((parts + 2**15) // 2**16, tf.uint8)
     return tf.ensure_shape(_fit(image, image_size), (*image_size, channels))
-
-
-def _begins(content, start):
-    return tf.strings.substr(content, 0, len(start)) == start
 
 
 def _jpeg(content, image_size):
@@ -85,11 +69,9 @@ def _jpeg(content, image_size):
             content, channels=3, ratio=ratio, dct_method="INTEGER_ACCURATE"
         )
 
-    image = tf.case(
-        [(times >= 8, at(8)), (times >= 4, at(4)), (times >= 2, at(2))],
-        default=at(1),
-    )
-    return _upright(image, _orientation(_Bytes(content)))
+    place = tf.math.count_nonzero(times >= (2, 4, 8), dtype=tf.int32)
+    image = tf.switch_case(place, [at(ratio) for ratio in (1, 2, 4, 8)])
+    return _upright(image, _orientation(content))
 
 
 def _upright(image, orientation):
@@ -102,81 +84,54 @@ def _upright(image, orientation):
     return where(_MIRRORED, lambda x: x[:, ::-1])
 
 
-class _Bytes:
-    """The content of a file as numbers, with zeros beyond its end."""
-
-    def __init__(self, content):
-        self.all = tf.io.decode_raw(content, tf.uint8)
-        self.size = tf.size(self.all, tf.int64)
-        self._padded = tf.pad(self.all, [[0, 8]])
-
-    def number(self, place, count, is_little=False):
-        """The int64 of `count` bytes, at most 7, big- or little-endian."""
-        place = tf.clip_by_value(tf.cast(place, tf.int64), 0, self.size)
-        parts = tf.cast(self._padded[place : place + count], tf.int64)
-        parts = tf.where(is_little, parts[::-1], parts)
-        return tf.reduce_sum(parts * [256**power for power in reversed(range(count))])
+def _place(content, text):
+    """Where a text begins in a file; the file's length if it is not there."""
+    return tf.strings.length(tf.strings.split(content, text, maxsplit=1)[0])
 
 
-def _walk(first, is_passed, next_place):
-    """Walks from place to place in a file, to the first that is not passed."""
-    (place,) = tf.while_loop(
-        is_passed,
-        lambda place: (next_place(place),),
-        (tf.constant(first, tf.int64),),
-        maximum_iterations=_MOST_PARTS,
-    )
-    return place
+def _bytes(content, place, count):
+    """Up to `count` bytes of a file from a place, which may lie beyond its ends."""
+    size = tf.cast(tf.strings.length(content), tf.int64)
+    place = tf.clip_by_value(tf.cast(place, tf.int64), 0, size)
+    return tf.strings.substr(content, place, tf.cast(count, tf.int64))
 
 
-def _orientation(data):
+def _number(content, place, count, is_little=False):
+    """The int64 of `count` bytes, at most 7, with zeros beyond the end of a file."""
+    part = _bytes(content, place, count)
+    parts = tf.cast(tf.io.decode_raw(part, tf.uint8, fixed_length=count), tf.int64)
+    parts = tf.where(is_little, parts[::-1], parts)
+    return tf.reduce_sum(parts * [256**power for power in reversed(range(count))])
+
+
+def _orientation(content):
     """The EXIF orientation of a JPEG, from 1 to 8; another number where it has none."""
-
-    def is_exif(place):
-        return (data.number(place, 2) == _APP1) & (data.number(place + 4, 6) == _EXIF)
-
-    def is_passed(place):
-        marker = data.number(place, 2)
-        has_length = (marker > 0xFF01) & ~tf.reduce_any(marker == _WITHOUT_LENGTH)
-        return (has_length & ~is_exif(place)) | (marker == _PADDING)
-
-    def next_place(place):
-        has_length = tf.cast(data.number(place, 2) != _PADDING, tf.int64)
-        return place + 1 + has_length * (1 + data.number(place + 2, 2))
-
-    place = _walk(2, is_passed, next_place)
-    start = place + 10
-    end = tf.minimum(place + 2 + data.number(place + 2, 2), data.size)
-    order = data.number(start, 2)
-    is_little = order == _LITTLE_ENDIAN
-    is_tiff = is_exif(place) & (is_little | (order == _BIG_ENDIAN))
-    # The number of tags, then 12 bytes for each: tag, type, count and value.
-    first = start + data.number(start + 4, 4, is_little)
-    number = tf.minimum(data.number(first, 2, is_little), (end - first - 2) // 12)
-    number = tf.maximum(number, 0) * tf.cast(is_tiff, tf.int64)
-    tags = tf.reshape(data.all[first + 2 : first + 2 + 12 * number], (-1, 12))
-    tags = tf.cast(tags, tf.int32)
+    start = _place(content, b"Exif\0\0")
+    # Marker and length of its segment. The length counts itself and the six letters.
+    is_exif = _bytes(content, start - 4, 2) == b"\xff\xe1"
+    tiff = _bytes(content, start + 6, _number(content, start - 2, 2) - 8)
+    order = _bytes(tiff, 0, 2)
+    is_little = order == b"II"
+    is_exif &= is_little | (order == b"MM")
+    # The number of tags, then each: tag, type, count and value.
+    first = _number(tiff, 4, 4, is_little)
+    tags = _bytes(tiff, first + 2, 12 * _number(tiff, first, 2, is_little))
+    tags = tf.io.decode_raw(tags, tf.uint8, fixed_length=_BYTES_OF_TAGS)
+    tags = tf.cast(tf.reshape(tags, (-1, 12)), tf.int32)
 
     def short(column):
         high, low = tags[:, column], tags[:, column + 1]
         return tf.where(is_little, 256 * low + high, 256 * high + low)
 
-    is_orientation = (short(0) == _ORIENTATION) & (short(2) == _SHORT)
+    is_orientation = (short(0) == _ORIENTATION) & (short(2) == _SHORT) & is_exif
     return tf.reduce_max(tf.where(is_orientation, short(8), 0))
 
 
 def _png(content):
-    data = _Bytes(content)
-
-    def is_passed(place):
-        is_last = tf.reduce_any(data.number(place + 4, 4) == (_TRNS, _IDAT))
-        return (place < data.size) & ~is_last
-
-    place = _walk(8, is_passed, lambda place: place + 12 + data.number(place, 4))
-    has_transparency = data.number(place + 4, 4) == _TRNS
+    has_transparency = _place(content, b"tRNS") < _place(content, b"IDAT")
     # TensorFlow gives pixels of less than 8 bits an alpha of less than 8 bits.
     return tf.cond(
-        (data.number(24, 1) < 8) & ~has_transparency,
+        (_number(content, 24, 1) < 8) & ~has_transparency,
         lambda: tf.io.decode_png(content, channels=3),
         lambda: _on_white(tf.io.decode_png(content, channels=4)),
     )
@@ -189,25 +144,15 @@ def _on_white(image):
 
 
 def _webp(content):
-    data = _Bytes(content)
-    # A file without the extended header has no animation, and a bit for its alpha.
-    is_extended, is_lossless = (
-        data.number(12, 4) == int.from_bytes(kind, "big") for kind in (b"VP8X", b"VP8L")
-    )
-    flags = data.number(20, 1)
+    # Only a file with the extended header can have an animation.
+    is_extended = _bytes(content, 12, 4) == b"VP8X"
     # TensorFlow 2.21 writes beyond its memory where one has four channels.
-    is_still = ~is_extended | (flags & 0x02 == 0)
+    is_still = ~is_extended | (_number(content, 20, 1) & 0x02 == 0)
     message = "A WebP must not be animated: save its first image as PNG."
     content = _checked(content, is_still, message)
-    has_alpha = is_extended & (flags & 0x10 > 0)
-    has_alpha |= is_lossless & (data.number(24, 1) & 0x10 > 0)
-    return tf.cond(
-        has_alpha,
-        lambda: _on_white(
-            tf.io.decode_image(content, channels=4, expand_animations=False)
-        ),
-        lambda: _any(content),
-    )
+    image = tf.io.decode_image(content, channels=0, expand_animations=False)
+    with_alpha = tf.pad(image, [(0, 0), (0, 0), (0, 1)], constant_values=255)
+    return _on_white(with_alpha[..., :4])
 
 
 def _any(content):
@@ -215,9 +160,8 @@ def _any(content):
 
 
 def _bmp(content):
-    data = _Bytes(content)
     header, bits, compression = (
-        data.number(place, count, is_little=True)
+        _number(content, place, count, is_little=True)
         for place, count in ((14, 4), (28, 2), (30, 4))
     )
     # TensorFlow would read a palette's places as grey, and masks not at all.
