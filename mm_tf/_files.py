@@ -6,7 +6,7 @@ import pathlib
 import shutil
 import stat
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import IO, Any
 
 import numpy as np
@@ -81,6 +81,24 @@ def whole_folder(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
             raise WriteError(error.errno, reason, str(path)) from error
         raise
     shutil.rmtree(replaced, ignore_errors=True)
+
+
+def check_folder(
+    argument: str,
+    folder: pathlib.Path,
+    must_stay: Callable[[str], bool],
+    expected: str = "a new or empty folder",
+) -> None:
+    """Refuses a folder to write into that holds a name that must stay."""
+    received = f"Received: {argument}={os.fspath(folder)!r}"
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"`{argument}` must be a folder. {received}")
+    names = sorted(each.name for each in folder.glob("*") if must_stay(each.name))
+    if names:
+        raise ValueError(
+            f"`{argument}` must be {expected}, and this one holds {names[0]}. "
+            f"{received}"
+        )
 
 
 def remove_unfinished(folder: str | os.PathLike[str], name: str = "*") -> None:

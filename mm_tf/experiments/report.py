@@ -104,16 +104,13 @@ def _check_output(output, folders):
     if not str(output).strip():
         raise ValueError(f"`output` must name a folder. Received: output={output!r}")
     output = pathlib.Path(output).expanduser().resolve()
-    if output.exists() and not output.is_dir():
-        raise ValueError(f"`output` must be a folder. Received: output={output}")
-    if output.exists():
-        others = {path.name for path in output.iterdir()} - _files_of_report(output)
-        if others:
-            raise ValueError(
-                "`output` must be a new or empty folder or an earlier report, and "
-                f"this one holds other files ({min(others)}). "
-                f"Received: output={output}"
-            )
+    earlier = _files_of_report(output)
+    _files.check_folder(
+        "output",
+        output,
+        lambda name: name not in earlier,
+        "a new or empty folder or an earlier report",
+    )
     return output
 
 

@@ -138,15 +138,9 @@ def write_inspection(
 def check_output(output: str | os.PathLike[str], overwrite: bool) -> pathlib.Path:
     """Returns the folder to write into, if nothing of a user's would be lost."""
     folder = pathlib.Path(check_path("output", output))
-    received = f"Received: output={os.fspath(output)!r}"
-    if folder.exists() and not folder.is_dir():
-        raise ValueError(f"`output` must be a folder. {received}")
-    there = [n for n in (COUNTS, PROBLEMS, PICTURE) if (folder / n).exists()]
-    if there and not overwrite:
-        raise ValueError(
-            f"`output` must be a folder without {', '.join(there)}: give another one, "
-            f"or --overwrite to replace them. {received}"
-        )
+    names = () if overwrite else (COUNTS, PROBLEMS, PICTURE)
+    expected = f"a folder without {', '.join(names)} (--overwrite replaces them)"
+    _files.check_folder("output", folder, names.__contains__, expected)
     return folder
 
 

@@ -1,7 +1,6 @@
 """Figures of runs: errors of classes, training curves, confusion matrices."""
 
 import contextlib
-import dataclasses
 import itertools
 from typing import Any
 
@@ -54,15 +53,6 @@ def theme(name):
         yield
 
 
-@dataclasses.dataclass(frozen=True)
-class Mark:
-    """A change in training that the curves show: deferred, or a drop of the rate."""
-
-    epoch: int
-    label: str
-    is_deferred: bool = False
-
-
 def per_class_error_figure(results, labels=None):
     """Draws each class's error below its number of training images.
 
@@ -110,13 +100,18 @@ def per_class_error_figure(results, labels=None):
 def training_curves_figure(histories, labels, marks=()):
     """Draws the loss and the top-1 error of every epoch.
 
-    A mark is half an epoch before its epoch's point: what is new acts during that
-    epoch, and the point is what the epoch ended with.
+    Marks are triples (epoch, label, whether it is deferred re-weighting, or a drop of
+    the rate). A mark is half an epoch before its epoch's point: what is new acts during
+    that epoch, and the point is what the epoch ended with. A run whose history is None
+    keeps its place, so that others keep their colours.
     """
     figure = Figure(figsize=(5.8, 5.6), layout="constrained")
     top, bottom = figure.subplots(2, 1, sharex=True)
     lines, evaluated = [], {}
     for history, label, color in zip(histories, labels, COLORS, strict=False):
+        lines += top.plot([], [], color=color, linewidth=3, label=label)
+        if history is None:
+            continue
         epochs = history["epoch"]
         # One epoch would be a line without length.
         marker = "o" if len(epochs) <= 20 else None
@@ -129,11 +124,10 @@ def training_curves_figure(histories, labels, marks=()):
                 evaluated[words] = True
         if "accuracy" in history:
             bottom.plot(epochs, 100 * (1 - history["accuracy"]), ls="--", **style)
-        lines += top.plot([], [], color=color, linewidth=3, label=label)
     label = " and ".join(evaluated) or EVALUATED_ON["test"]
     lines += bottom.plot([], [], color=GREY, label=f"{label} error")
     lines += bottom.plot([], [], color=GREY, ls="--", label="training error")
-    last = max((float(np.max(history["epoch"])) for history in histories), default=0)
+    last = max(each["epoch"].max() for each in histories if each is not None)
     for axes in (top, bottom):
         axes.set_ylim(bottom=0)
         axes.set_xlim(right=last + 0.5)
@@ -250,11 +244,11 @@ def _draw_marks(panels, marks, last_epoch):
     """Draws the marks into both panels; returns what the legend shows."""
     handles = []
     drop_styles = itertools.cycle([(0, (1, 1.5)), (0, (5, 2)), (0, (5, 2, 1, 2))])
-    for mark in marks:
-        if mark.epoch > last_epoch:
+    for epoch, label, is_deferred in marks:
+        if epoch > last_epoch:
             continue
-        start, style = mark.epoch - 0.5, {"color": GREY, "label": mark.label}
-        if mark.is_deferred:
+        start, style = epoch - 0.5, {"color": GREY, "label": label}
+        if is_deferred:
             style |= {"alpha": 0.22, "linewidth": 0}
             drawn = [axes.axvspan(start, last_epoch + 0.5, **style) for axes in panels]
         else:

@@ -3,7 +3,6 @@
 import base64
 import collections
 
-import numpy as np
 from matplotlib.image import imsave
 
 from mm_tf.experiments.paper.methods import METHODS
@@ -46,24 +45,22 @@ class Pictures:
 
 def draw_curves(pictures, runs, labels):
     """Draws the training curves: the picture and its marks in words, or None."""
-    shown = [
-        (run, label)
-        for run, label in zip(runs, labels, strict=True)
-        if run.history is not None
-    ]
-    if not shown:
+    if all(run.history is None for run in runs):
         return None
-    marks = _marks(shown)
-    # A run without a history keeps its place, so that others keep their colours.
-    histories = [run.history or {"epoch": np.zeros(1)} for run in runs]
+    marks = _marks(runs, labels)
+    histories = [run.history for run in runs]
     picture = pictures.draw(
         "training_curves", figures.training_curves_figure, histories, labels, marks
     )
-    return picture, "; ".join(mark.label for mark in marks)
+    return picture, "; ".join(label for _, label, _ in marks)
 
 
-def _marks(shown):
+def _marks(runs, labels):
+    """Triples (epoch, label, whether it is deferred) of the runs with a history."""
     labels_of_change = collections.defaultdict(list)
+    shown = [
+        pair for pair in zip(runs, labels, strict=True) if pair[0].history is not None
+    ]
     for run, label in shown:
         for change in _changes(run):
             labels_of_change[change].append(label)
@@ -73,8 +70,7 @@ def _marks(shown):
         whose = f" ({labels[0] if len(labels) == 1 else f'{len(labels)} runs'})"
         if len(labels) == len(shown):
             whose = ""
-        text = f"{what} from epoch {epoch}{whose}"
-        marks.append(figures.Mark(epoch, text, is_deferred))
+        marks.append((epoch, f"{what} from epoch {epoch}{whose}", is_deferred))
     return marks
 
 

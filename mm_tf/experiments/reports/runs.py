@@ -1,10 +1,10 @@
 """The runs of a report: which may share a page, and what each left in its folder."""
 
-import csv
 import dataclasses
 import io
 import os
 import pathlib
+from typing import Any
 
 import numpy as np
 from absl import flags
@@ -30,12 +30,10 @@ class Run:
 
     folder: pathlib.Path
     result: RunResult
-    flags: dict[str, str]
     config: RunConfig | None
-    history: dict[str, np.ndarray] | None
+    history: Any
     labels: np.ndarray | None
     predictions: np.ndarray | None
-    evaluated_counts: list[int] | None
     missing: tuple[str, ...]
 
     def confusion_matrix(self):
@@ -53,18 +51,20 @@ def check_folders(runs):
     if isinstance(runs, str | os.PathLike):
         raise ValueError(f"`runs` must be a list of folders. Received: runs={runs!r}")
     folders = [pathlib.Path(run).expanduser().resolve() for run in runs]
-    _check_number(folders)
-    for folder in folders:
-        if folders.count(folder) > 1:
-            raise ValueError(f"`runs` names a folder twice. Received: {folder}")
     results = [finished.read_result(folder) for folder in folders]
     check_comparable(results, folders)
+    if len(set(folders)) < len(folders):
+        twice = max(folders, key=folders.count)
+        raise ValueError(f"`runs` names a folder twice. Received: {twice}")
     return folders, results
 
 
 def check_comparable(results, sources=None):
     """Raises a ValueError if results may not be shown side by side."""
-    _check_number(results)
+    if not 1 <= len(results) <= MOST_RUNS:
+        raise ValueError(
+            f"`runs` must be 1 to {MOST_RUNS} runs. Received: {len(results)}"
+        )
     sources = sources or [result.method for result in results]
     first = results[0]
     for name, what in (
@@ -84,11 +84,6 @@ def check_comparable(results, sources=None):
                 )
 
 
-def _check_number(runs):
-    if not 1 <= len(runs) <= MOST_RUNS:
-        raise ValueError(f"`runs` must be 1 to {MOST_RUNS} runs. Received: {len(runs)}")
-
-
 def read(folder, result):
     """Reads what a run left, as far as it can be read."""
     missing = []
@@ -98,59 +93,38 @@ def read(folder, result):
             return read_file(*arguments)
         except FileNotFoundError:
             missing.append(f"{name} is missing")
-        except (OSError, ValueError, KeyError, flags.Error, csv.Error) as error:
+        except (OSError, ValueError, KeyError, flags.Error) as error:
             missing.append(f"{name} cannot be read: {first_line(error)}")
         return None
 
-    lines = attempt(FLAGS, _read_lines, folder / FLAGS) or []
-    config = attempt(FLAGS, config_flags.from_lines, lines) if lines else None
-    if config is not None:
-        # With the defaults of flags that are newer than the run.
-        lines = config_flags.to_flagfile(config).splitlines()
     labels, predictions = attempt(
         PREDICTIONS, finished.read_predictions, folder, len(result.class_names)
     ) or (None, None)
     return Run(
         folder=folder,
         result=result,
-        flags={
-            name: value
-            for name, _, value in (line.lstrip("-").partition("=") for line in lines)
-        },
-        config=config,
+        config=attempt(FLAGS, _read_config, folder / FLAGS),
         history=attempt(HISTORY, _read_history, folder / HISTORY),
         labels=labels,
         predictions=predictions,
-        evaluated_counts=result.evaluated_counts,
         missing=tuple(missing),
     )
 
 
-def _read_lines(path):
-    lines = _files.read_text(path, _files.MOST_BYTES_OF_FLAGS).splitlines()
-    return [line.strip() for line in lines if line.strip()]
+def _read_config(path):
+    text = _files.read_text(path, _files.MOST_BYTES_OF_FLAGS)
+    return config_flags.from_lines(text.splitlines())
 
 
 def _read_history(path):
+    # pandas takes a second to import, which a wrong folder need not wait for.
+    import pandas as pd
+
     text = _files.read_text(path, _files.MOST_BYTES_OF_TEXT)
-    rows = list(csv.DictReader(io.StringIO(text, newline="")))
-    if not rows:
-        raise ValueError("it has no epochs")
-    history = {
-        name: np.array([_number_or_nan(row[name]) for row in rows])
-        for name in rows[0]
-        if name is not None
-    }
-    if not np.isfinite(history["epoch"]).all():
+    history = pd.read_csv(io.StringIO(text)).apply(pd.to_numeric, errors="coerce")
+    if history.empty or not np.isfinite(history["epoch"]).all():
         raise ValueError("an epoch is no number")
     return history
-
-
-def _number_or_nan(text):
-    try:
-        return float(text)
-    except (TypeError, ValueError):
-        return np.nan
 
 
 def method_title(result):
@@ -161,18 +135,17 @@ def method_title(result):
 def labels(runs):
     """A name for each run, as short as distinguishes them."""
     titles = [method_title(run.result) for run in runs]
-    names, added = titles, [list[str]() for _ in runs]
-    for details in (
+    details = [
         [f"seed {run.result.seed}" for run in runs],
         [run.folder.name for run in runs],
         [f"run {number}" for number in range(1, len(runs) + 1)],
-    ):
+    ]
+    differing = [each for each in details if len(set(each)) > 1]
+    for size in range(len(differing) + 1):
+        names = [
+            f"{title} ({', '.join(words)})" if words else title
+            for title, *words in zip(titles, *differing[:size], strict=True)
+        ]
         if len(set(names)) == len(names):
             break
-        if len(set(details)) > 1:
-            added = [[*words, new] for words, new in zip(added, details, strict=True)]
-            names = [
-                f"{title} ({', '.join(words)})"
-                for title, words in zip(titles, added, strict=True)
-            ]
     return names

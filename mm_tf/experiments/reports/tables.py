@@ -64,14 +64,10 @@ def classes(runs, labels):
     """The columns of the table of all classes, behind that of their names."""
     result = runs[0].result
     columns = [("Training images", [f"{count:,}" for count in result.class_counts])]
-    known = [run.evaluated_counts for run in runs if run.evaluated_counts is not None]
-    if known:
-        # They differ only if the images changed in between.
-        cells = [
-            " or ".join(dict.fromkeys(f"{count:,}" for count in counts))
-            for counts in zip(*known, strict=True)
-        ]
-        columns.append((f"{result.evaluated_words.capitalize()} images", cells))
+    # They differ only if the images changed in between.
+    counts = zip(*(run.result.evaluated_counts for run in runs), strict=True)
+    cells = [" or ".join(dict.fromkeys(f"{count:,}" for count in x)) for x in counts]
+    columns.append((f"{result.evaluated_words.capitalize()} images", cells))
     for run, label in zip(runs, labels, strict=True):
         errors = [percent(error, 1) for error in run.result.per_class_error]
         columns.append((f"{label}, error in %", errors))
@@ -80,25 +76,27 @@ def classes(runs, labels):
 
 def flags(runs):
     """The rows of the table of flags, only those that have an effect."""
+    flags_of_runs = [_flags_with_effect(run.config) for run in runs]
     rows = []
-    for name in dict.fromkeys(name for run in runs for name in run.flags):
-        values = {
-            place: run.flags.get(name, "-") or "yes"
-            for place, run in enumerate(runs)
-            if _has_effect(name, run.config)
-        }
-        if values:
-            cells = [values.get(place, "-") for place in range(len(runs))]
-            rows.append((name, cells, len(set(values.values())) > 1))
+    for name in dict.fromkeys(name for flags in flags_of_runs for name in flags):
+        values = {flags[name] for flags in flags_of_runs if name in flags}
+        cells = [flags.get(name, "-") for flags in flags_of_runs]
+        rows.append((name, cells, len(values) > 1))
     return rows
 
 
-def _has_effect(flag, config):
-    """Whether a flag changes a run; if its flags cannot be read, any may."""
+def _flags_with_effect(config):
     if config is None:
-        return True
-    depends = _HAS_EFFECT.get(flag, lambda config: True)
-    return is_used(flag, config.method) and depends(config)
+        return {}
+    places = {"weights": config.weights, "data_dir": config.data_dir}
+    flags = config.identity() | places
+    return {
+        name: ("no", "yes")[value] if isinstance(value, bool) else str(value)
+        for name, value in flags.items()
+        if value is not None
+        and is_used(name, config.method)
+        and _HAS_EFFECT.get(name, lambda config: True)(config)
+    }
 
 
 def environment(runs):

@@ -98,7 +98,12 @@ class Search:
         received = f"Received: output_dir={str(self.folder)!r}"
         path = self.folder / SEARCH
         if not path.exists():
-            self._check_empty(received)
+            _files.check_folder(
+                "output_dir",
+                self.folder,
+                lambda name: not name.startswith("."),
+                "a new or empty folder or that of a search",
+            )
             return
         there = read_json(path)
         here = json.loads(json.dumps(self.identity()))  # JSON has no tuples.
@@ -112,19 +117,6 @@ class Search:
             raise ValueError(
                 f"`output_dir` holds another search ({'; '.join(differences)}). Give "
                 f"those flags to resume it, or another --output_dir. {received}"
-            )
-
-    def _check_empty(self, received):
-        if not self.folder.exists():
-            return
-        if not self.folder.is_dir():
-            raise ValueError(f"`output_dir` must be a folder. {received}")
-        names = [each.name for each in self.folder.iterdir()]
-        names = [name for name in names if not name.startswith(".")]
-        if names:
-            raise ValueError(
-                "`output_dir` must be a new or empty folder or that of a search, and "
-                f"this one holds other files ({min(names)}). {received}"
             )
 
     def begin(self):

@@ -192,14 +192,13 @@ def _check_output(output, overwrite):
     # A link is followed: its target is replaced, and not the link.
     if folder.name in ("", "..") or folder.is_symlink():
         folder = folder.resolve()
-    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
-        is_export = (folder / EXPORT).is_file()
-        if not (is_export and overwrite):
-            what = "an export; --overwrite replaces it" if is_export else "other files"
-            raise ValueError(
-                "`output` must be a new or empty folder, and this one holds "
-                f"{what}. Received: output={folder}"
-            )
+    is_replaced = overwrite and (folder / EXPORT).is_file()
+    _files.check_folder(
+        "output",
+        folder,
+        lambda name: not is_replaced,
+        "a new or empty folder, or with --overwrite an earlier export",
+    )
     return folder
 
 

@@ -6,7 +6,7 @@ import pytest
 from made_up import RESULT
 
 from mm_tf.experiments.reports import figures
-from mm_tf.experiments.reports.figures import Mark, per_class_error_figure
+from mm_tf.experiments.reports.figures import per_class_error_figure
 from mm_tf.experiments.reports.search_figures import search_figure
 
 OTHER = dataclasses.replace(RESULT, method="erm", per_class_error=[0.0, 50.0, 90.0])
@@ -97,7 +97,7 @@ def test_curves_are_the_history():
 
 
 def test_marks_of_epochs_that_there_are():
-    marks = [Mark(1, "rate"), Mark(2, "re-weighted", True), Mark(4, "after the end")]
+    marks = [(1, "rate", False), (2, "re-weighted", True), (4, "after the end", False)]
     figure = figures.training_curves_figure(HISTORIES[:1], ["ERM"], marks)
     for axes in figure.axes:
         (line,) = [line for line in axes.lines if line.get_label() == "rate"]

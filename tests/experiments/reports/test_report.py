@@ -74,7 +74,7 @@ WRONG = [
     (["a"] * 7, "1 to 6 runs. Received: 7"),
     (["a", "b"], "`output` must be given"),
     (["a", "--output=file"], "`output` must be a folder"),
-    (["a", "--output=b"], "holds other files"),
+    (["a", "--output=b"], "this one holds flags.txt"),
     (["a", "--output=file/x"], "`output` cannot be written"),
     (["a", "--output="], "`output` must name a folder"),
 ]

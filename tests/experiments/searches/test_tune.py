@@ -173,7 +173,7 @@ def test_another_search_in_the_same_folder_is_refused(
 def test_a_folder_of_something_else_is_refused(tmp_path, worker):
     (tmp_path / "thesis.txt").write_text("mine")
     printed = helpers.refused(call, *TINY, f"--output_dir={tmp_path}")
-    assert "holds other files (thesis.txt)" in printed
+    assert "this one holds thesis.txt" in printed
 
 
 def test_trials_that_diverge_are_reported_and_do_not_end_the_search(tmp_path, worker):

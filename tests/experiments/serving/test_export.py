@@ -302,7 +302,7 @@ def test_a_converter_that_fails_or_errs_is_refused(form, tmp_path, monkeypatch):
         (["RUN", "--prior=1,2"], "`prior` must be uniform, train or 10 numbers"),
         (["RUN", "--prior=0,1,1,1,1,1,1,1,1,1"], "numbers > 0"),
         (["RUN", "--output=OTHER"], "`output` must be a new or empty folder"),
-        (["RUN", "--output=OTHER", "--overwrite"], "holds other files"),
+        (["RUN", "--output=OTHER", "--overwrite"], "this one holds mine.txt"),
         (["WITHOUT", "--calibrate"], "`calibrate` needs a run with a hold-out"),
         (["RUN", "--calibrate", "--nocalibrate"], "not allowed with"),
     ],
@@ -386,7 +386,7 @@ def test_an_export_is_replaced_only_with_overwrite(digits, tmp_path, quick):
         raise OSError(28, "No space left on device")
 
     assert write("tflite", overwrite=False) == "tflite"
-    with pytest.raises(ValueError, match="holds an export; --overwrite"):
+    with pytest.raises(ValueError, match="with --overwrite an earlier export"):
         write("saved_model", overwrite=False)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(formats, "write", fail)
