@@ -39,11 +39,7 @@ def main(arguments=None):
 
 
 def _parser():
-    parser = argparse.ArgumentParser(
-        prog="python -m mm_tf.experiments.export",
-        description=__doc__.splitlines()[0],
-        allow_abbrev=False,
-    )
+    parser = command.parser("export", __doc__)
     parser.add_argument("run", metavar="RUN", help="the folder of a finished run")
     parser.add_argument(
         "--format", choices=FORMATS, default=FORMATS[0], help=f"default {FORMATS[0]}"

@@ -10,7 +10,6 @@ Images are resized and cropped as the run's were. The same from Python:
         print(prediction.path, prediction.classes[0], prediction.probabilities[0])
 """
 
-import argparse
 import io
 import pathlib
 import sys
@@ -71,11 +70,7 @@ def main(arguments=None):
 
 
 def _parser():
-    parser = argparse.ArgumentParser(
-        prog="python -m mm_tf.experiments.predict",
-        description=__doc__.splitlines()[0],
-        allow_abbrev=False,
-    )
+    parser = command.parser("predict", __doc__)
     parser.add_argument("run", metavar="RUN", help="the folder of a finished run")
     parser.add_argument(
         "paths", nargs="+", metavar="PATH", help="images, and folders of images"

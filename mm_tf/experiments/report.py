@@ -11,7 +11,6 @@ beside it as PNG files. The same from Python:
     page = write_report(["saved_models/digits_lt20/mm_ldam_drw/seed1"])
 """
 
-import argparse
 import pathlib
 import re
 import sys
@@ -135,11 +134,7 @@ def _files_of_report(folder):
 
 def main(arguments=None):
     """The command."""
-    parser = argparse.ArgumentParser(
-        prog="python -m mm_tf.experiments.report",
-        description=__doc__.splitlines()[0],
-        allow_abbrev=False,
-    )
+    parser = command.parser("report", __doc__)
     parser.add_argument(
         "runs",
         nargs="+",

@@ -1,5 +1,6 @@
 """How every command of this package starts, and how it ends with an error."""
 
+import argparse
 import importlib.util
 import os
 import pathlib
@@ -43,6 +44,15 @@ def check_installed(backend):
             "`backend` must be installed: in a checkout of mm_tf, "
             f"pip install --editable '.[{backend}]'. Received: backend={backend!r}"
         )
+
+
+def parser(name, doc):
+    """The parser of a command that takes words, which absl's flags do not."""
+    return argparse.ArgumentParser(
+        prog=f"python -m mm_tf.experiments.{name}",
+        description=doc.splitlines()[0],
+        allow_abbrev=False,
+    )
 
 
 def parse_flags(argv):

@@ -20,12 +20,12 @@ def variables_for_tensorflow():
     return variables
 
 
-def versions():
+def versions(*more):
     """Returns {package: version} of Python, mm_tf and the packages it uses."""
     import mm_tf
 
     found = {"python": platform.python_version(), "mm_tf": mm_tf.__version__}
-    for package in _PACKAGES:
+    for package in (*_PACKAGES, *more):
         try:
             found[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:

@@ -1,8 +1,6 @@
 """Exports a finished run: its model, with calibrated probabilities, in a folder."""
 
 import dataclasses
-import importlib.metadata
-import importlib.util
 import json
 import pathlib
 from typing import Any
@@ -23,9 +21,6 @@ from mm_tf.experiments.serving.probabilities import output_scale, probabilities
 EXPORT = "export.json"
 LABELS = "labels.txt"
 PRIORS = ("uniform", "train")
-
-# Images by which a converted model is compared with Keras's.
-_IMAGES_COMPARED = 8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,6 +119,7 @@ def export(
     temperature, measured = 1.0, None
     if holdout is not None:
         temperature, measured = _calibrate(model, scale, train_offset, holdout)
+    height, width, channels = model.input_shape[1:]
     missing = "the run has no hold-out (--holdout)"
     why_not = "it was left out (--nocalibrate)" if has_holdout else missing
     facts = {
@@ -136,7 +132,18 @@ def export(
         "not_calibrated": None if calibrate else why_not,
         "prior": None if prior is None else prior.tolist(),
         "added_to_logits": offset.tolist(),
-        "images": _image_facts(model, format),
+        "images": {
+            "height": height,
+            "width": width,
+            "channels": channels,
+            "dtype": "uint8",
+            "range": [0, 255],
+            "normalization": "inside the model",
+            "resizing": (
+                "the largest box of these proportions from the centre, resized bicubic "
+                "and without aliasing; transparent on white; EXIF orientation applied"
+            ),
+        },
         "run": {
             name: getattr(result, name)
             for name in (
@@ -149,15 +156,19 @@ def export(
                 "versions",
             )
         },
-        "versions": _versions(),
+        "versions": environment.versions("onnx", "tf2onnx"),
     }
+    if format == formats.SAVED_MODEL:
+        facts["images"]["serving_bytes"] = (
+            "resizes inside the graph; mm_tf.experiments.serving.decoding lists what "
+            "differs"
+        )
     with _files.whole_folder(folder) as unfinished:
         formats.write(
             format,
             formats.with_probabilities(model, scale / temperature, offset),
             result.class_names,
             unfinished,
-            None if holdout is None else holdout.test_images[:_IMAGES_COMPARED],
         )
         labels = "".join(f"{printable(name)}\n" for name in result.class_names)
         _files.write_text(unfinished / LABELS, labels)
@@ -206,8 +217,8 @@ def _read_holdout(config, data_dir):
     try:
         return read_again(config, data_dir)
     except (ValueError, DatasetUnavailableError) as error:
-        is_missing = isinstance(error, DatasetUnavailableError)
-        raise (DatasetUnavailableError if is_missing else ValueError)(
+        kind = ValueError if isinstance(error, ValueError) else DatasetUnavailableError
+        raise kind(
             "The run's hold-out, which calibrates the probabilities, cannot be read: "
             "give --data_dir, where its images are now, or --nocalibrate to do "
             f"without. {error}"
@@ -244,33 +255,3 @@ def _offsets(prior, config, result):
         calibration.prior_adjustment(output_prior, prior),
         calibration.prior_adjustment(output_prior, train_prior),
     )
-
-
-def _image_facts(model, format):
-    height, width, channels = model.input_shape[1:]
-    facts = {
-        "height": height,
-        "width": width,
-        "channels": channels,
-        "dtype": "uint8",
-        "range": [0, 255],
-        "normalization": "inside the model",
-        "resizing": (
-            "the largest box of these proportions from the centre, resized bicubic "
-            "and without aliasing; transparent on white; EXIF orientation applied"
-        ),
-    }
-    if format == formats.SAVED_MODEL:
-        facts["serving_bytes"] = (
-            "resizes inside the graph; mm_tf.experiments.serving.decoding lists what "
-            "differs"
-        )
-    return facts
-
-
-def _versions():
-    return environment.versions() | {
-        package: importlib.metadata.version(package)
-        for package in ("onnx", "tf2onnx")
-        if importlib.util.find_spec(package) is not None
-    }

@@ -4,7 +4,6 @@ Keras writes ONNX and LiteRT. A SavedModel has more signatures than Keras's own 
 gives, so it is put together here.
 """
 
-import contextlib
 import importlib.util
 import json
 import logging
@@ -71,21 +70,39 @@ def with_probabilities(model, scale, offset):
     return keras.Model(images, {"probabilities": softmax(logits(model(images)))})
 
 
-def write(form, model, class_names, folder, images=None):
-    """Writes a model; a converted one must answer as Keras's does on `images`."""
-    if images is None:
-        images = _coloured(model.input_shape[1:])
-    _WRITERS[form](model, class_names, folder, images)
-
-
-def _coloured(shape):
-    height, width, channels = shape
+def write(form, model, class_names, folder):
+    """Writes a model; a converted one must answer as Keras's does."""
+    if form == SAVED_MODEL:
+        _write_saved_model(model, class_names, folder)
+        return
+    height, width, channels = model.input_shape[1:]
     colors = np.random.default_rng(0).integers(0, 256, (4, 2, 2, channels), "uint8")
     rows, columns = (np.arange(size) * 2 // size for size in (height, width))
-    return colors[:, rows][:, :, columns]
+    images = colors[:, rows][:, :, columns]
+    # Keras exports to ONNX only what has been called.
+    expected = np.asarray(model(images)["probabilities"])
+    try:
+        with warnings.catch_warnings():
+            # No reader can act on them.
+            warnings.simplefilter("ignore")
+            found = _CONVERTERS[form](model, class_names, folder, images)
+    except OSError:
+        raise
+    except Exception as error:
+        raise ValueError(
+            f"`format` {form} does not fit this network: its converter fails "
+            f"({first_line(error)[:200]}). Use another. Received: format={form!r}"
+        ) from error
+    difference = 0.0 if found is None else np.abs(found - expected).max()
+    if not difference < _MOST_DIFFERENCE:
+        raise ValueError(
+            f"`format` {form} does not fit this network: the converted network gives "
+            f"other probabilities, by {difference:.2g}. Use another. "
+            f"Received: format={form!r}"
+        )
 
 
-def _write_saved_model(model, class_names, folder, images):
+def _write_saved_model(model, class_names, folder):
     import keras
     import tensorflow as tf
 
@@ -115,40 +132,39 @@ def _write_saved_model(model, class_names, folder, images):
     archive.write_out(folder, verbose=False)
 
 
-def _write_onnx(model, class_names, folder, images):
+def _to_onnx(model, class_names, folder, images):
     import keras
     import onnx
 
+    logging.getLogger("tf2onnx").setLevel(logging.ERROR)
     for layer in model._flatten_layers():
         # Tensors that are no weights would become inputs of the graph.
         if isinstance(layer, keras.layers.Normalization):
             layer.mean, layer.variance = np.array(layer.mean), np.array(layer.variance)
     path = folder / "model.onnx"
-    with _converting(ONNX):
-        model(images[:1])  # Keras exports only what has been called.
-        model.export(path, format="onnx", verbose=False, opset_version=_OPSET)
+    model.export(path, format="onnx", verbose=False, opset_version=_OPSET)
     written = onnx.load(path)
     onnx.helper.set_model_props(written, {"class_names": json.dumps(class_names)})
     onnx.save(written, path)
-    if importlib.util.find_spec("onnxruntime") is not None:
-        import onnxruntime
+    if importlib.util.find_spec("onnxruntime") is None:
+        return None
+    import onnxruntime
 
-        session = onnxruntime.InferenceSession(str(path))
-        _check(ONNX, model, lambda x: session.run(None, {"images": x})[0], images)
+    session = onnxruntime.InferenceSession(str(path))
+    return session.run(None, {"images": images})[0]
 
 
-def _write_tflite(model, class_names, folder, images):
+def _to_tflite(model, class_names, folder, images):
     import tensorflow as tf
 
     path = str(folder / "model.tflite")
-    with _converting(TFLITE):
-        # LiteRT has no others: Keras allows those of TensorFlow too.
-        operations = {"supported_ops": [tf.lite.OpsSet.TFLITE_BUILTINS]}
-        _rebuild(model, _for_tflite).export(
-            path, format="litert", verbose=False, target_spec=operations
-        )
-        served = tf.lite.Interpreter(path).get_signature_runner()
-    _check(TFLITE, model, lambda x: served(images=x)["probabilities"], images)
+    # LiteRT has no others: Keras allows those of TensorFlow too.
+    operations = {"supported_ops": [tf.lite.OpsSet.TFLITE_BUILTINS]}
+    _rebuild(model, _for_tflite).export(
+        path, format="litert", verbose=False, target_spec=operations
+    )
+    served = tf.lite.Interpreter(path).get_signature_runner()
+    return served(images=images)["probabilities"]
 
 
 def _for_tflite(layer):
@@ -186,42 +202,6 @@ def _rebuild(model, new_layer):
     return copy
 
 
-@contextlib.contextmanager
-def _converting(form):
-    """Makes any failure of a converter a ValueError, and silences its warnings.
-
-    No reader can act on them.
-    """
-    log = logging.getLogger("tf2onnx")
-    level = log.level
-    log.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    except OSError:
-        raise
-    except Exception as error:
-        raise ValueError(
-            f"`format` {form} does not fit this network: its converter fails "
-            f"({first_line(error)[:200]}). Use another. Received: format={form!r}"
-        ) from error
-    finally:
-        log.setLevel(level)
-
-
-def _check(form, model, served, images):
-    """Refuses a converted model that does not answer as Keras's does."""
-    with _converting(form):
-        found = served(images)
-    difference = np.abs(found - np.asarray(model(images)["probabilities"])).max()
-    if not difference < _MOST_DIFFERENCE:
-        raise ValueError(
-            f"`format` {form} does not fit this network: the converted network gives "
-            f"other probabilities, by {difference:.2g}. Use another. "
-            f"Received: format={form!r}"
-        )
-
-
-_WRITERS = {SAVED_MODEL: _write_saved_model, ONNX: _write_onnx, TFLITE: _write_tflite}
-FORMATS = tuple(_WRITERS)
+# Each writes a model, and returns its answers to images where it can be tried.
+_CONVERTERS = {ONNX: _to_onnx, TFLITE: _to_tflite}
+FORMATS = (SAVED_MODEL, *_CONVERTERS)

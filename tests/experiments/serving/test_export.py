@@ -325,7 +325,7 @@ def test_what_the_command_refuses(
 def quick(monkeypatch):
     """An export that writes only the name of the format."""
 
-    def write(form, model, class_names, folder, images):
+    def write(form, model, class_names, folder):
         (folder / "model").write_text(form)
 
     monkeypatch.setattr(formats, "write", write)
@@ -381,7 +381,7 @@ def test_an_export_is_replaced_only_with_overwrite(digits, tmp_path, quick):
         export(digits, form, tmp_path / "out", calibrate=False, overwrite=overwrite)
         return (tmp_path / "out" / "model").read_text()
 
-    def fail(form, model, class_names, folder, images):
+    def fail(form, model, class_names, folder):
         (folder / "model").write_text("half")
         raise OSError(28, "No space left on device")
 
