@@ -107,19 +107,13 @@ def _check_output(output, overwrite):
     if output is None:
         return None
     path = pathlib.Path(output).expanduser()
-    received = f"Received: output={output}"
-    if path.is_dir() or not path.name:
-        raise ValueError(f"`output` must be a file. {received}")
-    if not path.parent.is_dir():
-        raise ValueError(
-            f"`output` cannot be written (there is no folder {path.parent}). {received}"
-        )
-    if path.exists() and not overwrite:
-        raise ValueError(
-            "`output` must be a new file: give another name, or --overwrite to "
-            f"replace this one. {received}"
-        )
-    return path
+    if path.is_dir() or not path.parent.is_dir():
+        expected = f"a file in a folder that exists ({path.parent})"
+    elif path.exists() and not overwrite:
+        expected = "a new file, or --overwrite be given"
+    else:
+        return path
+    raise ValueError(f"`output` must be {expected}. Received: output={output}")
 
 
 def _print(text):

@@ -19,7 +19,7 @@ from mm_tf import _files
 from mm_tf._text import printable
 from mm_tf.data.custom.folders import check_outside
 from mm_tf.experiments.machine import command
-from mm_tf.experiments.reports import images as report_images
+from mm_tf.experiments.reports import gallery as report_gallery
 from mm_tf.experiments.reports import runs as report_runs
 from mm_tf.experiments.runs import finished
 
@@ -74,7 +74,7 @@ def _write_report(runs, output, data_dir, gallery, data=None):
     read = list(map(report_runs.read, folders, results))
     images, without_images = None, "They were not asked for."
     if gallery:
-        images, without_images = report_images.evaluation_images(read, data_dir, data)
+        images, without_images = report_gallery.evaluation_images(read, data_dir, data)
     # It imports what draws and fills the page, which a wrong argument should not.
     from mm_tf.experiments.reports import page as report_page
 

@@ -80,14 +80,19 @@ def per_class_error_figure(results, labels=None):
     for number, (result, label) in enumerate(zip(results, labels, strict=True)):
         draw(
             bottom,
-            _numbers(result.per_class_error),
+            np.array(result.per_class_error, "float64"),
             color=COLORS[number],
             label=f"{label} (mean {result.balanced_error:.1f} %)",
             place=(number, len(results)),
         )
     bottom.set_ylim(0, 100)
     bottom.set_ylabel(f"{first.evaluated_words} error in %")
-    _name_classes(bottom, names)
+    if len(names) <= _MOST_NAMED_CLASSES:
+        is_long = max(map(len, names)) > 3
+        turned = {"rotation": 30, "ha": "right"} if is_long else {}
+        bottom.set_xticks(np.arange(len(names)), _short(names), **turned)
+    else:
+        bottom.set_xlabel("class, by number of training images")
     for axes in (top, bottom):
         remove_frame(axes)
     _add_legend(figure, len(results))
@@ -153,7 +158,11 @@ def shot_error_figure(results, labels):
     for number, (result, label) in enumerate(zip(results, labels, strict=True)):
         errors = [getattr(result, f"{group}_shot_error") for group in SHOT_RANGES]
         bars = _draw_bars(
-            axes, _numbers(errors), COLORS[number], label, (number, len(results))
+            axes,
+            np.array(errors, "float64"),
+            COLORS[number],
+            label,
+            (number, len(results)),
         )
         numbers = ["" if error is None else f"{error:.1f}" for error in errors]
         axes.bar_label(bars, numbers, fontsize="small")
@@ -275,24 +284,11 @@ def _show_shot_groups(axes, class_counts):
         first += size
 
 
-def _name_classes(axes, names):
-    if len(names) <= _MOST_NAMED_CLASSES:
-        is_long = max(map(len, names)) > 3
-        turned = {"rotation": 30, "ha": "right"} if is_long else {}
-        axes.set_xticks(np.arange(len(names)), _short(names), **turned)
-    else:
-        axes.set_xlabel("class, by number of training images")
-
-
 def _short(names):
     return [
         name if len(name) <= _LONGEST_NAME else name[: _LONGEST_NAME - 1] + "…"
         for name in names
     ]
-
-
-def _numbers(values):
-    return np.array([np.nan if value is None else value for value in values], "float64")
 
 
 def _add_legend(figure, columns, **options):

@@ -56,19 +56,16 @@ def draw_curves(pictures, runs, labels):
 
 
 def _marks(runs, labels):
-    """Triples (epoch, label, whether it is deferred) of the runs with a history."""
+    """Triples (epoch, label, whether it is deferred) of all that changes in runs."""
     labels_of_change = collections.defaultdict(list)
-    shown = [
-        pair for pair in zip(runs, labels, strict=True) if pair[0].history is not None
-    ]
-    for run, label in shown:
+    for run, label in zip(runs, labels, strict=True):
         for change in _changes(run):
             labels_of_change[change].append(label)
     marks = []
     for (epoch, what, is_deferred), labels in sorted(labels_of_change.items()):
         # The names of several runs would not fit into the legend.
         whose = f" ({labels[0] if len(labels) == 1 else f'{len(labels)} runs'})"
-        if len(labels) == len(shown):
+        if len(labels) == len(runs):
             whose = ""
         marks.append((epoch, f"{what} from epoch {epoch}{whose}", is_deferred))
     return marks

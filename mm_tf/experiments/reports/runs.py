@@ -37,13 +37,11 @@ class Run:
     missing: tuple[str, ...]
 
     def confusion_matrix(self):
-        """How often each class (row) is predicted as each class, [K, K], or None."""
-        if self.labels is None or self.predictions is None:
-            return None
-        size = len(self.result.class_names)
-        matrix = np.zeros((size, size), dtype="int64")
-        np.add.at(matrix, (self.labels, self.predictions), 1)
-        return matrix
+        """How often each class (row) is predicted as each class, [K, K]."""
+        from sklearn.metrics import confusion_matrix
+
+        classes = range(len(self.result.class_names))
+        return confusion_matrix(self.labels, self.predictions, labels=classes)
 
 
 def check_folders(runs):

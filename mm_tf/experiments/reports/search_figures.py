@@ -19,11 +19,6 @@ def search_figure(values, errors, label, log=(), chosen=0):
     logarithmic axis, `chosen` is the number of the trial to mark.
     """
     errors = np.asarray(errors, dtype="float64")
-    if not errors.size or not values:
-        raise ValueError(
-            "`errors` and `values` must have at least one trial and one flag. "
-            f"Received: {errors.size} errors, values={values!r}"
-        )
     has_map = {"beta", "delta"} <= values.keys()
     panels = len(values) + has_map
     columns = min(2, panels)

@@ -109,8 +109,7 @@ def export(
             "test images must choose nothing. Received: calibrate=True for a run "
             "without one"
         )
-    needs_config = calibrate or prior is not None
-    config = finished.read_config(run) if needs_config else None
+    config = finished.read_config(run) if calibrate or prior is not None else None
     folder = _check_output(output or run / "export" / format, overwrite)
     formats.check_installed(format)
     holdout = _read_holdout(config, data_dir) if calibrate else None

@@ -100,8 +100,12 @@ def test_names_of_files_that_are_no_text(photos, tmp_path, capsysbinary):
         (["RUN", "PHOTOS", "--top=11"], "`top` must be an integer >= 1 and <= 10", 2),
         (["RUN", "broken.png", "--strict"], "With `strict`, every file must be", 2),
         (["RUN", "broken.png"], "No image can be decoded", 1),
-        (["RUN", "PHOTOS", "--output=nowhere/x.csv"], "there is no folder nowhere", 2),
-        (["RUN", "PHOTOS", "--output=empty"], "`output` must be a file.", 2),
+        (
+            ["RUN", "PHOTOS", "--output=nowhere/x.csv"],
+            "folder that exists (nowhere)",
+            2,
+        ),
+        (["RUN", "PHOTOS", "--output=empty"], "`output` must be a file in a folder", 2),
     ],
 )
 def test_what_the_command_refuses(
