@@ -24,21 +24,6 @@ __all__ = ["Export", "export", "main"]
 
 def main(arguments=None):
     """The command."""
-    given = _parser().parse_args(arguments)
-    try:
-        command.set_up("tensorflow")
-        exported = export(**vars(given))
-    except (ValueError, DatasetUnavailableError) as error:
-        command.fail(printable(str(error)))
-    except OSError as error:
-        command.fail(
-            f"`output` cannot be written ({error.strerror or error}). "
-            f"Received: output={given.output}"
-        )
-    print(*_lines(exported.facts), f"Written: {exported.folder}", sep="\n")
-
-
-def _parser():
     parser = command.parser("export", __doc__)
     parser.add_argument("run", metavar="RUN", help="the folder of a finished run")
     parser.add_argument(
@@ -72,7 +57,18 @@ def _parser():
         metavar="PATH",
         help="where the run's images are now, for its hold-out; default as in the run",
     )
-    return parser
+    given = parser.parse_args(arguments)
+    try:
+        command.set_up("tensorflow")
+        exported = export(**vars(given))
+    except (ValueError, DatasetUnavailableError) as error:
+        command.fail(printable(str(error)))
+    except OSError as error:
+        command.fail(
+            f"`output` cannot be written ({error.strerror or error}). "
+            f"Received: output={given.output}"
+        )
+    print(*_lines(exported.facts), f"Written: {exported.folder}", sep="\n")
 
 
 def _prior(text):

@@ -10,7 +10,7 @@ Images are resized and cropped as the run's were. The same from Python:
         print(prediction.path, prediction.classes[0], prediction.probabilities[0])
 """
 
-import io
+import os
 import pathlib
 import sys
 
@@ -44,32 +44,6 @@ _WRITERS = {"table": to_table, "csv": to_csv, "json": to_json}
 
 def main(arguments=None):
     """The command."""
-    given = _parser().parse_args(arguments)
-    try:
-        command.set_up(given.backend)
-        output = _check_output(given.output, given.overwrite)
-        found = predict(given.run, given.paths, given.top, given.strict)
-        text = _WRITERS[given.format](found.predictions) if found.predictions else ""
-        if output is None:
-            _print(text)
-        elif found.predictions:
-            _files.write_text(output, text, errors="surrogateescape")
-            print(f"Written: {given.output}")
-    except ValueError as error:
-        command.fail(printable(str(error)))
-    except OSError as error:
-        command.fail(
-            f"`output` cannot be written ({error.strerror or error}). "
-            f"Received: output={given.output}"
-        )
-    for path, reason in found.unreadable:
-        line = f"cannot be decoded ({reason}): {path}"
-        print(f"mm_tf: {printable(line)}", file=sys.stderr)
-    if not found.predictions:
-        command.fail("No image can be decoded.", status=1)
-
-
-def _parser():
     parser = command.parser("predict", __doc__)
     parser.add_argument("run", metavar="RUN", help="the folder of a finished run")
     parser.add_argument(
@@ -99,7 +73,30 @@ def _parser():
         "and left out",
     )
     parser.add_argument("--backend", choices=BACKENDS, help="Keras's backend")
-    return parser
+    given = parser.parse_args(arguments)
+    try:
+        command.set_up(given.backend)
+        output = _check_output(given.output, given.overwrite)
+        found = predict(given.run, given.paths, given.top, given.strict)
+        text = _WRITERS[given.format](found.predictions) if found.predictions else ""
+        if output is None:
+            # The name of a file may be no Unicode: its bytes are printed as they are.
+            sys.stdout.buffer.write(os.fsencode(text))
+        elif found.predictions:
+            _files.write_text(output, text, errors="surrogateescape")
+            print(f"Written: {given.output}")
+    except ValueError as error:
+        command.fail(printable(str(error)))
+    except OSError as error:
+        command.fail(
+            f"`output` cannot be written ({error.strerror or error}). "
+            f"Received: output={given.output}"
+        )
+    for path, reason in found.unreadable:
+        line = f"cannot be decoded ({reason}): {path}"
+        print(f"mm_tf: {printable(line)}", file=sys.stderr)
+    if not found.predictions:
+        command.fail("No image can be decoded.", status=1)
 
 
 def _check_output(output, overwrite):
@@ -114,13 +111,6 @@ def _check_output(output, overwrite):
     else:
         return path
     raise ValueError(f"`output` must be {expected}. Received: output={output}")
-
-
-def _print(text):
-    # The name of a file may be no Unicode: its bytes are printed as they are.
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="surrogateescape")
-    sys.stdout.write(text)
 
 
 if __name__ == "__main__":

@@ -30,6 +30,7 @@ def test_errors_and_counts_of_classes():
     np.testing.assert_equal(heights(first), [10, np.nan, 30])
     assert heights(second) == [0, 50, 90]
     assert texts(bottom.get_xticklabels()) == ["zero", "one", "two"]
+    assert len(figures.COLORS) == 6
     with pytest.raises(ValueError, match="1 to 6 runs. Received: 7"):
         per_class_error_figure([RESULT] * 7)
 

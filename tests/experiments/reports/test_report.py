@@ -1,4 +1,7 @@
-"""The report: its command, its folder and its page, from small made-up runs."""
+"""The report: its command, its folder and its page, from small made-up runs.
+
+It is long because all of that is read from the same page.
+"""
 
 import html
 import pathlib
@@ -246,10 +249,6 @@ def test_several_runs(tmp_path):
 def test_labels_of_runs_that_differ_only_in_their_folders(tmp_path):
     read = [make_and_read(tmp_path / name) for name in ("short", "long")]
     assert runs.labels(read) == ["ERM (short)", "ERM (long)"]
-
-
-def test_as_many_runs_as_colors():
-    assert len(figures.COLORS) == runs.MOST_RUNS
 
 
 NO_GALLERY = {"gallery": False}

@@ -1,7 +1,6 @@
 """Exports, each loaded by its own runtime in a process without mm_tf."""
 
 import dataclasses
-import importlib.util
 import json
 import os
 import shutil
@@ -11,18 +10,16 @@ import numpy as np
 import pytest
 from helpers import OLD_RUN, python, refused
 from made_up import RESULT
-from made_up_images import save_classes
 from PIL import Image
 
 from mm_tf import _files, backbones, calibration, class_weights, layers, models
 from mm_tf.data import DatasetUnavailableError
-from mm_tf.experiments.config import RunConfig
 from mm_tf.experiments.export import export, main
 from mm_tf.experiments.runs import finished
 from mm_tf.experiments.runs.data import read
 from mm_tf.experiments.serving import formats
-from mm_tf.experiments.serving.export import _offsets, _read_holdout
-from mm_tf.experiments.serving.probabilities import probabilities
+from mm_tf.experiments.serving.export import _offsets
+from mm_tf.experiments.serving.probabilities import output_scale, probabilities
 
 NAMES = ["ant", "Bär & Co", "cow"]
 
@@ -78,10 +75,7 @@ PACKAGES = {
 
 def skip_without(form):
     for package in PACKAGES[form]:
-        if importlib.util.find_spec(package) is None:
-            pytest.skip(
-                f"{package} is not installed: pip install --editable '.[export]'"
-            )
+        pytest.importorskip(package)
 
 
 def check_served(form, folder, pixels, scratch, expected, class_names, atol=1e-6):
@@ -184,25 +178,6 @@ def test_weights_that_were_never_used_are_no_part_of_the_prior(digits):
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("form", formats.FORMATS)
-def test_an_export_of_colour_images_answers_as_keras_does(form, tmp_path):
-    skip_without(form)
-    model = models.resnet_cifar(3, depth=8, input_shape=(16, 12, 3), seed=0)
-    model.save(tmp_path / "model.keras")
-    result = dataclasses.replace(
-        RESULT, method="ldam", hyperparameters={"ldam_scale": 30}, class_names=NAMES
-    )
-    (tmp_path / "result.json").write_text(result.to_json())
-    exported = export(tmp_path, form)
-    assert exported.folder == tmp_path / "export" / form
-    assert exported.facts["temperature"] == 1
-    assert not any(exported.facts["added_to_logits"])
-    pixels = random_images(5, (16, 12, 3))
-    expected = probabilities(model.predict(pixels, verbose=0), 30)
-    check_served(form, exported.folder, pixels, tmp_path, expected, NAMES)
-
-
-@pytest.mark.long
 @pytest.mark.parametrize(
     ("name", "is_settled"),
     # One of each way in which pixels are scaled, and one whose features are tiny.
@@ -276,6 +251,12 @@ def test_a_network_in_half_precision_is_exported_in_float32(build):
     assert formats.in_float32(whole) is whole
 
 
+def test_ldam_has_a_scale_of_its_own():
+    hyperparameters = {"ldam_scale": 30}
+    result = dataclasses.replace(RESULT, method="ldam", hyperparameters=hyperparameters)
+    assert output_scale(result) == 30
+
+
 @pytest.mark.parametrize("form", ["onnx", "tflite"])
 def test_a_converter_that_fails_or_errs_is_refused(form, tmp_path, monkeypatch):
     skip_without(form)
@@ -346,25 +327,19 @@ def test_a_run_is_calibrated_where_it_has_a_holdout(
     facts, words = exported(digits, "--nocalibrate")
     assert words == "Not calibrated: it was left out (--nocalibrate)"
     assert facts["temperature"] == 1 and facts["calibration"] is None
+    assert export(without_holdout).folder == without_holdout / "export" / "saved_model"
     facts, words = exported(without_holdout)
     assert words == "Not calibrated: the run has no hold-out (--holdout)"
     assert facts["temperature"] == 1
 
 
-def test_photos_that_changed_do_not_calibrate(tmp_path):
-    folder = save_classes(tmp_path / "photos", {"ant": 4, "bee": 4})
-    config = RunConfig(dataset="folder", data_dir=str(folder), data_digest="0" * 16)
-    with pytest.raises(ValueError, match="--data_dir.*--nocalibrate.*the images are"):
-        _read_holdout(config, None)
-
-
-def test_a_holdout_that_is_gone(digits, tmp_path, quick, monkeypatch):
+@pytest.mark.parametrize("kind", [DatasetUnavailableError, ValueError])
+def test_a_holdout_that_cannot_be_read(kind, digits, tmp_path, quick, monkeypatch):
     def gone(*arguments):
-        raise DatasetUnavailableError("Not there.")
+        raise kind("Not there.")
 
     monkeypatch.setattr("mm_tf.experiments.runs.data.load", gone)
-    message = "--data_dir.* --nocalibrate .* Not there"
-    with pytest.raises(DatasetUnavailableError, match=message):
+    with pytest.raises(kind, match="--data_dir.* --nocalibrate .* Not there"):
         export(digits, output=tmp_path / "out")
     export(digits, output=tmp_path / "out", calibrate=False)
 
