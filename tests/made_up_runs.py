@@ -1,6 +1,8 @@
-"""Runs that are made up, as a report reads them, and images for them."""
+"""Runs that are made up, images for them, and a report's page taken apart."""
 
 import dataclasses
+import html
+import re
 
 import numpy as np
 from made_up import RESULT
@@ -84,3 +86,13 @@ def make_data(size=3):
     images = np.random.default_rng(0).integers(0, 256, (10 * size, 8, 8, 1), "uint8")
     names = tuple(map(str, range(size)))
     return ImageData(info, images, labels, images, labels, names)
+
+
+class Page:
+    """A page's source, its tags, its text and what it loads."""
+
+    def __init__(self, path):
+        self.source = path.read_text(encoding="utf-8")
+        self.tags = set(re.findall(r"<(\w+)", self.source))
+        self.text = " ".join(html.unescape(re.sub("<[^>]*>", " ", self.source)).split())
+        self.loaded = re.findall(r'(?:src|srcset|href)="([^"]*)"', self.source)
