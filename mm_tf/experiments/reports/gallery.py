@@ -17,19 +17,17 @@ def evaluation_images(runs, data_dir=None, data=None):
     has_holdout = run.result.evaluated_on == "holdout"
     if has_holdout and run.config is None:
         return None, "Without its flags a run's hold-out is not known."
+    advice = "give --data_dir, where those of the run are now. " if data is None else ""
     try:
-        if data is None:
-            remedy = "give --data_dir, where those of the run are now. "
-            if run.config is None:
-                # Without flags there is only the data set's name.
-                data = load(run.result.dataset, data_dir)
-            else:
-                data = run_data.read_again(run.config, data_dir)
-        else:
-            remedy = ""
+        if data is not None:
             data = run_data.read(run.config, data)[1] if has_holdout else data
+        elif run.config is None:
+            # Without flags there is only the data set's name.
+            data = load(run.result.dataset, data_dir)
+        else:
+            data = run_data.read_again(run.config, data_dir)
     except (ValueError, DatasetUnavailableError) as error:
-        return None, f"{remedy}{error}"
+        return None, f"{advice}{error}"
     for run in runs:
         if run.labels is not None and not np.array_equal(run.labels, data.test_labels):
             return None, (
