@@ -14,6 +14,11 @@ def percent(value: float | None, digits: int = 2) -> str:
     return "-" if value is None else f"{value:.{digits}f}"
 
 
+def counted(number: int, noun: str) -> str:
+    """A number of things in words, as `1 epoch` or `1,240 images`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def printable(text: str) -> str:
     """The text without what a terminal or a font cannot show."""
     text = text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")

@@ -15,7 +15,7 @@ from mm_tf.experiments.config import RunConfig
 from mm_tf.experiments.config import flags as config_flags
 from mm_tf.experiments.paper.methods import METHODS
 from mm_tf.experiments.runs import finished
-from mm_tf.experiments.runs.folder import FLAGS, HISTORY, PREDICTIONS
+from mm_tf.experiments.runs.finished import FLAGS, HISTORY, PREDICTIONS
 from mm_tf.experiments.runs.result import RunResult
 
 # As many as there are colours that differ clearly.

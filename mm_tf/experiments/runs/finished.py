@@ -8,8 +8,13 @@ import mm_tf
 from mm_tf import _files
 from mm_tf._text import first_line
 from mm_tf.experiments.config import flags as config_flags
-from mm_tf.experiments.runs.folder import FLAGS, MODEL, PREDICTIONS
 from mm_tf.experiments.runs.result import RESULT, RunResult
+
+FLAGS = "flags.txt"
+HISTORY = "history.csv"
+MODEL = "model.keras"
+PER_CLASS = "per_class_error.csv"
+PREDICTIONS = "predictions.npz"
 
 
 def read_result(run):

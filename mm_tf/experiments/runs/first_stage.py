@@ -9,7 +9,7 @@ import pathlib
 import keras
 
 from mm_tf import _files
-from mm_tf._text import first_line
+from mm_tf._text import counted, first_line
 from mm_tf.checkpoints import CheckpointFolder, Checkpoints
 from mm_tf.experiments.config import RunConfig
 from mm_tf.experiments.config.fields import CUSTOM_DATA_FLAGS
@@ -53,7 +53,7 @@ def start(config, images, model, verbose, folder=None, stop=lambda: None):
 
 def _pretrain(config, backbone, images, verbose, folder, stop):
     epochs = config.hyperparameters["pretraining_epochs"]
-    print(f"Pre-training on rotations, {epochs} epochs", flush=True)
+    print(f"Pre-training on rotations, {counted(epochs, 'epoch')}", flush=True)
     checkpoints = None
     if folder is not None:
         computed_in = {"precision": precision.resolved(config.precision)}

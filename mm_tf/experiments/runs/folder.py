@@ -7,33 +7,32 @@ import os
 import pathlib
 
 import filelock
-from absl import flags
 
 from mm_tf import _files
-from mm_tf._text import first_line
-from mm_tf.experiments.config.flags import from_lines, to_flagfile
+from mm_tf.experiments.config.flags import to_flagfile
+from mm_tf.experiments.runs import finished
+from mm_tf.experiments.runs.finished import FLAGS, HISTORY, MODEL
 from mm_tf.experiments.runs.result import RESULT, RunResult
 
 CHECKPOINTS = "checkpoints"
 FIRST_STAGE = "first_stage"  # Its checkpoints.
 FIRST_STAGE_WEIGHTS = "first_stage.weights.h5"
-FLAGS = "flags.txt"
-HISTORY = "history.csv"
 LOCK = "lock"
-MODEL = "model.keras"
-PER_CLASS = "per_class_error.csv"
-PREDICTIONS = "predictions.npz"
 
 _STAGES = (FIRST_STAGE, CHECKPOINTS)
 _UNFINISHED = ".[0-9]*.incomplete.*"  # What `_files.whole_file` writes to.
 
 # All that a run writes into its folder. A file of another name is a user's.
-_WRITTEN = (
-    *(CHECKPOINTS, f"{CHECKPOINTS}/epoch*.npz", f"{CHECKPOINTS}/{_UNFINISHED}"),
-    *(FIRST_STAGE, f"{FIRST_STAGE}/epoch*.npz", f"{FIRST_STAGE}/{_UNFINISHED}"),
-    *(FIRST_STAGE_WEIGHTS, FLAGS, HISTORY, LOCK, MODEL, PER_CLASS, PREDICTIONS),
-    *(RESULT, _UNFINISHED),
+_IN_STAGES = tuple(
+    f"{stage}{file}"
+    for stage in _STAGES
+    for file in ("", "/epoch*.npz", f"/{_UNFINISHED}")
 )
+_OUTPUTS = (
+    *(FIRST_STAGE_WEIGHTS, HISTORY, MODEL, RESULT),
+    *(finished.PER_CLASS, finished.PREDICTIONS),
+)
+_WRITTEN = (*_IN_STAGES, *_OUTPUTS, _UNFINISHED, FLAGS, LOCK)
 
 
 class RunFolder:
@@ -66,9 +65,6 @@ class RunFolder:
                 self._check_can_be_replaced()
                 return None
             differences = self._differences() if names else ""
-        except NotADirectoryError:
-            what = "cannot be written: it, or one above it, is a file"
-            raise self._error(what) from None
         except (OSError, UnicodeError) as error:
             raise self._cannot_be("read", error) from None
         if differences:
@@ -103,7 +99,6 @@ class RunFolder:
 
     def _differences(self):
         """Says how the flags of the run that is there differ from the config's."""
-        text = _files.read_text(self.path / FLAGS, _files.MOST_BYTES_OF_FLAGS)
         ignored = ["--data_dir="]
         if not self._config.backend:
             # Such a run is the same on whichever backend Keras chooses.
@@ -111,12 +106,8 @@ class RunFolder:
         if self._config.weights_digest is not None:
             # The digest says which weights these are, wherever they lie.
             ignored.append("--weights=")
-        try:
-            # An older version may have had fewer flags: those are at their defaults.
-            saved = from_lines(text.splitlines())
-        except (ValueError, flags.Error) as error:
-            what = f"has a {FLAGS} that cannot be read ({first_line(error)})"
-            raise self._error(what) from None
+        # An older version may have had fewer flags: those are at their defaults.
+        saved = finished.read_config(self.path)
         there, here = (
             {line for line in lines if not line.startswith(tuple(ignored))}
             for lines in (to_flagfile(c).splitlines() for c in (saved, self._config))
@@ -163,7 +154,7 @@ class RunFolder:
 
     def prepare(self):
         """Makes the folder ready to train in; `locked` must hold it."""
-        flags = self.path / FLAGS
+        flagfile = self.path / FLAGS
         try:
             _files.remove_unfinished(self.path)
             if (self.path / RESULT).exists():
@@ -171,10 +162,10 @@ class RunFolder:
                 os.replace(self.path, self._old)
                 # The old folder took its lock along, which stays held.
                 self._lock()
-            elif flags.exists() and self._differences():
+            elif flagfile.exists() and self._differences():
                 _remove_run(self.path, with_lock=False)
-            if not flags.exists():
-                _files.write_text(flags, to_flagfile(self._config))
+            if not flagfile.exists():
+                _files.write_text(flagfile, to_flagfile(self._config))
         except OSError as error:
             raise self._cannot_be("written", error) from None
 
@@ -191,10 +182,12 @@ class RunFolder:
         return bool(names & {CHECKPOINTS, FIRST_STAGE, LOCK}) or self._has_old
 
     def remove_leftovers(self):
-        """Removes what a finished run does not need; `locked` must hold the folder."""
-        # The run is finished: what cannot be removed now is removed the next time.
-        with contextlib.suppress(OSError):
-            _remove_checkpoints(self.path)
+        """Removes what a finished run does not need, if no process writes there."""
+        if not self.has_leftovers:
+            return
+        # What cannot be removed now is removed the next time.
+        with contextlib.suppress(OSError, ValueError), self.locked():
+            _remove(self.path, _IN_STAGES)
             if self._has_old:
                 _remove_run(self._old)
             (self.path / LOCK).unlink(missing_ok=True)
@@ -258,14 +251,11 @@ def _foreign(folder):
     return sorted(name for name in names if not _matches(name, _WRITTEN))
 
 
-def _remove_checkpoints(folder):
-    for name in _STAGES:
-        checkpoints = folder / name
-        if checkpoints.exists():
-            for pattern in ("epoch*.npz", _UNFINISHED):
-                for path in checkpoints.glob(pattern):
-                    path.unlink()
-            checkpoints.rmdir()
+def _remove(folder, patterns):
+    # Reversed, what is in a folder comes before it.
+    for path in sorted(folder.rglob("*"), reverse=True):
+        if _matches(path.relative_to(folder).as_posix(), patterns):
+            path.rmdir() if path.is_dir() else path.unlink()
 
 
 def _remove_run(folder, with_lock=True):
@@ -273,11 +263,7 @@ def _remove_run(folder, with_lock=True):
 
     Flags and lock go last: stopped in between, the rest is still known as a run.
     """
-    _remove_checkpoints(folder)
-    last = (FLAGS, LOCK)
-    for path in folder.glob("*"):
-        if path.name not in last and _matches(path.name, _WRITTEN):
-            path.unlink()
+    _remove(folder, (*_IN_STAGES, *_OUTPUTS, _UNFINISHED))
     (folder / FLAGS).unlink(missing_ok=True)
     if with_lock and folder.exists():
         (folder / LOCK).unlink(missing_ok=True)

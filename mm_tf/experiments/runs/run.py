@@ -59,22 +59,29 @@ def run(config, data=None):
     config = run_data.with_digests(config, with_data=data is None)
     folder = RunFolder(config)
     result = folder.finished_result()
-    if result is not None and (folder.is_in_use or not folder.has_leftovers):
-        return result
-    with folder.locked():
-        # Another process may have finished it just now.
-        result = folder.finished_result()
-        if result is None:
-            folder.prepare()
-            try:
-                result = _train(config, data, folder)
-                folder.finish(result)
-            except WriteError as error:
-                raise _not_written(error, folder) from None
-            finally:
-                folder.discard_if_empty()
-        folder.remove_leftovers()
+    if result is not None:
+        print("This run was finished before, so nothing is trained.", flush=True)
+    else:
+        with folder.locked():
+            # Another process may have finished it just now.
+            result = folder.finished_result() or _finish(config, data, folder)
+    folder.remove_leftovers()
     return result
+
+
+def _finish(config, data, folder):
+    folder.prepare()
+    try:
+        result = _train(config, data, folder)
+        folder.finish(result)
+        return result
+    except WriteError as error:
+        raise RunFailedError(
+            f"{error.filename or folder.path} cannot be written "
+            f"({error.strerror or error}). {_what_is_saved(folder)}"
+        ) from None
+    finally:
+        folder.discard_if_empty()
 
 
 def _train(config, data, folder):
@@ -86,8 +93,7 @@ def _train(config, data, folder):
         from mm_tf.checkpoints import CheckpointError, UnusableCheckpointError
         from mm_tf.experiments.runs import summary, training
 
-        summary.print_plan(config)
-        summary.print_notes(data.notes)
+        summary.print_plan(config, data.notes)
         try:
             with stop.waiting():
                 return training.train(config, data, folder.path, stop)
@@ -97,13 +103,6 @@ def _train(config, data, folder):
             raise RunDivergedError(f"{error} {_what_is_saved(folder)}") from error
         except CheckpointError as error:
             raise RunFailedError(f"{error} {_what_is_saved(folder)}") from error
-
-
-def _not_written(error, folder):
-    return RunFailedError(
-        f"{error.filename or folder.path} cannot be written "
-        f"({error.strerror or error}). {_what_is_saved(folder)}"
-    )
 
 
 def _what_is_saved(folder):

@@ -6,7 +6,7 @@ import math
 from rich.cells import cell_len
 from rich.console import Console
 
-from mm_tf._text import percent, printable, table
+from mm_tf._text import counted, percent, printable, table
 from mm_tf.experiments import paper
 from mm_tf.experiments.paper.methods import METHODS
 
@@ -22,11 +22,14 @@ _SEPARATOR = 3
 _EDGES = 1
 
 
-def print_plan(config, console=None):
-    """Prints what is about to be trained."""
+def print_plan(config, notes=(), console=None):
+    """Prints what is about to be trained, and notes on how the data were read."""
     console = console or Console(highlight=False)
     for line in _plan(config):
         console.print(line, markup=False)
+    for note in notes:
+        # Names of a user's files may hold anything.
+        console.print(f"  data: {printable(note)}", markup=False, soft_wrap=True)
 
 
 def _plan(config):
@@ -34,7 +37,7 @@ def _plan(config):
     yield (
         f"{method.title} on {config.setting}, seed {config.seed}: "
         f"{counts.sum():,} training images, {counts.max():,} to {counts.min():,} a "
-        f"class; {config.model}, {config.epochs} epochs"
+        f"class; {config.model}, {counted(config.epochs, 'epoch')}, counted from 0"
     )
     if config.holdout:
         held_out = config.drawn_class_counts - counts
@@ -49,14 +52,14 @@ def _plan(config):
         )
         yield f"  {', '.join(values)}"
     if config.weights is not None:
-        frozen = f", the first {config.frozen_epochs} epochs with the backbone frozen"
+        frozen = f", its backbone frozen for {counted(config.frozen_epochs, 'epoch')}"
         yield (
             f"  begins with the weights {config.weights}"
             f"{frozen if config.frozen_epochs else ''}"
         )
     yield (
-        f"  learning rate {config.learning_rate:g}: warm-up {config.warmup_epochs} "
-        f"epochs, {', '.join(_drops(config))}"
+        f"  learning rate {config.learning_rate:g}: warm-up "
+        f"{counted(config.warmup_epochs, 'epoch')}, {', '.join(_drops(config))}"
     )
     total, size = int(counts.sum()), config.batch_size
     if _has_small_step(total, size):
@@ -75,22 +78,11 @@ def _plan(config):
         if when != "none" and start < config.epochs:
             yield f"  classes {what} from epoch {start}"
         elif when != "none":
-            yield (
-                f"  classes never {what}: that begins at epoch {start} of "
-                f"{config.epochs}, counted from 0"
-            )
+            yield f"  classes never {what} (that would be from epoch {start})"
 
 
 def _has_small_step(total, batch_size):
     return 0 < total % batch_size < batch_size * _SMALL_SHARE
-
-
-def print_notes(notes, console=None):
-    """Prints what a user should know of how the data set was read."""
-    console = console or Console(highlight=False)
-    for note in notes:
-        # Names of a user's files may hold anything.
-        console.print(f"  data: {printable(note)}", markup=False, soft_wrap=True)
 
 
 def _drops(config):
@@ -122,7 +114,7 @@ def print_result(result, folder, console=None):
 def _errors_table(result):
     on = result.evaluated_words
     rows = [
-        (f"top-1, last epoch ({result.epochs - 1})", result.top1_error),
+        (f"top-1, last epoch ({result.epochs - 1}, counted from 0)", result.top1_error),
         (
             f"top-1, best epoch ({result.best_epoch}; chosen on {on}, so it flatters)",
             result.best_top1_error,

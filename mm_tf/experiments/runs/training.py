@@ -23,13 +23,8 @@ from mm_tf.experiments.config.fields import AS_IS, MODEL_DEPTHS
 from mm_tf.experiments.machine import determinism, environment, precision, strategies
 from mm_tf.experiments.paper.methods import METHODS
 from mm_tf.experiments.runs import first_stage
-from mm_tf.experiments.runs.folder import (
-    CHECKPOINTS,
-    HISTORY,
-    MODEL,
-    PER_CLASS,
-    PREDICTIONS,
-)
+from mm_tf.experiments.runs.finished import HISTORY, MODEL, PER_CLASS, PREDICTIONS
+from mm_tf.experiments.runs.folder import CHECKPOINTS
 from mm_tf.experiments.runs.result import RunResult
 
 # Test images in a batch. Several devices take fewer if one would have no image.

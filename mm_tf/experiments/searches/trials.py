@@ -9,7 +9,7 @@ import math
 from types import MappingProxyType
 
 from mm_tf import _files
-from mm_tf._text import percent
+from mm_tf._text import counted, percent
 from mm_tf.experiments.config.flags import to_flagfile
 from mm_tf.experiments.grids.sections import Section
 from mm_tf.experiments.paper.methods import METHODS
@@ -146,8 +146,7 @@ def how_chosen(search):
 def title(search):
     """Returns what was searched, in a line."""
     config = search.config
-    epochs = f"{config.epochs} epoch{'' if config.epochs == 1 else 's'}, "
-    epochs = "" if "epochs" in search.names else epochs
+    epochs = "" if "epochs" in search.names else counted(config.epochs, "epoch") + ", "
     return (
         f"{METHODS[config.method].title} on {config.setting}, {config.model}, {epochs}"
         f"seed {config.seed}; {search.tuner} search of "

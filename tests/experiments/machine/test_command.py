@@ -50,8 +50,8 @@ WRONG_CALLS = [
     (["--flagfile=experiments/none.flags"], "none.flags"),
     (["--output_dir=" + 300 * "x"], "`output_dir`"),
     (["--output_dir=/"], "`output_dir` must be"),
-    (["--output_dir=file/run"], "`output_dir` cannot be written"),
-    (["--output_dir=file"], "`output_dir` cannot be written"),
+    (["--output_dir=file/run"], "`output_dir` cannot be read (Not a directory)"),
+    (["--output_dir=file"], "`output_dir` cannot be read (Not a directory)"),
     (["--output_dir=run"], "holds other files"),
     (["--dataset=cifar10", "--data_dir=none"], "none"),
     (["mm_drw"], "Only flags are expected"),
@@ -90,12 +90,13 @@ def test_a_run_from_the_command(tmp_path):
     done = call(*arguments)
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
-    assert "top-1, last epoch (0)" in done.stdout
+    assert "top-1, last epoch (0, counted from 0)" in done.stdout
     assert "published" not in done.stdout and "paper" not in done.stdout
     # Again: the result is printed, nothing is trained.
     again = call(*arguments)
     assert again.returncode == 0
-    assert "top-1, last epoch (0)" in again.stdout
+    assert again.stdout.startswith("This run was finished before, so nothing is train")
+    assert "top-1, last epoch (0, counted from 0)" in again.stdout
     assert "Epoch 1/1" not in again.stdout
     # Another run into the same folder is refused with the difference.
     other = call(*arguments, "--beta=2")

@@ -93,7 +93,10 @@ def test_all_of_a_hundred_classes_are_legible(width):
     ("arguments", "expected"),
     [
         (dict(method="mm_drw", epochs=10), "re-weighted from epoch 8"),
-        (dict(method="mm_drw", epochs=1), "never re-weighted: that begins at epoch 1"),
+        (
+            dict(method="mm_drw", epochs=1),
+            "never re-weighted (that would be from epoch 1)",
+        ),
         (dict(method="cb_rw"), "re-weighted from epoch 0"),
         (dict(method="hg_drs"), "re-sampled from epoch 160"),
         (dict(method="cb_rs"), "re-sampled from epoch 0"),
@@ -102,6 +105,8 @@ def test_all_of_a_hundred_classes_are_legible(width):
             "on a hold-out of 84 more training images, 25 to 1 a class",
         ),
         (dict(method="erm", imbalance_ratio=20), "417 training images, 124 to 6 a"),
+        (dict(epochs=30, warmup_epochs=1), "resnet32, 30 epochs, counted from 0 delta"),
+        (dict(epochs=1, warmup_epochs=1), "warm-up 1 epoch, never x 0.01 (that would"),
     ],
 )
 def test_plan(arguments, expected):
