@@ -1,10 +1,10 @@
 """The command `mm_tf`: `mm_tf run` does what `python -m mm_tf.experiments.run` does."""
 
-import difflib
 import runpy
 import sys
 
-from mm_tf.experiments.machine import stopping
+from mm_tf._checks import nearest
+from mm_tf.experiments.machine import command, stopping
 
 _HELP = """\
 mm_tf: learning from class-imbalanced images.
@@ -33,18 +33,14 @@ def main(arguments=None):
     """The command."""
     name, *rest = (sys.argv[1:] if arguments is None else arguments) or ["--help"]
     if name in ("-h", "-help", "--help", "help"):
-        lines = (f"{command:8} {line}" for command, (_, line) in COMMANDS.items())
+        lines = (f"{name:8} {line}" for name, (_, line) in COMMANDS.items())
         print(_HELP.format(commands="\n  ".join(lines)), end="")
         return
     if name not in COMMANDS:
-        close = difflib.get_close_matches(name, COMMANDS, 1)
-        hint = f" Did you mean {close[0]}?" if close else ""
-        print(
-            f"mm_tf: the command must be one of {', '.join(COMMANDS)}.{hint} "
-            f"Received: {name!r}",
-            file=sys.stderr,
+        command.fail(
+            f"the command must be one of {', '.join(COMMANDS)}."
+            f"{nearest(name, COMMANDS)} Received: {name!r}"
         )
-        sys.exit(2)
     stopping.typed = ["mm_tf", name, *rest]
     sys.argv[1:] = rest
     runpy.run_module(COMMANDS[name][0], run_name="__main__", alter_sys=True)

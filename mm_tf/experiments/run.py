@@ -40,25 +40,19 @@ def main(argv):
         result = run(config)
     except (ValueError, DatasetUnavailableError) as error:
         command.fail(error)
-    except RunDivergedError as error:
-        command.fail(error, status=3)
     except RunFailedError as error:
-        command.fail(error, status=1)
-    except KeyboardInterrupt as stopped:
-        leave(stopped, "mm_tf.experiments.run", _saved_of(config))
-    except BrokenPipeError:
-        # Who reads has gone, as `head` does: there is nowhere to print.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        leave(StoppedError(signal.SIGPIPE), "mm_tf.experiments.run", _saved_of(config))
+        command.fail(error, status=3 if isinstance(error, RunDivergedError) else 1)
+    except (KeyboardInterrupt, BrokenPipeError) as stopped:
+        if isinstance(stopped, BrokenPipeError):
+            # Who reads has gone, as `head` does: there is nowhere to print.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            stopped = StoppedError(signal.SIGPIPE)
+        is_saved = RunFolder(config).has_checkpoint
+        what = "A checkpoint is saved." if is_saved else "Nothing is saved yet."
+        leave(stopped, "mm_tf.experiments.run", what)
     from mm_tf.experiments.runs import summary
 
     summary.print_result(result, config.run_folder)
-
-
-def _saved_of(config):
-    if RunFolder(config).has_checkpoint:
-        return "A checkpoint is saved."
-    return "Nothing is saved yet."
 
 
 if __name__ == "__main__":

@@ -1,5 +1,7 @@
 """Which flags of a run do not go together, checked before any work starts."""
 
+import re
+
 from mm_tf import _checks, backbones
 from mm_tf.data.custom.options import DEFAULT_SIZE
 from mm_tf.data.dataset import CUSTOM_DATASETS, DATASETS
@@ -13,6 +15,10 @@ from mm_tf.experiments.config.fields import (
     flag_fields,
 )
 from mm_tf.experiments.paper.methods import METHODS
+
+# What flags.txt, the terminal or a file system cannot take: ends of lines, bytes that
+# are no text, the end of a C string.
+_NO_NAME = re.compile(r"[\0\n-\r\x1c-\x1e\x85\u2028\u2029\ud800-\udfff]")
 
 
 def check(config):
@@ -71,15 +77,7 @@ def _check_model(config):
 def _check_places(config):
     for name in ("data_dir", "output_dir", "pretrained_dir", "weights"):
         place = getattr(config, name)
-        if place is None:
-            continue
-        try:
-            # What flags.txt, the terminal and every file system take.
-            place.encode()
-            is_writable = "\0" not in place and len(place.splitlines()) == 1
-        except UnicodeEncodeError:
-            is_writable = False
-        if not is_writable or not place.strip():
+        if place is not None and (_NO_NAME.search(place) or not place.strip()):
             is_file = name == "weights"
             expected = f"{backbones.IMAGENET} or a file" if is_file else "a folder"
             message = f"`{name}` must name {expected}, in UTF-8 and on one line"

@@ -64,8 +64,10 @@ class RunConfig(config_fields.RunFields):
         check_name(self.dataset, "dataset")
         if self.imbalance is None:
             self._set("imbalance", AS_IS if self.is_custom else "long_tailed")
-        if not isinstance(self.image_size, str):
-            self._set("image_size", _size_text(self.image_size))
+        if not isinstance(self.image_size, str | None):
+            height, width = check_image_size(self.image_size)
+            is_square = height == width
+            self._set("image_size", f"{height}" if is_square else f"{height}x{width}")
         for field in config_fields.flag_fields():
             value = config_fields.checked(field, getattr(self, field.name))
             self._set(field.name, value)
@@ -122,24 +124,17 @@ class RunConfig(config_fields.RunFields):
         For custom data it contains the name of their folder or file:
         `folder-photos_as_is`.
         """
-        name = self._name_of_data
+        name = self.dataset
+        if name in CUSTOM_DATASETS:
+            path = os.path.abspath(os.path.expanduser(str(self.data_dir)))
+            place = pathlib.Path(path)
+            name = f"{name}-{place.name if name == 'folder' else place.stem}"
+        # A name that every file system takes.
+        name = re.sub(r"[^\w.-]+", "-", name).strip("-.")[:_LONGEST_NAME]
         if self.imbalance in _WITHOUT_RATIO:
             return f"{name}_{_WITHOUT_RATIO[self.imbalance]}"
         short = SHORT_IMBALANCE[str(self.imbalance)]
         return f"{name}_{short}{self.imbalance_ratio:.15g}"
-
-    @property
-    def _name_of_data(self):
-        """The data set's name, for custom data with that of their folder or file."""
-        if not self.is_custom:
-            return self.dataset
-        name = self.dataset
-        if self.dataset in CUSTOM_DATASETS:
-            path = os.path.abspath(os.path.expanduser(str(self.data_dir)))
-            place = pathlib.Path(path)
-            name = f"{name}-{place.name if self.dataset == 'folder' else place.stem}"
-        # A name that every file system takes.
-        return re.sub(r"[^\w.-]+", "-", name).strip("-.")[:_LONGEST_NAME]
 
     @property
     def run_folder(self):
@@ -247,11 +242,3 @@ class RunConfig(config_fields.RunFields):
         if given is not None:
             return given
         return round(fractions.Fraction(in_paper * self.epochs, PAPER_EPOCHS))
-
-
-def _size_text(size):
-    """The text of an image size as a flag: `64` or `48x64`."""
-    if size is None:
-        return None
-    height, width = check_image_size(size)
-    return str(height) if height == width else f"{height}x{width}"

@@ -8,15 +8,10 @@ a part without an image.
 
 def are_possible(total, batch_size, devices):
     """Returns whether devices can share the batches of an epoch."""
-    first = min(total, batch_size)
-    return first % devices == 0 and _leaves_none_empty(total % batch_size, devices)
-
-
-def _leaves_none_empty(size, devices):
-    if size == 0:
-        return True
-    part = -(-size // devices)
-    return -(-size // part) == devices
+    first, last = min(total, batch_size), total % batch_size
+    # The last step's images in the part of one device; 1 where there is no such step.
+    part = max(1, -(-last // devices))
+    return first % devices == 0 and -(-last // part) in (0, devices)
 
 
 def largest(total, most, devices):

@@ -1,6 +1,7 @@
 """The flags of a run: their names, kinds, defaults, help texts and ranges."""
 
 import dataclasses
+import functools
 import typing
 
 from mm_tf import _checks
@@ -14,8 +15,6 @@ MODEL_DEPTHS = {f"resnet{depth}": depth for depth in (8, 20, 32, 44, 56, 110)}
 BACKENDS = ("tensorflow", "jax", "torch")
 # The strategies for several devices, and the Keras backend that each needs.
 STRATEGIES = {"none": None, "mirrored": "tensorflow", "data_parallel": "jax"}
-PRECISIONS = ("float32", "bfloat16", "float16")
-CLASS_WEIGHTINGS = ("effective_number", "inverse_frequency")
 
 # The imbalance that leaves all images as they are.
 AS_IS = "as_is"
@@ -35,6 +34,11 @@ def _flag(default, help, choices=None, place=False, **limits):
     """
     metadata = {"help": help, "choices": choices, "limits": limits, "place": place}
     return dataclasses.field(default=default, metadata=metadata)
+
+
+_place = functools.partial(_flag, place=True)
+_POSITIVE = {"low": 0.0, "low_allowed": False}
+_SHARE = {"low": 0.0, "high": 1.0}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,35 +73,28 @@ class RunFields:
         0.0,
         "Share of each class's training images to hold out; errors are measured on "
         "them instead of the test images. 0 for no hold-out.",
-        low=0.0,
-        high=1.0,
+        **_SHARE,
     )
     method: str = _flag("mm_ldam_drw", "A row of the paper's Table 1.", choices=METHODS)
     beta: float = _flag(1.5, "MM: delta plus / delta minus.", low=0.0)
     delta: float = _flag(0.6, "MM: delta minus.", low=0.0)
-    scale: float = _flag(
-        10.0,
-        "MM: the factor s from cosines to logits.",
-        low=0.0,
-        low_allowed=False,
-    )
+    scale: float = _flag(10.0, "MM: the factor s from cosines to logits.", **_POSITIVE)
     max_class_margin: float = _flag(
         0.5, "LDAM and MM-LDAM: the margin gamma of the rarest class.", low=0.0
     )
     ldam_scale: float = _flag(
         30.0,
         "LDAM: the factor s from cosines to logits, as in the code of Cao et al.",
-        low=0.0,
-        low_allowed=False,
+        **_POSITIVE,
     )
     focal_gamma: float = _flag(1.0, "Focal loss: its exponent.", low=0.0)
     class_weighting: str = _flag(
         "effective_number",
         "How class weights and re-sampling follow from class counts.",
-        choices=CLASS_WEIGHTINGS,
+        choices=("effective_number", "inverse_frequency"),
     )
     effective_number_beta: float = _flag(
-        0.9999, "The beta of --class_weighting=effective_number.", low=0.0, high=1.0
+        0.9999, "The beta of --class_weighting=effective_number.", **_SHARE
     )
     model: str = _flag(
         "resnet32",
@@ -138,10 +135,8 @@ class RunFields:
         None, "SSP: epochs of pre-training; default --epochs.", low=1
     )
     batch_size: int = _flag(128, "Images in a training step.", low=1)
-    learning_rate: float = _flag(
-        0.1, "Learning rate after the warm-up.", low=0.0, low_allowed=False
-    )
-    momentum: float = _flag(0.9, "Momentum of SGD.", low=0.0, high=1.0)
+    learning_rate: float = _flag(0.1, "Learning rate after the warm-up.", **_POSITIVE)
+    momentum: float = _flag(0.9, "Momentum of SGD.", **_SHARE)
     l2: float = _flag(2e-4, "Weight decay, as L2 in the gradient.", low=0.0)
     jit: bool | None = _flag(
         None,
@@ -157,7 +152,7 @@ class RunFields:
         None,
         "Precision of the network's layers; weights and the loss stay in float32. "
         "Default bfloat16 on a GPU, else float32.",
-        choices=PRECISIONS,
+        choices=("float32", "bfloat16", "float16"),
     )
     augment: bool = _flag(True, "Random crops, and flips where the data allow them.")
     seed: int = _flag(
@@ -181,8 +176,7 @@ class RunFields:
     test_fraction: float = _flag(
         0.2,
         "Custom data without test images: share of each class to use as test images.",
-        low=0.0,
-        high=1.0,
+        **_SHARE,
     )
     split_seed: int = _flag(
         0, "Custom data without test images: seed of the draw of test images.", low=0
@@ -215,65 +209,50 @@ class RunFields:
         "split into this many, for a trial.",
         low=1,
     )
-    data_dir: str | None = _flag(
+    data_dir: str | None = _place(
         None,
         "Folder, CSV file or archive of your images, or the folder of tfds; default "
         "for tfds TFDS_DATA_DIR or its own.",
-        place=True,
     )
-    strict: bool = _flag(
+    strict: bool = _place(
         False,
         "Custom data: stop at a file that cannot be decoded, instead of leaving it "
         "out.",
-        place=True,
     )
-    verify: bool = _flag(
+    verify: bool = _place(
         True,
         "Custom data: decode every file once at the start, to find those that cannot "
         "be decoded.",
-        place=True,
     )
-    memory_limit: int = _flag(
-        MEMORY_LIMIT,
-        "Custom data: bytes of decoded images to hold in memory.",
-        place=True,
-        low=0,
+    memory_limit: int = _place(
+        MEMORY_LIMIT, "Custom data: bytes of decoded images to hold in memory.", low=0
     )
-    num_threads: int | None = _flag(
+    num_threads: int | None = _place(
         None,
         "Custom data: threads that decode; default: the number of CPU cores.",
-        place=True,
         low=1,
     )
-    output_dir: str | None = _flag(
-        None,
-        "Folder of the run; default saved_models/<setting>/<method>/seed<seed>.",
-        place=True,
+    output_dir: str | None = _place(
+        None, "Folder of the run; default saved_models/<setting>/<method>/seed<seed>."
     )
-    pretrained_dir: str | None = _flag(
+    pretrained_dir: str | None = _place(
         None,
         "SSP: folder of a finished SSP run with the same data, network, seed and "
         "schedule, whose pre-trained backbone to use; default: pre-train first.",
-        place=True,
     )
-    checkpoint_minutes: float | None = _flag(
+    checkpoint_minutes: float | None = _place(
         None,
         "Minutes between checkpoints within an epoch; default: only at the end of "
         "each epoch.",
-        place=True,
-        low=0.0,
-        low_allowed=False,
+        **_POSITIVE,
     )
-    steps_per_execution: int | None = _flag(
+    steps_per_execution: int | None = _place(
         None,
         "Training steps in one call of the device, a divisor of the steps of an "
         "epoch; default: the largest up to 16 on one GPU, else 1.",
-        place=True,
         low=1,
     )
-    overwrite: bool = _flag(
-        False, "Replace the finished run in the output folder.", place=True
-    )
+    overwrite: bool = _place(False, "Replace the finished run in the output folder.")
 
 
 def flag_fields():

@@ -9,7 +9,6 @@ import warnings
 
 from absl import flags
 
-from mm_tf import _files
 from mm_tf._checks import nearest
 from mm_tf.experiments.config.fields import BACKENDS
 from mm_tf.experiments.machine import environment
@@ -30,20 +29,15 @@ def set_up(backend):
                 f"KERAS_BACKEND must be one of {', '.join(BACKENDS)}. "
                 f"Received: KERAS_BACKEND={chosen}"
             )
-        check_installed(chosen)
+        if importlib.util.find_spec(chosen) is None:
+            raise ValueError(
+                "`backend` must be installed: in a checkout of mm_tf, "
+                f"pip install --editable '.[{chosen}]'. Received: backend={chosen!r}"
+            )
     for name, value in environment.variables_for_tensorflow().items():
         os.environ.setdefault(name, value)
     # One line, without the place in the code.
     warnings.formatwarning = lambda message, kind, *_: f"{kind.__name__}: {message}\n"
-
-
-def check_installed(backend):
-    """Raises a ValueError if the package of a Keras backend is not installed."""
-    if importlib.util.find_spec(backend) is None:
-        raise ValueError(
-            "`backend` must be installed: in a checkout of mm_tf, "
-            f"pip install --editable '.[{backend}]'. Received: backend={backend!r}"
-        )
 
 
 def parser(name, doc):
@@ -86,8 +80,6 @@ def flagfiles_first(arguments, with_settings=True):
         if not equals:
             value = rest.pop(0) if rest else ""
         files.append(f"--flagfile={_flagfile_of(value) if is_setting else value}")
-        if not is_setting:
-            _check_flagfile(value)
     return [program, *files, *others]
 
 
@@ -103,17 +95,6 @@ def _flagfile_of(setting):
             f"{nearest(setting, settings())} Received: setting={setting!r}"
         )
     return _SETTINGS / f"{setting}.flags"
-
-
-def _check_flagfile(path):
-    try:
-        path_of_file = pathlib.Path(path).expanduser()
-        _files.read_text(path_of_file, _files.MOST_BYTES_OF_FLAGS)
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise ValueError(
-            f"`flagfile` cannot be read ({reason}). Received: flagfile={path!r}"
-        ) from None
 
 
 def fail(message, status=2):

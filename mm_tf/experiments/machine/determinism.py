@@ -41,16 +41,14 @@ def _tensorflow():
 def _jax():
     # A CPU is deterministic anyway. For a GPU, XLA reads this variable when it starts,
     # and only there.
+    before = os.environ.pop("XLA_FLAGS", None)
     option = "--xla_gpu_deterministic_ops=true"
-    before = os.environ.get("XLA_FLAGS")
-    if option not in (before or ""):
-        os.environ["XLA_FLAGS"] = f"{before or ''} {option}".strip()
+    os.environ["XLA_FLAGS"] = f"{before or ''} {option}".strip()
     try:
         yield
     finally:
-        if before is None:
-            del os.environ["XLA_FLAGS"]
-        else:
+        del os.environ["XLA_FLAGS"]
+        if before is not None:
             os.environ["XLA_FLAGS"] = before
 
 

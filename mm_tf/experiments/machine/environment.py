@@ -46,10 +46,16 @@ def device():
 def _accelerator():
     import keras
 
-    return _GPU_NAMES[keras.backend.backend()]()
+    backend = keras.backend.backend()
+    if backend == "torch":
+        import torch
 
+        return torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    if backend == "jax":
+        import jax
 
-def _tensorflow_gpu():
+        first = jax.devices()[0]
+        return None if first.platform == "cpu" else first.device_kind
     import tensorflow as tf
 
     gpus = tf.config.list_physical_devices("GPU")
@@ -57,23 +63,3 @@ def _tensorflow_gpu():
         return None
     details = tf.config.experimental.get_device_details(gpus[0])
     return details.get("device_name", "GPU")
-
-
-def _jax_accelerator():
-    import jax
-
-    first = jax.devices()[0]
-    return None if first.platform == "cpu" else first.device_kind
-
-
-def _torch_gpu():
-    import torch
-
-    return torch.cuda.get_device_name() if torch.cuda.is_available() else None
-
-
-_GPU_NAMES = {
-    "tensorflow": _tensorflow_gpu,
-    "jax": _jax_accelerator,
-    "torch": _torch_gpu,
-}

@@ -114,16 +114,12 @@ def stop_with_parent():
         threading.Thread(target=watch, daemon=True).start()
 
 
-def _python():
-    """This Python as a user would type it here."""
-    python = pathlib.Path(sys.executable)
-    with contextlib.suppress(ValueError):
-        return str(python.relative_to(pathlib.Path.cwd()))
-    return str(python)
-
-
 def leave(stopped, module, what):
     """Ends a stopped command with the line to resume with and its exit status."""
-    line = shlex.join(typed or [_python(), "-m", module, *sys.argv[1:]])
+    python = pathlib.Path(sys.executable)
+    # As a user would type it here.
+    with contextlib.suppress(ValueError):
+        python = python.relative_to(pathlib.Path.cwd())
+    line = shlex.join(typed or [str(python), "-m", module, *sys.argv[1:]])
     print(f"\nmm_tf: stopped. {what} To resume:\n{line}", file=sys.stderr, flush=True)
     sys.exit(getattr(stopped, "exit_status", 130))

@@ -33,10 +33,14 @@ def synchronized(model):
 
     Only in training: a saved model with this setting would not load on JAX.
     """
-    if not _has_replicas():
-        yield
-        return
-    before = [(layer, layer.synchronized) for layer in _batch_normalizations(model)]
+    before = []
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        # Without a strategy one operation for the whole batch is faster.
+        if tf.distribute.has_strategy():
+            layers = _batch_normalizations(model)
+            before = [(layer, layer.synchronized) for layer in layers]
     for layer, _ in before:
         layer.synchronized = True
     try:
@@ -44,15 +48,6 @@ def synchronized(model):
     finally:
         for layer, was in before:
             layer.synchronized = was
-
-
-def _has_replicas():
-    if keras.backend.backend() != "tensorflow":
-        return False
-    import tensorflow as tf
-
-    # Without a strategy one operation for the whole batch is faster.
-    return tf.distribute.has_strategy()
 
 
 def _batch_normalizations(model):
@@ -69,7 +64,12 @@ def _mirrored(devices):
 
     found = tf.config.list_logical_devices
     if devices and not tf.config.list_physical_devices("GPU"):
-        _split_cpu(devices)
+        (cpu,) = tf.config.list_physical_devices("CPU")
+        # Too late if TensorFlow has started: `_first` counts.
+        with contextlib.suppress(RuntimeError):
+            tf.config.set_logical_device_configuration(
+                cpu, [tf.config.LogicalDeviceConfiguration()] * devices
+            )
     names = [device.name for device in found("GPU") or found("CPU")]
     # It logs each all-reduce of each graph.
     logger = tf.get_logger()
@@ -88,18 +88,6 @@ def _mirrored_strategy(names):
     import tensorflow as tf
 
     return tf.distribute.MirroredStrategy(names)
-
-
-def _split_cpu(number):
-    import tensorflow as tf
-
-    cpu = tf.config.list_physical_devices("CPU")[0]
-    configuration = [tf.config.LogicalDeviceConfiguration() for _ in range(number)]
-    try:
-        tf.config.set_logical_device_configuration(cpu, configuration)
-    except RuntimeError:
-        # TensorFlow has started: the CPU stays as it is, and `_first` counts.
-        return
 
 
 @contextlib.contextmanager

@@ -6,7 +6,7 @@ Kang, Vu, Yoo, "Learning Imbalanced Datasets with Maximum Margin Loss", 2021.
 import dataclasses
 from types import MappingProxyType
 
-from mm_tf.experiments.paper.methods import METHODS
+from mm_tf.experiments.paper.methods import METHODS, is_used
 from mm_tf.experiments.paper.published import (
     ABLATION_METHOD,
     BEST_BETA_DELTA,
@@ -34,10 +34,6 @@ _PROTOCOL = MappingProxyType(
         "momentum": 0.9,
         "l2": 2e-4,
         "augment": True,
-    }
-)
-_HYPERPARAMETERS = MappingProxyType(
-    {
         "scale": 10.0,
         "max_class_margin": 0.5,
         "ldam_scale": 30.0,
@@ -131,11 +127,10 @@ def compare_ablation(config):
 
 def _differences(config, pair):
     """How a run differs from the paper's protocol with this (beta, delta)."""
-    expected = dict(_PROTOCOL)
+    expected = {
+        name: value for name, value in _PROTOCOL.items() if is_used(name, config.method)
+    }
     used = config.hyperparameters
-    expected.update(
-        {name: value for name, value in _HYPERPARAMETERS.items() if name in used}
-    )
     if "beta" in used and pair:
         expected["beta"], expected["delta"] = pair
     actual = {name: used.get(name, getattr(config, name)) for name in expected}
@@ -150,7 +145,7 @@ def _differences(config, pair):
             f"errors on a hold-out, {config.holdout:.3g} of each class's training "
             "images (paper: on the test images, trained on all)",
         )
-    if config.epochs == _PROTOCOL["epochs"]:
+    if config.epochs == PAPER_EPOCHS:
         # With other epochs the schedule moves too, and the epochs are named already.
         differences += _schedule_differences(config)
     return differences

@@ -39,7 +39,7 @@ def read_again(config, data_dir=None):
     """Reads the images of a finished run, which may lie elsewhere now."""
     if data_dir is not None:
         config = dataclasses.replace(config, data_dir=os.fspath(data_dir))
-    return read(_with_data_digest(config, advice=""))[1]
+    return read(_with_data_digest(config))[1]
 
 
 def with_digests(config, with_data=True):
@@ -49,7 +49,7 @@ def with_digests(config, with_data=True):
         ValueError: The config has another digest, or a file cannot be read.
     """
     if with_data:
-        config = _with_data_digest(config, "Leave it out for a run on these. ")
+        config = _with_data_digest(config)
     if not config.has_weights_file:
         return config
     path = backbones.check_file(config.weights)
@@ -60,22 +60,21 @@ def with_digests(config, with_data=True):
             f"`weights` cannot be read ({error.strerror or error}). "
             f"Received: weights={config.weights!r}"
         ) from None
-    if config.weights_digest not in (None, digest):
-        raise ValueError(
-            "`weights_digest`: the weights are not those of the run. Leave it out for "
-            f"a run with these. Received: weights_digest={config.weights_digest!r}, "
-            f"and {digest!r} of {config.weights}"
-        )
-    return dataclasses.replace(config, weights_digest=digest)
+    return _with_digest(config, "weights", digest, config.weights)
 
 
-def _with_data_digest(config, advice):
+def _with_data_digest(config):
     digest = data_digest(config.dataset, config.data_dir)
-    if config.data_digest not in (None, digest):
+    return _with_digest(config, "data", digest, config.data_dir)
+
+
+def _with_digest(config, kind, digest, place):
+    name = f"{kind}_digest"
+    before = getattr(config, name)
+    if before not in (None, digest):
+        what = {"data": "images", "weights": "weights"}[kind]
         raise ValueError(
-            "`data_digest`: the images are not those of the run, in number, name, "
-            f"class, size or content. {advice}Received: "
-            f"data_digest={config.data_digest!r}, and {digest!r} of the images in "
-            f"{config.data_dir}"
+            f"`{name}`: the {what} are not those of the run (a new run leaves {name} "
+            f"out). Received: {name}={before!r}, and {digest!r} of {place}"
         )
-    return dataclasses.replace(config, data_digest=digest)
+    return dataclasses.replace(config, **{name: digest})

@@ -1,7 +1,9 @@
 """Signals: the first waits for the step under way, the second does not."""
 
 import os
+import pathlib
 import signal
+import sys
 import threading
 
 import pytest
@@ -9,7 +11,6 @@ from helpers import refused
 
 from mm_tf.experiments.machine import stopping
 from mm_tf.experiments.machine.stopping import Stop, StoppedError
-from mm_tf.experiments.machine.stopping import _python as python
 
 SIGNALS = [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
 
@@ -92,5 +93,8 @@ def test_leaving_prints_the_line_to_resume_with(monkeypatch):
     printed = refused(
         stopping.leave, stopped, "mm_tf.experiments.run", "S.", status=143
     )
-    line = f"{python()} -m mm_tf.experiments.run '--output_dir=a b' --epochs=3"
+    line = f"{sys.executable} -m mm_tf.experiments.run '--output_dir=a b' --epochs=3"
     assert line in printed.splitlines()
+    monkeypatch.chdir(pathlib.Path(sys.executable).parents[1])
+    printed = refused(stopping.leave, KeyboardInterrupt(), "m", "S.", status=130)
+    assert f"bin/{pathlib.Path(sys.executable).name} -m m " in printed

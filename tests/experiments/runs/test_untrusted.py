@@ -33,7 +33,7 @@ def nothing_is_executed(tmp_path, monkeypatch):
     assert not (tmp_path / "executed").exists()
 
 
-FLAGFILES = [
+FLAGS_OF_A_RUN = [
     (lambda path: None, "No such file"),
     (lambda path: path.mkdir(), "it is no file"),
     (lambda path: path.symlink_to("/dev/zero"), "it is no file"),
@@ -44,17 +44,11 @@ FLAGFILES = [
 ]
 
 
-@pytest.mark.parametrize(("make", "reason"), FLAGFILES)
-def test_flagfiles_that_are_refused(make, reason, tmp_path):
-    make(tmp_path / "a.flags")
-    with pytest.raises(ValueError, match=f"`flagfile` cannot be read .*{reason}"):
-        command.flagfiles_first(["run", f"--flagfile={tmp_path}/a.flags"])
-
-
-def test_a_flagfile_without_a_name_is_refused():
-    for words in (["--flagfile"], ["--flagfile="]):
-        with pytest.raises(ValueError, match="Received: flagfile=''"):
-            command.flagfiles_first(["run", *words])
+@pytest.mark.parametrize(("make", "reason"), FLAGS_OF_A_RUN)
+def test_flags_of_a_run_that_are_refused(make, reason, tmp_path):
+    make(tmp_path / "flags.txt")
+    with pytest.raises(ValueError, match=f"flags.txt that can be read .{reason}"):
+        finished.read_config(tmp_path)
 
 
 LINES = {
