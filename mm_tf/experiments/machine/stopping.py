@@ -75,15 +75,6 @@ class Stop:
             signal.signal(number, before)
         self._before = {}
 
-    @contextlib.contextmanager
-    def waiting(self):
-        """Inside, the training asks after each step whether to stop."""
-        self.can_wait = True
-        try:
-            yield
-        finally:
-            self.can_wait = False
-
     def _on_signal(self, number, frame):
         now = time.monotonic()
         if self._asked == number and now - self._asked_at < _SECONDS_OF_ONE:

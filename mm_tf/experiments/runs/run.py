@@ -94,9 +94,10 @@ def _train(config, data, folder):
         from mm_tf.experiments.runs import summary, training
 
         summary.print_plan(config, data.notes)
+        # From here on the training asks after each step whether to stop.
+        stop.can_wait = True
         try:
-            with stop.waiting():
-                return training.train(config, data, folder.path, stop)
+            return training.train(config, data, folder.path, stop)
         except UnusableCheckpointError as error:
             raise RunFailedError(str(error)) from error
         except DivergedError as error:

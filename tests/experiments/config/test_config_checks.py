@@ -6,6 +6,13 @@ from mm_tf.experiments.config import RunConfig
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (dict(method="sgd"), "`method` must be one of erm, .*Received: method='sgd'"),
+        (dict(epochs=2.5), "`epochs` must be an integer >= 1"),
+        (dict(momentum=1.5), "`momentum` must be"),
+        (dict(augment="yes"), "`augment` must be a bool"),
+        (dict(holdout=-0.1), "`holdout` must be.*Received: holdout=-0.1"),
+        (dict(backend="mxnet"), "`backend` must be one of"),
+        (dict(precision="float8"), "`precision` must be one of float32"),
         (dict(imbalance_ratio=1000.0), "`imbalance_ratio` must be at most 124"),
         (dict(effective_number_beta=1.0), "`effective_number_beta` must be below 1"),
         (dict(first_drop_epoch=190), "`second_drop_epoch` must not come before"),
@@ -32,6 +39,6 @@ from mm_tf.experiments.config import RunConfig
         ),
     ],
 )
-def test_values_that_do_not_go_together(arguments, message):
+def test_wrong_values_and_values_that_do_not_go_together(arguments, message):
     with pytest.raises(ValueError, match=message):
         RunConfig(**arguments)

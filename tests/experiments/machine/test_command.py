@@ -20,30 +20,28 @@ def call(*arguments, cwd=None):
 
 
 WRONG = {
-    "unknown method": (["--method=sgd"], "should be one of"),
-    "unknown imbalance": (["--imbalance=longtail"], "should be one of"),
-    "ratio 0": (["--imbalance_ratio=0"], "`imbalance_ratio` must be"),
-    "ratio below 1": (["--imbalance_ratio=0.5"], "`imbalance_ratio` must be"),
-    "ratio that is no number": (["--imbalance_ratio=nan"], "`imbalance_ratio` must be"),
-    "beta below 0": (["--beta=-1"], "`beta` must be"),
-    "delta below 0": (["--delta=-0.1"], "`delta` must be"),
-    "scale 0": (["--scale=0"], "`scale` must be"),
-    "beta that is a word": (["--beta=large"], "--beta=large"),
-    "no epochs": (["--epochs=0"], "`epochs` must be"),
-    "half an epoch": (["--epochs=1.5"], "--epochs=1.5"),
-    "negative seed": (["--seed=-3"], "`seed` must be"),
-    "empty batches": (["--batch_size=0"], "`batch_size` must be"),
-    "learning rate 0": (["--learning_rate=0"], "`learning_rate` must be"),
-    "unknown network": (["--model=resnet33"], "Did you mean resnet3"),
-    "unknown backend": (["--backend=mxnet"], "should be one of"),
+    "--method=sgd": "should be one of",
+    "--imbalance=longtail": "should be one of",
+    "--imbalance_ratio=0.5": "`imbalance_ratio` must be",
+    "--imbalance_ratio=nan": "`imbalance_ratio` must be",
+    "--beta=-1": "`beta` must be",
+    "--delta=-0.1": "`delta` must be",
+    "--scale=0": "`scale` must be",
+    "--beta=large": "--beta=large",
+    "--epochs=0": "`epochs` must be",
+    "--epochs=1.5": "--epochs=1.5",
+    "--seed=-3": "`seed` must be",
+    "--batch_size=0": "`batch_size` must be",
+    "--learning_rate=0": "`learning_rate` must be",
+    "--model=resnet33": "Did you mean resnet3",
+    "--backend=mxnet": "should be one of",
 }
 
 
-@pytest.mark.parametrize("name", WRONG)
-def test_wrong_flags(name):
-    arguments, message = WRONG[name]
-    with pytest.raises((flags.Error, ValueError), match=re.escape(message)):
-        parse(*command.flagfiles_first(["run", *arguments])[1:])
+@pytest.mark.parametrize("flag", WRONG)
+def test_wrong_flags(flag):
+    with pytest.raises((flags.Error, ValueError), match=re.escape(WRONG[flag])):
+        parse(*command.flagfiles_first(["run", flag])[1:])
 
 
 WRONG_CALLS = [

@@ -70,8 +70,3 @@ def test_a_checkpoint_of_another_precision_is_refused(tmp_path, monkeypatch):
 
     with pytest.raises(UnusableCheckpointError, match="precision='bfloat16' there"):
         trained(tmp_path)
-
-
-def test_unknown_precision():
-    with pytest.raises(ValueError, match="`precision` must be one of float32"):
-        RunConfig(precision="float8")

@@ -31,7 +31,8 @@ def test_it_stops_at_once_but_in_training_waits_for_the_step(number, status, cap
     with pytest.raises(StoppedError) as stopped, Stop():
         os.kill(os.getpid(), number)
     assert stopped.value.exit_status == status
-    with Stop() as stop, stop.waiting():
+    with Stop() as stop:
+        stop.can_wait = True
         assert stop() is None
         os.kill(os.getpid(), number)
         assert stop().exit_status == status
@@ -41,7 +42,8 @@ def test_it_stops_at_once_but_in_training_waits_for_the_step(number, status, cap
 def test_a_second_one_stops_at_once_but_not_a_double(monkeypatch):
     now = iter([10.0, 10.5, 12.0])
     monkeypatch.setattr(stopping.time, "monotonic", lambda: next(now))
-    with pytest.raises(StoppedError), Stop() as stop, stop.waiting():
+    with pytest.raises(StoppedError), Stop() as stop:
+        stop.can_wait = True
         os.kill(os.getpid(), signal.SIGINT)
         os.kill(os.getpid(), signal.SIGINT)
         assert stop() is not None
@@ -49,7 +51,8 @@ def test_a_second_one_stops_at_once_but_not_a_double(monkeypatch):
 
 
 def test_another_signal_is_no_double():
-    with pytest.raises(StoppedError) as stopped, Stop() as stop, stop.waiting():
+    with pytest.raises(StoppedError) as stopped, Stop() as stop:
+        stop.can_wait = True
         os.kill(os.getpid(), signal.SIGINT)
         os.kill(os.getpid(), signal.SIGTERM)
     assert stopped.value.number == signal.SIGTERM

@@ -129,14 +129,5 @@ class TestParts:
         assert device_parts.largest(417, 48, 2) == 48
         assert device_parts.largest(417, 32, 2) == 30
         assert device_parts.largest(417, 500, 1) == 500
-
-    def test_what_tensorflow_gives_each_device(self):
-        # 52 for 3: 18, 18, 16; 9 for 8: five parts, and three devices without one.
-        assert device_parts.are_possible(104, 52, 2) and not device_parts.are_possible(
-            104, 52, 3
-        )
-        assert device_parts.are_possible(72 + 17, 72, 8) is False
-        assert device_parts.are_possible(72 + 16, 72, 8) is True
-
-    def test_fewer_images_than_devices(self):
+        # Fewer images than devices.
         assert device_parts.largest(3, 50, 4) is None

@@ -169,17 +169,6 @@ def test_a_copy_that_a_user_made_is_not_taken_for_the_replaced_run(config):
     assert names(copy) == LEFT
 
 
-def test_a_file_in_its_place(config):
-    config.run_folder.parent.mkdir()
-    config.run_folder.write_text("mine")
-    for each in (
-        config,
-        dataclasses.replace(config, output_dir=f"{config.output_dir}/x"),
-    ):
-        with pytest.raises(ValueError, match="`output_dir` cannot be read .Not a dir"):
-            run(each)
-
-
 def test_two_runs_into_one_folder(config):
     unfinished(config)
     with RunFolder(config).locked():
@@ -205,19 +194,26 @@ def test_two_runs_that_both_replace_a_third(config, monkeypatch):
     assert names(config.run_folder.parent) == {"run"}
 
 
+def fails(config, patch, after=lambda *_: None):
+    """Runs a config whose training fails, after it did something."""
+
+    def fail(*arguments):
+        after(*arguments)
+        raise RunFailedError("diverged")
+
+    with patch.context() as patched:
+        patched.setattr(run_module, "_train", fail)
+        with pytest.raises(RunFailedError, match="diverged"):
+            run(config)
+
+
 @pytest.mark.parametrize("before", [nothing, other(finished)])
 def test_a_run_that_fails_before_a_checkpoint_leaves_what_was_there(
     before, config, monkeypatch
 ):
     before(config)
     there = names(config.run_folder.parent) if before is not nothing else set()
-
-    def fail(*arguments):
-        raise RunFailedError("no such weights")
-
-    monkeypatch.setattr(run_module, "_train", fail)
-    with pytest.raises(RunFailedError, match="no such weights"):
-        run(dataclasses.replace(config, overwrite=True))
+    fails(dataclasses.replace(config, overwrite=True), monkeypatch)
     assert names(config.run_folder.parent) == there
     if there:
         assert RunResult.read(config.run_folder).method == "erm"
@@ -229,16 +225,8 @@ def test_a_run_that_fails_after_a_checkpoint_keeps_it_and_the_replaced_run(
 ):
     other(finished)(config)
     again = dataclasses.replace(config, overwrite=True)
-
-    def fail(*arguments):
-        train(*arguments)
-        raise RunFailedError("diverged")
-
-    monkeypatch.setattr(run_module, "_train", fail)
-    with pytest.raises(RunFailedError, match="diverged"):
-        run(again)
+    fails(again, monkeypatch, after=train)
     assert RunResult.read(config.run_folder.with_name("run.old")).method == "erm"
-    monkeypatch.setattr(run_module, "_train", train)
     # With `overwrite` and without it, the same line resumes.
     assert run(again).seed == 1
     assert names(config.run_folder.parent) == {"run"}
