@@ -204,7 +204,7 @@ def keras_epoch(images, test_images, deterministic=None, tuned=False, **values):
                 callbacks.StopOnDivergence(),
                 callbacks.Throughput(images),
                 *training.schedule(config),
-                training.test_error(config, data),
+                training.error_callback(config, data),
                 callbacks.EpochLog(pathlib.Path(folder.name, "history.csv")),
             ],
             verbose=0,

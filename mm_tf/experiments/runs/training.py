@@ -53,7 +53,7 @@ def train(config, data, folder, stop=lambda: None):
         if config.strategy == "mirrored":
             device_parts.check(len(data.train_labels), config.batch_size, devices)
         model = build_model(config, data.info)
-        test = test_error(config, data, devices)
+        test = error_callback(config, data, devices)
         throughput = callbacks.Throughput(len(data.train_labels))
         log = callbacks.EpochLog(folder / HISTORY)
         changes = [throughput, *schedule(config), test, log]
@@ -205,7 +205,7 @@ def schedule(config):
     return changes
 
 
-def test_error(config, data, devices=1):
+def error_callback(config, data, devices=1):
     """Returns the callback that measures errors on the test or hold-out images."""
     size = device_parts.largest(len(data.test_labels), TEST_BATCH_SIZE, devices)
     if size is None:

@@ -71,7 +71,7 @@ class RunHyperModel(keras_tuner.HyperModel):
                     callbacks=[
                         StopOnDivergence(),
                         *training.schedule(config),
-                        training.test_error(config, data),
+                        training.error_callback(config, data),
                         *callbacks,
                     ],
                     shuffle=False,  # The order is the pipeline's.
