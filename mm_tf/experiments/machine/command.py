@@ -79,6 +79,9 @@ def flagfiles_first(arguments, with_settings=True):
             continue
         if not equals:
             value = rest.pop(0) if rest else ""
+        if not value and not is_setting:
+            # absl would pass over it, and train what the defaults say.
+            raise ValueError("`flagfile` must name a file. Received: flagfile=''")
         files.append(f"--flagfile={_flagfile_of(value) if is_setting else value}")
     return [program, *files, *others]
 

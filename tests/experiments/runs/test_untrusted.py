@@ -33,6 +33,12 @@ def nothing_is_executed(tmp_path, monkeypatch):
     assert not (tmp_path / "executed").exists()
 
 
+def test_a_flagfile_without_a_name_is_refused():
+    for words in (["--flagfile"], ["--flagfile="]):
+        with pytest.raises(ValueError, match="Received: flagfile=''"):
+            command.flagfiles_first(["run", *words])
+
+
 FLAGS_OF_A_RUN = [
     (lambda path: None, "No such file"),
     (lambda path: path.mkdir(), "it is no file"),
