@@ -113,7 +113,7 @@ def test_a_result_without_end(tmp_path):
 
 PARTS = {
     "predictions.npz": lambda path: np.savez(path, labels=np.array([Executed()])),
-    "history.csv": lambda path: path.write_text("epoch,loss\n0," + "9" * 200_000),
+    "history.csv": lambda path: path.write_text("epoch,loss\n" + "9" * 200_000 + ",0"),
     "flags.txt": lambda path: path.write_text("--evil=$(mkdir executed)\n"),
 }
 
