@@ -126,7 +126,7 @@ def read_text(path: str | os.PathLike[str], most_bytes: int) -> str:
     """Reads a text file of a bounded size."""
     path = pathlib.Path(path)
     if not stat.S_ISREG(path.stat().st_mode):
-        raise ValueError("it is no file")
+        raise ValueError("it is not a regular file")
     with path.open("rb") as file:
         data = file.read(most_bytes + 1)
     if len(data) > most_bytes:
@@ -134,7 +134,7 @@ def read_text(path: str | os.PathLike[str], most_bytes: int) -> str:
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError:
-        raise ValueError("it is no text") from None
+        raise ValueError("it is not text") from None
 
 
 def write_arrays(

@@ -230,9 +230,9 @@ def _network(name, input_shape, weights):
         return make(weights=IMAGENET, **arguments)
     except Exception as error:  # No network, no space, a hash that differs, ...
         raise WeightsError(
-            f"`weights`: those of {name} on ImageNet cannot be had "
-            f"({first_line(error)}). Where there is no network, take a file of them "
-            f"along and give its path. Received: weights={weights!r}"
+            f"`weights`: those of {name} on ImageNet cannot be downloaded "
+            f"({first_line(error)}). Without a network, give the path of a file of "
+            f"weights. Received: weights={weights!r}"
         ) from None
 
 

@@ -266,7 +266,7 @@ class Checkpoints(keras.callbacks.Callback):
             warnings.warn(
                 f"The checkpoint was written with {facts['versions']}, and the "
                 f"training resumes with {_versions()}: the weights may differ from "
-                "those of a training in which nothing changed.",
+                "those of a training with one set of versions.",
                 stacklevel=3,
             )
         for key, variable in variables.items():

@@ -120,8 +120,8 @@ class ShotAccuracy(_PerClassAccuracy):
         classes = shot_group(class_counts, group)
         if not classes.any():
             raise ValueError(
-                f"No class is {group}-shot, so there is no accuracy to take the mean "
-                f"of. Received: class_counts={class_counts!r}, group={group!r}"
+                f"No class is {group}-shot, so there is no accuracy to average. "
+                f"Received: class_counts={class_counts!r}, group={group!r}"
             )
         super().__init__(len(classes), name or f"{group}_shot_accuracy", dtype)
         self.class_counts = [int(count) for count in class_counts]

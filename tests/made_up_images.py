@@ -77,7 +77,7 @@ def png(width, height, color_type=2, data=b"", bit_depth=8):
 # Files that no one can decode, by name: their content and a part of the reason.
 BROKEN = {
     "empty.png": (b"", "the file is empty"),
-    "text.jpg": (b"this is no image\n" * 9, "its content is none of these"),
+    "text.jpg": (b"this is no image\n" * 9, "unknown image format"),
     "tiff.png": (b"II*\x00\x08\x00\x00\x00" + bytes(99), "none of these"),
     "postscript.jpg": (b"%!PS-Adobe-3.0 EPSF-3.0\n", "none of these"),
     "header.png": (png(9, 9)[:20], ""),

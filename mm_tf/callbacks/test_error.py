@@ -67,7 +67,7 @@ class TestError(keras.callbacks.Callback):
             )
         if len(images) != len(self.labels):
             raise ValueError(
-                "`images` and `labels` must be as many as each other. "
+                "`images` and `labels` must have the same length. "
                 f"Received: {len(images)} images, {len(self.labels)} labels"
             )
         self._groups = {

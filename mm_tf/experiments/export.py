@@ -1,4 +1,4 @@
-"""Exports the model of a finished run for runtimes that know nothing of mm_tf.
+"""Exports the model of a finished run for programs without mm_tf.
 
     python -m mm_tf.experiments.export saved_models/.../seed0 --format=saved_model
     python -m mm_tf.experiments.export RUN --format=onnx --nocalibrate
@@ -99,7 +99,7 @@ def _lines(facts):
             yield f"  {words}: {before:.4f} before, {after:.4f} after"
     if facts["prior"]:
         low, high = min(facts["prior"]), max(facts["prior"])
-        yield f"Adjusted to a prior of the classes from {low:.3g} to {high:.3g}"
+        yield f"Adjusted to class priors from {low:.3g} to {high:.3g}"
 
 
 if __name__ == "__main__":

@@ -72,7 +72,7 @@ def _write_report(runs, output, data_dir, gallery, data=None):
     output = _check_output(output, folders)
     _check_is_no_class(output, folders[0], data_dir)
     read = list(map(report_runs.read, folders, results))
-    images, without_images = None, "They were not asked for."
+    images, without_images = None, "they were switched off (--no_gallery)."
     if gallery:
         images, without_images = report_gallery.evaluation_images(read, data_dir, data)
     # It imports what draws and fills the page, which a wrong argument should not.

@@ -4,7 +4,7 @@
     python -m mm_tf.experiments.run --dataset=digits --method=mm_drw --epochs=20
     python -m mm_tf.experiments.run --dataset=folder --data_dir=PHOTOS --image_size=64
 
-A flag on the command line beats the flag file. The exit status is 0 when the run is
+A flag on the command line overrides the flag file. The exit status is 0 when the run is
 finished, 1 when it failed, 2 when flags, data or the folder are refused, 3 when it
 diverged, and 128 plus the signal's number when it was stopped. The same from Python:
 

@@ -107,9 +107,9 @@ def define_flags(values=flags.FLAGS):
     """Defines the command's flags, those of a run among them."""
     config_flags.define_flags(values)
     for name, instead in _SET_BY_GRID.items():
-        values[name].help = f"Not to be given here: --{instead} says it."
+        values[name].help = f"Not for a table: use --{instead}."
         if instead == "settings":
-            values[name].help += " But for images of your own, as in a run."
+            values[name].help += " With your images, give it as in `run`."
     values.set_default("output_dir", grid.ROOT)
     values[
         "output_dir"
@@ -165,7 +165,7 @@ def _check(values):
     for name, instead in _SET_BY_GRID.items():
         if values[name].present and not (is_custom and instead == "settings"):
             raise ValueError(
-                f"`{name}` is not to be given here: --{instead} says it. "
+                f"`{name}` is not for a table: use --{instead}. "
                 f"Received: {name}={values[name].value!r}"
             )
     methods = grid.parse_methods(values.methods)
@@ -189,7 +189,7 @@ def _own_setting(values):
     """Returns {setting: its arguments} of custom data."""
     if values["settings"].present:
         raise ValueError(
-            "`settings` is not to be given with images of your own: --imbalance says "
+            "`settings` must not be given with your images: --imbalance says "
             f"the setting. Received: settings={','.join(values.settings)!r}"
         )
     names = ("dataset", "imbalance", "imbalance_ratio")

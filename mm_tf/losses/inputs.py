@@ -35,7 +35,7 @@ def prepare(y_true, y_pred, num_classes=None):
     rows = (labels.shape[0], shape[0])
     if None not in rows and rows[0] != rows[1]:
         raise ValueError(
-            "`y_true` and `y_pred` must have as many rows as each other. "
+            "`y_true` and `y_pred` must have the same number of rows. "
             f"Received: y_true with {rows[0]}, y_pred with {rows[1]}"
         )
     _check_visible(y_true, num_classes)

@@ -189,7 +189,7 @@ def _notes_on_problems(listing: Listing) -> list[str]:
     notes = [f"{count:,} x {detail}." for detail, count in sorted(others.items())]
     if suffixes:
         named = ", ".join(f"{name} {n:,}" for name, n in sorted(suffixes.items()))
-        notes.append(f"Passed over for their suffixes: {named}.")
+        notes.append(f"Skipped for their suffixes: {named}.")
     return notes
 
 

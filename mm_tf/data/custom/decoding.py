@@ -175,7 +175,7 @@ def _reason(error: Exception) -> str:
     from PIL import Image, UnidentifiedImageError
 
     if isinstance(error, UnidentifiedImageError):
-        return "its content is none of these"
+        return "unknown image format"
     if isinstance(error, Image.DecompressionBombError):
         return "it has more pixels than are decoded"
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__

@@ -23,9 +23,9 @@ from mm_tf.data.custom.options import ReadOptions, check_options
 from mm_tf.data.dataset import ImageData
 
 _DETAILS = {
-    UNKNOWN_SUFFIX: f"passed over: not named as {FORMAT_NAMES}",
-    NO_CLASS: "passed over: it lies in no class's folder",
-    UNREADABLE: "passed over: the folder cannot be listed",
+    UNKNOWN_SUFFIX: f"skipped: not named as {FORMAT_NAMES}",
+    NO_CLASS: "skipped: it is in no class's folder",
+    UNREADABLE: "skipped: the folder cannot be listed",
 }
 
 

@@ -169,8 +169,8 @@ def _inspect_files(
     if not listing.is_split:
         share = options.test_fraction
         notes.append(
-            f"There is no test set: {share:.0%} of each class are taken for it, as for "
-            "training."
+            f"There is no test set: {share:.0%} of each class become test images, as "
+            "in a run."
         )
         if good:
             contents = [found.content for _, found in good]
@@ -205,7 +205,7 @@ def _inspect_arrays(data: ImageData, progress: Progress) -> Inspection:
     notes = list(data.notes)
     if data.info.name.startswith(TFDS_PREFIX):
         notes.append(
-            f"All images are looked at as for training, {width} x {height} pixels, "
+            f"All images are read as in a run, at {width} x {height} pixels, "
             "whatever size they are stored in."
         )
     return _inspection(data.info.name, data.class_names, examples, [], notes)

@@ -46,10 +46,10 @@ _SHOWN_OF_A_KIND = 5
 
 # Fields of `ReadOptions` that are flags as well.
 _NUMBERS = (
-    ("test_fraction", float, "where there is no test set: the share of each class"),
-    ("split_seed", int, "and the seed of the choice"),
-    ("channels", int, "for tfds: 3 (RGB) or 1 (grey); default as for training"),
-    ("memory_limit", int, "for tfds: bytes of all decoded images; default 1 GiB"),
+    ("test_fraction", float, "without a test set: the share of each class for it"),
+    ("split_seed", int, "without a test set: the seed of its draw"),
+    ("channels", int, "for tfds: 3 (RGB) or 1 (grey); default as in a run"),
+    ("memory_limit", int, "for tfds: most bytes of decoded images; default 1 GiB"),
     ("num_threads", int, "threads that decode; default one for each CPU core"),
 )
 
@@ -198,7 +198,7 @@ def _lines(found: Inspection) -> Iterator[str]:
         yield (
             "Sizes, width x height: "
             f"smallest {low[0]} x {low[1]}, median {middle[0]} x {middle[1]}, "
-            f"largest {high[0]} x {high[1]} (each side by itself)"
+            f"largest {high[0]} x {high[1]} (each side separately)"
         )
     for what, counts in (("Formats", found.formats), ("Modes", found.modes)):
         named = ", ".join(f"{name} {count:,}" for name, count in counts.items())
@@ -251,13 +251,13 @@ def _parser() -> argparse.ArgumentParser:
         help="folder, csv or npz for your images; digits, cifar10, cifar100; "
         "or tfds:NAME; default folder",
     )
-    place = "the folder, CSV file or archive; for cifar and tfds, tfds's folder"
+    place = "the folder, CSV file or archive; for cifar and tfds the folder of tfds"
     flag("--data_dir", metavar="PATH", help=place)
     written = f"write {COUNTS}, {PROBLEMS} and {PICTURE} there"
     flag("--output", metavar="FOLDER", help=written)
-    flag("--overwrite", action="store_true", help="replace files that are there")
+    flag("--overwrite", action="store_true", help="replace these files if they exist")
     flag("--strict", action="store_true", help="exit with 1 if there is a problem")
-    size = "for tfds: height and width, as 64 or 48x64; default as for training"
+    size = "for tfds: height and width, as 64 or 48x64; default as in a run"
     flag("--image_size", metavar="PIXELS", help=size)
     for name, kind, what in _NUMBERS:
         flag(f"--{name}", type=kind, default=getattr(ReadOptions, name), help=what)

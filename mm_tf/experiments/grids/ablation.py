@@ -88,7 +88,7 @@ def _notes(frame):
     differences = dict.fromkeys(filter(None, frame["protocol_differences"]))
     return (
         "Top-1 error on the test images in %, last epoch, one seed. Nothing is chosen "
-        "here; the paper's beta and delta were, on these images, so the smallest "
+        "here, but the paper chose its beta and delta on these images, so the smallest "
         "number of each setting flatters.",
         *(f"Not the paper's protocol: {text}." for text in differences),
         *(() if differences else (paper.ALWAYS_DIFFERENT,)),

@@ -174,7 +174,7 @@ class Cluster:
                 host, sees_root, reason = self._ray.get(reference)
             except self._ray.exceptions.RayTaskError as error:
                 raise DatasetUnavailableError(
-                    f"A machine of the cluster cannot begin: {_last_line(error)}"
+                    f"A machine of the cluster cannot start: {_last_line(error)}"
                 ) from None
             except self._ray.exceptions.RayError:
                 continue  # The machine has just gone, and its runs go elsewhere.

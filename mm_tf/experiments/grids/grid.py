@@ -79,7 +79,7 @@ def parse_pairs(texts, methods):
             _check_method("compare", name)
             if name not in methods:
                 raise ValueError(
-                    f"`compare` must be of the methods of the table "
+                    f"`compare` must name methods of the table "
                     f"({', '.join(methods)}). Received: compare={text!r}"
                 )
     return tuple(dict.fromkeys(pairs))
@@ -98,7 +98,7 @@ def _check_list(name, values):
 def _check_method(flag, name):
     if name not in METHODS:
         raise ValueError(
-            f"`{flag}` must be of {', '.join(METHODS)}.{nearest(name, METHODS)} "
+            f"`{flag}` must be one of {', '.join(METHODS)}.{nearest(name, METHODS)} "
             f"Received: {flag}={name!r}"
         )
 
@@ -109,7 +109,7 @@ def _parse_setting(name):
         kinds = " or ".join(f"{short}RATIO" for short in _IMBALANCES)
         raise ValueError(
             f"`settings` must be a data set ({', '.join(DATASETS)}), `_`, and {kinds} "
-            "or balanced, as cifar10_lt100; for images of your own give --dataset and "
+            "or balanced, as cifar10_lt100; for your images give --dataset and "
             f"--data_dir instead. Received: settings={name!r}"
         )
     arguments: dict[str, Any] = {"dataset": match["dataset"], "imbalance": "none"}
@@ -119,7 +119,7 @@ def _parse_setting(name):
     try:
         expected = RunConfig(**arguments).setting
     except ValueError as error:
-        raise ValueError(f"`settings`: {name} cannot be. {error}") from None
+        raise ValueError(f"`settings`: {name} is not possible. {error}") from None
     if name != expected:
         # Two names for one folder would be two columns of the same runs.
         raise ValueError(
@@ -134,7 +134,7 @@ def grid(methods, settings, seeds, output_dir=ROOT, **arguments):
     Args:
         methods: Names of methods.
         settings: Names of settings, as `"cifar10_lt100"`; or {name: arguments of
-            `RunConfig`}, as of images of your own.
+            `RunConfig`}, as for your images.
         seeds: Numbers.
         output_dir: The folder under which each run has its own.
         **arguments: More arguments of `RunConfig`, for all runs. Without `beta` and

@@ -83,7 +83,7 @@ class Stop:
             raise StoppedError(number)
         self._asked, self._asked_at = number, now
         print(
-            "\nmm_tf: stops after this step. Once more stops at once.",
+            "\nmm_tf: stopping after this step. A second signal stops at once.",
             file=sys.stderr,
             flush=True,
         )

@@ -17,7 +17,7 @@ def evaluation_images(runs, data_dir=None, data=None):
     has_holdout = run.result.evaluated_on == "holdout"
     if has_holdout and run.config is None:
         return None, "Without its flags a run's hold-out is not known."
-    advice = "give --data_dir, where those of the run are now. " if data is None else ""
+    advice = "give --data_dir, the place of the run's images. " if data is None else ""
     try:
         if data is not None:
             data = run_data.read(run.config, data)[1] if has_holdout else data

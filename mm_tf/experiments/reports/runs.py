@@ -121,7 +121,7 @@ def _read_history(path):
     text = _files.read_text(path, _files.MOST_BYTES_OF_TEXT)
     history = pd.read_csv(io.StringIO(text)).apply(pd.to_numeric, errors="coerce")
     if history.empty or not np.isfinite(history["epoch"]).all():
-        raise ValueError("an epoch is no number")
+        raise ValueError("an epoch is not a number")
     return history
 
 

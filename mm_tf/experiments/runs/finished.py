@@ -52,7 +52,7 @@ def read_predictions(run, num_classes):
         if values.min() < 0 or values.max() >= num_classes:
             raise ValueError(f"it has classes outside 0 to {num_classes - 1}")
     if len(labels) != len(predictions):
-        raise ValueError("it has not as many predictions as labels")
+        raise ValueError("it has fewer or more predictions than labels")
     return labels.astype("int64"), predictions.astype("int64")
 
 

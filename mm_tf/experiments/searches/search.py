@@ -25,7 +25,7 @@ def read_json(path):
         found = json.loads(_files.read_text(path, _files.MOST_BYTES_OF_FLAGS))
         if isinstance(found, dict):
             return found
-        reason = "it is no dictionary"
+        reason = "it is not a dictionary"
     except (RecursionError, ValueError) as error:
         reason = first_line(error)
     raise ValueError(

@@ -112,7 +112,7 @@ class _Tuner(keras_tuner.Tuner):
             return worker.train(config, show)
         except worker.RunCrashedError as error:
             # Something else may have killed it, as for want of memory.
-            self._progress.show(f"{error}; once more")
+            self._progress.show(f"{error}; it is tried again")
             return worker.train(config, show)
 
 

@@ -120,7 +120,7 @@ def export(
         temperature, measured = _calibrate(model, scale, train_offset, holdout)
     height, width, channels = model.input_shape[1:]
     missing = "the run has no hold-out (--holdout)"
-    why_not = "it was left out (--nocalibrate)" if has_holdout else missing
+    why_not = "switched off by --nocalibrate" if has_holdout else missing
     facts = {
         "format": format,
         "class_names": result.class_names,

@@ -221,8 +221,8 @@ def test_other_files_are_reported(photos):
     with pytest.warns(DataWarning):
         data = read_folder(photos)
     assert data.notes == (
-        "1 x passed over: it lies in no class's folder.",
-        "Passed over for their suffixes: .tif 2, none 1.",
+        "1 x skipped: it is in no class's folder.",
+        "Skipped for their suffixes: .tif 2, none 1.",
     )
     assert data.class_counts.tolist() == [8, 4, 1]
 

@@ -79,9 +79,9 @@ def test_what_is_wrong_is_found(spoilt, num_threads):
         del details["unreadable", file]
     leaked = "a test image, same {} as train/cat/{}.png, a training image"
     assert details == {
-        ("no class", "train/loose.png"): "passed over: it lies in no class's folder",
+        ("no class", "train/loose.png"): "skipped: it is in no class's folder",
         ("unknown suffix", "train/cat/notes.txt"): (
-            "passed over: not named as JPEG, PNG, WebP, BMP, GIF"
+            "skipped: not named as JPEG, PNG, WebP, BMP, GIF"
         ),
         ("leakage", "test/cat/leaked.png"): leaked.format("bytes", "001"),
         ("leakage", "test/cat/other_format.bmp"): leaked.format("pixels", "004"),
@@ -109,7 +109,7 @@ def test_the_split_is_the_one_of_training(tmp_path):
     tested = np.bincount(data.test_labels, minlength=3)
     assert found.test_counts.tolist() == tested.tolist()
     assert found.notes == (
-        "There is no test set: 30% of each class are taken for it, as for training.",
+        "There is no test set: 30% of each class become test images, as in a run.",
     )
 
 
@@ -176,7 +176,7 @@ def test_tfds_and_the_flags_of_its_reading(tmp_path, capsys):
     main([*given, "--image_size=8x9", f"--memory_limit={11 * 72}"])
     said = " ".join(capsys.readouterr().out.split())
     assert "smallest 9 x 8, median 9 x 8, largest 9 x 8" in said and "L 11" in said
-    assert "looked at as for training, 9 x 8 pixels, whatever size they are" in said
+    assert "read as in a run, at 9 x 8 pixels, whatever size they are" in said
     assert "duplicate: 1" in said
     for flag, message in (
         (f"--memory_limit={11 * 72 - 1}", f"`memory_limit` must be at least {11 * 72}"),

@@ -44,7 +44,7 @@ def worker(monkeypatch):
     return fake
 
 
-SETTING_SAYS_IT = "`dataset` is not to be given here: --settings says it"
+SETTING_SAYS_IT = "`dataset` is not for a table: use --settings"
 WRONG = [
     (["--methods=erm,mm_drv"], "Did you mean mm_drw?"),
     (["--methods="], "`methods` must be a list"),
@@ -53,7 +53,7 @@ WRONG = [
     (["--settings=cifar10_long10"], "settings='cifar10_long10'"),
     (["--settings=cifar10_lt"], "settings='cifar10_lt'"),
     (["--settings=digits_lt0.5"], "`imbalance_ratio` must be"),
-    (["--settings=digits_lt500"], "digits_lt500 cannot"),
+    (["--settings=digits_lt500"], "digits_lt500 is not possible"),
     (["--settings=digits_lt20.0"], "must be written digits_lt20"),
     (["--seeds=one"], "`seeds` must be numbers"),
     (["--seeds=-1"], "`seeds` must be numbers"),
@@ -66,7 +66,7 @@ WRONG = [
     (["--compare=erm,erm"], "`compare` must be two"),
     (
         ["--methods=erm,mm", "--compare=erm,focal"],
-        "`compare` must be of the methods of the table (erm, mm)",
+        "`compare` must name methods of the table (erm, mm)",
     ),
     (["--epochs=0"], "`epochs` must be"),
     (["--output_dir= "], "`output_dir` must be a path"),

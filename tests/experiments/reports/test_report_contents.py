@@ -90,9 +90,9 @@ STEP = {"imbalance": "step", "imbalance_ratio": 100.0}
     [
         (STEP, NO_GALLERY, "imbalance ratio 100."),
         (STEP | {"imbalance": "none"}, NO_GALLERY, "280 training images, balanced."),
-        ({}, NO_GALLERY, "They were not asked for."),
+        ({}, NO_GALLERY, "they were switched off (--no_gallery)."),
         ({}, {"data": make_data(4)}, "not the images that the runs were evaluated on"),
-        (ON_TEST, NO_DATA, "Without test images: give --data_dir, where"),
+        (ON_TEST, NO_DATA, "Without test images: give --data_dir, the place"),
         (ON_HOLDOUT, NO_DATA, "Without hold-out images: Without its flags"),
     ],
 )
@@ -140,7 +140,7 @@ def test_photos_that_moved_or_changed(run, tmp_path, capsys):
 
     assert not reason()
     photos.rename(moved)
-    assert reason().startswith("give --data_dir, where those of the run are now. ")
+    assert reason().startswith("give --data_dir, the place of the run's images. ")
     assert not reason(f"--data_dir={moved}")
     (moved / "test" / "cat" / "000.png").unlink()
     assert "the images are not those of the run" in reason(f"--data_dir={moved}")

@@ -62,7 +62,7 @@ def in_folder(copied):
     """A class's name that is not Unicode."""
     folder = RunFolder(copied).path.with_name("My photos!")
     (folder / "cow").rename(folder / os.fsdecode(b"\xff"))
-    return copied, "ant/broken.jpg (its content is none of these)"
+    return copied, "ant/broken.jpg (unknown image format)"
 
 
 @pytest.fixture
@@ -268,7 +268,7 @@ def test_weights_that_cannot_be_used_are_named(with_weights, weights, monkeypatc
     monkeypatch.setattr(keras.applications, "MobileNetV3Small", fail)
     wrong = str(weights / "other.weights.h5")
     for given, message in (
-        ("imagenet", "MobileNetV3Small on ImageNet cannot be had"),
+        ("imagenet", "MobileNetV3Small on ImageNet cannot be downloaded"),
         ("nowhere.h5", "that is there. Received: weights='nowhere"),
     ):
         with pytest.raises(ValueError, match=message):

@@ -68,7 +68,7 @@ def test_its_flags_find_it_and_train_nothing(old_run):
         (dict(labels=np.int64([]), predictions=np.int64([])), "not lists of classes"),
         (dict(labels=[3], predictions=[0]), "classes outside 0 to 2"),
         (dict(labels=[0], predictions=[-1]), "classes outside 0 to 2"),
-        (dict(labels=[0, 1], predictions=[0]), "not as many predictions as labels"),
+        (dict(labels=[0, 1], predictions=[0]), "fewer or more predictions than labels"),
     ],
 )
 def test_predictions_that_are_refused(tmp_path, arrays, message):

@@ -41,11 +41,11 @@ def test_a_flagfile_without_a_name_is_refused():
 
 FLAGS_OF_A_RUN = [
     (lambda path: None, "No such file"),
-    (lambda path: path.mkdir(), "it is no file"),
-    (lambda path: path.symlink_to("/dev/zero"), "it is no file"),
-    (os.mkfifo, "it is no file"),
+    (lambda path: path.mkdir(), "it is not a regular file"),
+    (lambda path: path.symlink_to("/dev/zero"), "it is not a regular file"),
+    (os.mkfifo, "it is not a regular file"),
     (lambda path: path.write_bytes(b"#" * 2**17), "larger than 65,536 bytes"),
-    (lambda path: path.write_bytes(b"\xff\xfe--seed=1"), "it is no text"),
+    (lambda path: path.write_bytes(b"\xff\xfe--seed=1"), "it is not text"),
     (lambda path: path.symlink_to(path), "symbolic links"),
 ]
 
@@ -107,7 +107,9 @@ def test_results_that_are_refused(text, message, tmp_path):
 
 def test_a_result_without_end(tmp_path):
     (tmp_path / "result.json").symlink_to("/dev/zero")
-    with pytest.raises(ValueError, match="holds no result of a run: it is no file"):
+    with pytest.raises(
+        ValueError, match="holds no result of a run: it is not a regular file"
+    ):
         RunResult.read(tmp_path)
 
 

@@ -317,7 +317,7 @@ def test_a_run_is_calibrated_where_it_has_a_holdout(
     assert facts["temperature"] != 1 and facts["not_calibrated"] is None
     assert facts == exported(digits, "--calibrate")[0]
     facts, words = exported(digits, "--nocalibrate")
-    assert words == "Not calibrated: it was left out (--nocalibrate)"
+    assert words == "Not calibrated: switched off by --nocalibrate"
     assert facts["temperature"] == 1 and facts["calibration"] is None
     assert export(without_holdout).folder == without_holdout / "export" / "saved_model"
     facts, words = exported(without_holdout)

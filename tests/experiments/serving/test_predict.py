@@ -50,7 +50,7 @@ def test_csv_lines_of_json_and_tables(photos, tmp_path, capsys):
     printed = capsys.readouterr()
     rows = list(csv.DictReader(printed.out.splitlines()))
     assert [row["path"] for row in rows] == list_images([photos])
-    assert f"(its content is none of these): {broken}" in printed.err
+    assert f"(unknown image format): {broken}" in printed.err
     output = tmp_path / "classes.jsonl"
     main([*given, "--format=json", f"--output={output}"])
     lines = [json.loads(line) for line in output.read_text().splitlines()]
