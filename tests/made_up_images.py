@@ -78,8 +78,8 @@ def png(width, height, color_type=2, data=b"", bit_depth=8):
 BROKEN = {
     "empty.png": (b"", "the file is empty"),
     "text.jpg": (b"this is no image\n" * 9, "unknown image format"),
-    "tiff.png": (b"II*\x00\x08\x00\x00\x00" + bytes(99), "none of these"),
-    "postscript.jpg": (b"%!PS-Adobe-3.0 EPSF-3.0\n", "none of these"),
+    "tiff.png": (b"II*\x00\x08\x00\x00\x00" + bytes(99), "unknown image format"),
+    "postscript.jpg": (b"%!PS-Adobe-3.0 EPSF-3.0\n", "unknown image format"),
     "header.png": (png(9, 9)[:20], ""),
     "bomb.png": (png(30_000, 30_000), "pixels"),
     "large.png": (png(10_000, 10_000), "100,000,000 pixels, and at most 89,478,485"),

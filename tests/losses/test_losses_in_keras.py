@@ -173,7 +173,7 @@ def test_label_outside_is_nan_where_only_the_graph_sees_it(features, labels, lab
         (np.zeros(3), np.zeros((3, 1)), "`y_pred` must have the shape"),
         (np.zeros(3), np.zeros((3, 4, 4)), "`y_pred` must have the shape"),
         (np.eye(4)[:3], np.zeros((3, 4)), "argmax"),
-        (np.zeros(2), np.zeros((3, 4)), "as many rows"),
+        (np.zeros(2), np.zeros((3, 4)), "the same number of rows"),
         ([0.5, 1, 2], np.zeros((3, 4)), "whole numbers.*Received: y_true with 0.5"),
         (["a", "b"], np.zeros((2, 4)), "`y_true` must be an array"),
     ],

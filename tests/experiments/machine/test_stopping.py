@@ -36,7 +36,7 @@ def test_it_stops_at_once_but_in_training_waits_for_the_step(number, status, cap
         assert stop() is None
         os.kill(os.getpid(), number)
         assert stop().exit_status == status
-    assert "stops after this step" in capsys.readouterr().err
+    assert "stopping after this step" in capsys.readouterr().err
 
 
 def test_a_second_one_stops_at_once_but_not_a_double(monkeypatch):
