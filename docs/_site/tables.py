@@ -27,9 +27,8 @@ _WHEN = {"from_start": " from the first epoch", "deferred": ", deferred"}
 
 _METHODS_PAGE = """# Methods
 
-A method is a row of the paper's Table 1, `--method=` of the commands. The table is made
-from `mm_tf.experiments.paper.methods.METHODS`; `RunConfig` says what the flags are:
-[Settings](settings.md).
+A method is a row of the paper's Table 1; `--method` names it. The table is made from
+`mm_tf.experiments.paper.methods.METHODS`. [Settings](settings.md) explains the flags.
 
 <div class="flags" markdown>
 
@@ -37,18 +36,18 @@ from `mm_tf.experiments.paper.methods.METHODS`; `RunConfig` says what the flags 
 
 </div>
 
-"Deferred" means from epoch {reweighting} of {epochs}, in proportion with other
-`--epochs`, or from `--reweight_epoch`. Weights, and the chances of a draw in
-re-sampling, follow the effective number of a class's images
-(`--effective_number_beta`), or its inverse frequency
-(`--class_weighting=inverse_frequency`). Pre-training takes `--pretraining_epochs`.
-[Losses](losses.md) explains the losses, [Which loss for me?](choosing.md) which
-method to take.
+"Deferred" means from epoch {reweighting} of {epochs} on (in proportion for other
+`--epochs`), or from `--reweight_epoch` on. Class weights, and the probabilities of a
+draw in re-sampling, follow the effective number of images in each class
+(`--effective_number_beta`), or the inverse class counts
+(`--class_weighting=inverse_frequency`). Pre-training runs for `--pretraining_epochs`.
+[Losses](losses.md) explains the losses; [Which loss for me?](choosing.md) helps to
+choose a method.
 """
 
 _SETTINGS_PAGE = """# Settings
 
-A setting is a flag file. A run is a flag file and the flags that differ from it:
+A setting is a flag file. A run takes a flag file, and other flags that override it:
 
 ```sh
 mm_tf run --flagfile=experiments/cifar10_lt100.flags --seed=1
@@ -56,8 +55,8 @@ mm_tf run --flagfile=experiments/cifar10_lt100.flags --seed=1
 
 ## Flag files
 
-In `experiments/`. The head of each says what the paper published for it.
-`--setting=cifar10_lt100` names one from any folder.
+They are in `experiments/`. The comments at the top of each have the paper's published
+numbers. `--setting=cifar10_lt100` names one in any folder.
 
 <div class="flags" markdown>
 
@@ -65,9 +64,9 @@ In `experiments/`. The head of each says what the paper published for it.
 
 </div>
 
-## What decides a run
+## Flags that define a run
 
-Each flag is a field of `mm_tf.experiments.config.RunConfig` of the same name.
+Each flag is also a field of `mm_tf.experiments.config.RunConfig`.
 
 <div class="flags" markdown>
 
@@ -75,9 +74,9 @@ Each flag is a field of `mm_tf.experiments.config.RunConfig` of the same name.
 
 </div>
 
-## Where and how a run is saved
+## Flags that do not define a run
 
-These do not decide a run: the same run may be resumed with other values.
+They say where a run reads and writes, and how. You can resume a run with other values.
 
 <div class="flags" markdown>
 
