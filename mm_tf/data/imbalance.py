@@ -49,8 +49,7 @@ def long_tailed_counts(n_max: int, num_classes: int, ratio: float) -> np.ndarray
     - [Cui et al., 2019](https://arxiv.org/abs/1901.05555), section 5.1
     - [Cao et al., 2019](https://arxiv.org/abs/1906.07413), section 4.2
     """
-    n_max, num_classes = _check_sizes(n_max, num_classes)
-    ratio = _check_ratio(ratio, n_max)
+    n_max, num_classes, ratio = _checked(n_max, num_classes, ratio)
     decay, last = 1 / ratio, num_classes - 1
     counts = [_whole_part(n_max * decay ** (j / last)) for j in range(num_classes)]
     return np.array(counts, dtype=np.int64)
@@ -86,8 +85,7 @@ def step_counts(n_max: int, num_classes: int, ratio: float) -> np.ndarray:
     - [Buda et al., 2018](https://arxiv.org/abs/1710.05381), section 3.1
     - [Cao et al., 2019](https://arxiv.org/abs/1906.07413), section 4.2
     """
-    n_max, num_classes = _check_sizes(n_max, num_classes)
-    ratio = _check_ratio(ratio, n_max)
+    n_max, num_classes, ratio = _checked(n_max, num_classes, ratio)
     num_large = num_classes // 2
     small = _whole_part(n_max / ratio)
     counts = [n_max] * num_large + [small] * (num_classes - num_large)
@@ -115,8 +113,7 @@ def balanced_counts(n_max: int, num_classes: int, ratio: Any = None) -> np.ndarr
     >>> balanced_counts(500, 3).tolist()
     [500, 500, 500]
     """
-    del ratio
-    n_max, num_classes = _check_sizes(n_max, num_classes)
+    n_max, num_classes, _ = _checked(n_max, num_classes, ratio=1)
     return np.full(num_classes, n_max, dtype=np.int64)
 
 
@@ -217,11 +214,16 @@ def order_of_class(labels: np.ndarray, label: int, seed: int) -> np.ndarray:
     return np.random.default_rng([seed, label]).permutation(members)
 
 
-def _check_sizes(n_max: Any, num_classes: Any) -> tuple[int, int]:
-    return (
-        check_integer("n_max", n_max, low=1, high=_LARGEST_CLASS),
-        check_integer("num_classes", num_classes, low=2),
-    )
+def _checked(n_max: Any, num_classes: Any, ratio: Any) -> tuple[int, int, float]:
+    n_max = check_integer("n_max", n_max, low=1, high=_LARGEST_CLASS)
+    num_classes = check_integer("num_classes", num_classes, low=2)
+    checked = check_number("ratio", ratio, low=1)
+    if checked > n_max:
+        raise ValueError(
+            "`ratio` must leave at least one image in every class: with "
+            f"n_max={n_max} it is at most {n_max}. Received: ratio={ratio!r}"
+        )
+    return n_max, num_classes, checked
 
 
 def _whole_part(value: float) -> int:
@@ -229,13 +231,3 @@ def _whole_part(value: float) -> int:
     # below 2, and 33 / 1.1 below 30.
     nearest = round(value)
     return nearest if math.isclose(value, nearest, rel_tol=1e-12) else int(value)
-
-
-def _check_ratio(ratio: Any, n_max: int) -> float:
-    checked = check_number("ratio", ratio, low=1)
-    if checked > n_max:
-        raise ValueError(
-            "`ratio` must leave at least one image in every class: with "
-            f"n_max={n_max} it is at most {n_max}. Received: ratio={ratio!r}"
-        )
-    return checked

@@ -25,7 +25,6 @@ from mm_tf.data.dataset import (
     check_name,
     in_order,
 )
-from mm_tf.data.prepared import DatasetUnavailableError
 
 # CIFAR's images are downloaded from here when they are not prepared yet.
 _CIFAR_HOST = "https://www.cs.toronto.edu"
@@ -135,8 +134,7 @@ def _read_digits(info: DatasetInfo) -> tuple[_Splits, tuple[str, ...]]:
     try:
         from sklearn.datasets import load_digits
     except ImportError:
-        message = prepared.not_installed(info.name, "scikit-learn")
-        raise DatasetUnavailableError(message) from None
+        raise prepared.not_installed(info.name, "scikit-learn") from None
     digits = load_digits()
     images = np.round(digits.images[..., np.newaxis] * 255 / 16).astype(np.uint8)
     is_test = np.zeros(len(images), dtype=bool)

@@ -58,13 +58,9 @@ class ImageBatches(keras.utils.PyDataset):
             )
         self._read = LookAhead(self._batch, len(self))
 
-    @property
-    def num_batches(self) -> int:
+    def __len__(self) -> int:
         """Number of batches, the last and perhaps smaller one included."""
         return -(-len(self._images) // self._batch_size)
-
-    def __len__(self) -> int:
-        return self.num_batches
 
     def __getitem__(self, index: int) -> Any:
         """The batch: images [B, ...], or (images [B, ...], labels [B])."""

@@ -18,8 +18,7 @@ def prepared_builder(
     try:
         import tensorflow_datasets as tfds
     except ImportError:
-        message = not_installed(name, "tensorflow-datasets")
-        raise DatasetUnavailableError(message) from None
+        raise not_installed(name, "tensorflow-datasets") from None
     # Replaced by the very folder of the data set as soon as tfds has named it.
     folder = data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
     problem = "cannot be read"
@@ -33,8 +32,7 @@ def prepared_builder(
                     _check_reachable(host)
                 builder.download_and_prepare()
     except Exception as error:  # tfds fails in as many ways as there are files.
-        message = _unavailable(name, problem, folder, error)
-        raise DatasetUnavailableError(message) from None
+        raise _unavailable(name, problem, folder, error) from None
     return builder
 
 
@@ -53,8 +51,7 @@ def reading(name: str, builder: Any) -> Iterator[None]:
             yield
     except Exception as error:
         folder = str(builder.data_dir)
-        message = _unavailable(name, "cannot be read", folder, error)
-        raise DatasetUnavailableError(message) from None
+        raise _unavailable(name, "cannot be read", folder, error) from None
 
 
 def expand(data_dir: str | os.PathLike[str] | None) -> str | None:
@@ -76,9 +73,9 @@ def expand(data_dir: str | os.PathLike[str] | None) -> str | None:
     return os.path.abspath(folder)
 
 
-def not_installed(name: str, package: str) -> str:
-    """What to say where a data set needs a package that is not there."""
-    return (
+def not_installed(name: str, package: str) -> DatasetUnavailableError:
+    """The error of a data set that needs a package that is not there."""
+    return DatasetUnavailableError(
         f"The data set {name} needs {package}, which is not installed: "
         f"`pip install {package}`."
     )
@@ -109,11 +106,13 @@ def _quiet_absl() -> Iterator[None]:
         logging.set_verbosity(before)
 
 
-def _unavailable(name: str, problem: str, folder: str, error: Exception) -> str:
+def _unavailable(
+    name: str, problem: str, folder: str, error: Exception
+) -> DatasetUnavailableError:
     # TensorFlow puts the names of graph nodes in front and behind.
     text = str(error).split("}} ")[-1].split(" [Op:")[0].strip()
     reason = text.partition("\n")[0][:160]
-    return (
+    return DatasetUnavailableError(
         f"The data set {name} {problem}. Looked at: {folder}. "
         f"Reason: {type(error).__name__}: {reason}. "
         "What helps: (1) give the folder in which it is prepared as data_dir "

@@ -79,17 +79,20 @@ def image_data(
     Each of its notes is a `DataWarning` as well.
     """
     images, labels = parts["train"]
-    _check_every_class(name, labels, class_names)
+    empty = _without_images(labels, class_names)
+    if empty:
+        raise ValueError(
+            "Every class must have a training image that can be decoded. Received: "
+            f"the data set {name!r} with none of {_first_few(empty)}"
+        )
     is_drawn = "test" not in parts
     if is_drawn:
         is_test = stratified_split(
             labels, options.test_fraction, options.split_seed, content_digests(images)
         )
         parts = _divided(images, labels, is_test)
-    (train_images, train_labels), (test_images, test_labels) = (
-        parts["train"],
-        parts["test"],
-    )
+    train_images, train_labels = parts["train"]
+    test_images, test_labels = parts["test"]
     if not len(test_labels):
         raise ValueError(
             "There must be test images, or a class with two different images to take "
@@ -142,17 +145,6 @@ def _without_images(labels: np.ndarray, class_names: Sequence[str]) -> list[str]
     return [class_names[j] for j in np.flatnonzero(counts == 0).tolist()]
 
 
-def _check_every_class(
-    name: str, labels: np.ndarray, class_names: Sequence[str]
-) -> None:
-    empty = _without_images(labels, class_names)
-    if empty:
-        raise ValueError(
-            "Every class must have a training image that can be decoded. Received: "
-            f"the data set {name!r} with none of {_first_few(empty)}"
-        )
-
-
 def _first_few(names: Sequence[str], separator: str = ", ") -> str:
     more = [f"and {len(names) - _NAMED:,} more"] if len(names) > _NAMED else []
     return separator.join([*names[:_NAMED], *more])
@@ -166,15 +158,15 @@ def _named_errors(
 ) -> str:
     """Words for the files of a listing that cannot be decoded."""
     named = [f"{listing.entries[i].name} ({e.reason})" for i, e in errors.items()]
-    words = f"{len(errors):,} of {len(listing.entries):,} files: "
-    words += f"{_first_few(named, '; ')}."
-    if len(named) > _NAMED:
-        place = shlex.quote(os.fspath(data_dir))
-        words += (
-            " All of them are in look/problems.csv after python -m "
-            f"mm_tf.data.inspect --dataset={name} --data_dir={place} --output=look"
-        )
-    return words
+    of_all = f"{len(errors):,} of {len(listing.entries):,} files"
+    words = f"{of_all}: {_first_few(named, '; ')}."
+    if len(named) <= _NAMED:
+        return words
+    place = shlex.quote(os.fspath(data_dir))
+    return (
+        f"{words} All of them are in look/problems.csv after python -m "
+        f"mm_tf.data.inspect --dataset={name} --data_dir={place} --output=look"
+    )
 
 
 def _notes_on_problems(listing: Listing) -> list[str]:
@@ -206,8 +198,4 @@ def _channel_statistics(
     mean, square = totals / len(chosen)
     # Images of one colour have no deviation, and a network divides by it.
     std = np.sqrt(np.maximum(square - mean**2, 255.0**-2))
-    return _rounded(mean), _rounded(std)
-
-
-def _rounded(values: np.ndarray) -> tuple[float, ...]:
-    return tuple(round(float(value), 4) for value in values)
+    return tuple(mean.round(4).tolist()), tuple(std.round(4).tolist())

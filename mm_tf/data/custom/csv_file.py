@@ -90,34 +90,28 @@ def list_csv(path: str | os.PathLike[str]) -> Listing:
 def _rows(file: str) -> list[Entry]:
     try:
         with open(file, encoding="utf-8-sig", newline="") as lines:
-            reader = csv.reader(lines, strict=True)
-            header = next(reader, [])
-            names = [name.strip().lower() for name in header]
+            reader = csv.DictReader(lines, strict=True, restval="")
+            header = reader.fieldnames or []
+            reader.fieldnames = names = [name.strip().lower() for name in header]
             if not {"path", "label"} <= {*names}:
                 raise ValueError(
                     "A CSV file must name its columns in the first row, path and label "
                     f"among them. Received: {file} with {header!r}"
                 )
-            return [
-                _entry(
-                    dict(zip(names, row, strict=False)),
-                    f"Received: line {reader.line_num} of {file}, {row!r}",
-                )
-                for row in reader
-                if row
-            ]
+            return [_entry(row, f"line {reader.line_num} of {file}") for row in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise ValueError(
             f"`data_dir` must be a CSV file in UTF-8 ({error}). Received: {file}"
         ) from None
 
 
-def _entry(row: dict[str, str], received: str) -> Entry:
-    path = row.get("path", "")
-    label = unicodedata.normalize("NFC", row.get("label", "").strip())
+def _entry(row: dict[str, str], place: str) -> Entry:
+    label = unicodedata.normalize("NFC", row["label"].strip())
     split = row.get("split", "").strip().casefold()
-    if not path or not label:
-        raise ValueError(f"Every row must have a path and a label. {received}")
-    if split and split not in SPLITS:
-        raise ValueError(f"A split must be train, test or val. {received}")
-    return Entry(path, label, SPLITS.get(split))
+    if not row["path"] or not label:
+        problem = "Every row must have a path and a label."
+    elif split and split not in SPLITS:
+        problem = "A split must be train, test or val."
+    else:
+        return Entry(row["path"], label, SPLITS.get(split))
+    raise ValueError(f"{problem} Received: {place}, {row!r}")

@@ -1,9 +1,9 @@
 """Digests by which equal files, equal images and equal data sets are found."""
 
+import functools
 import hashlib
 import os
 from collections.abc import Iterable, Iterator
-from typing import Any
 
 import numpy as np
 
@@ -20,11 +20,8 @@ _BYTES_READ = 2**16
 def file_digest(path: str | os.PathLike[str]) -> bytes:
     """Digest of a file's bytes."""
     with open(path, "rb") as file:
-        return hashlib.file_digest(file, _blake2b).digest()
-
-
-def _blake2b() -> Any:
-    return hashlib.blake2b(digest_size=16)
+        blake2b = functools.partial(hashlib.blake2b, digest_size=16)
+        return hashlib.file_digest(file, blake2b).digest()
 
 
 def pixel_digest(image: np.ndarray) -> bytes:

@@ -150,8 +150,6 @@ class ImageFiles:
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         """All images as one array, if they have at most `memory_limit` bytes."""
-        if copy is False:
-            raise ValueError("Files become an array by copying. Received: copy=False")
         if self.nbytes > self._memory_limit:
             raise ValueError(
                 f"All images at once must have at most memory_limit="

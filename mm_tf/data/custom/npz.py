@@ -127,29 +127,25 @@ def _numbered(
     file: str, splits: dict[str, Split], class_names: np.ndarray | None
 ) -> tuple[dict[str, Split], tuple[str, ...]]:
     """The splits with labels from 0 to K - 1, and the names of the K classes."""
-    if class_names is None:
-        names = class_order({str(v) for _, labels in splits.values() for v in labels})
-    else:
+    found = {str(label) for _, labels in splits.values() for label in np.unique(labels)}
+    names = values = class_order(found)
+    if class_names is not None:
         names = tuple(map(str, class_names.ravel()))
-        for _, labels in splits.values():
-            is_integer = np.issubdtype(labels.dtype, np.integer)
-            if not is_integer or labels.min() < 0 or labels.max() >= len(names):
-                raise ValueError(
-                    f"With class_names, labels must be integers from 0 to "
-                    f"{len(names) - 1}. Received: {file} with {np.unique(labels)[:9]}"
-                )
+        values = tuple(map(str, range(len(names))))
+        if not found <= {*values}:
+            raise ValueError(
+                f"With class_names, labels must be integers from 0 to "
+                f"{len(names) - 1}. Received: {file} with "
+                f"{', '.join(class_order(found)[:9])}"
+            )
     if len(names) < 2:
         raise ValueError(
             f"An archive must have at least two classes. Received: {file} with {names}"
         )
-    number = {name: j for j, name in enumerate(names)}
+    number = {value: j for j, value in enumerate(values)}
 
     def numbers(labels: np.ndarray) -> np.ndarray:
-        if class_names is not None:
-            return labels.astype(np.int64)
-        return np.array([number[str(value)] for value in labels], dtype=np.int64)
+        unique, places = np.unique(labels, return_inverse=True)
+        return np.array([number[str(label)] for label in unique])[places]
 
-    numbered = {
-        split: (images, numbers(labels)) for split, (images, labels) in splits.items()
-    }
-    return numbered, names
+    return {key: (x, numbers(y)) for key, (x, y) in splits.items()}, names

@@ -214,12 +214,12 @@ def _range(low: float, high: float) -> str:
 def _problems_table(found: Inspection) -> Any:
     rows, last_rows = [], []
     for kind, count in Counter(problem.kind for problem in found.problems).items():
-        of_kind = [problem for problem in found.problems if problem.kind == kind]
-        for number, problem in enumerate(of_kind[:_SHOWN_OF_A_KIND]):
-            first = "" if number else f"{kind}: {count:,}"
-            rows.append((first, problem.file, problem.detail))
+        of_kind = [problem[1:] for problem in found.problems if problem.kind == kind]
         if count > _SHOWN_OF_A_KIND:
-            rows.append(("", f"... {count - _SHOWN_OF_A_KIND:,} more", ""))
+            more = f"... {count - _SHOWN_OF_A_KIND:,} more", ""
+            of_kind[_SHOWN_OF_A_KIND:] = [more]
+        first = [f"{kind}: {count:,}", *[""] * len(of_kind)]
+        rows += [(start, *row) for start, row in zip(first, of_kind, strict=False)]
         last_rows.append(len(rows) - 1)
     table = _table(("Problem", "File", "What"), rows, left=(0, 1, 2))
     for number in last_rows:
