@@ -5,7 +5,6 @@ imported when one of them is first used. Everything else needs only NumPy until 
 are read.
 """
 
-import importlib
 from typing import TYPE_CHECKING, Any
 
 from mm_tf.data.custom.assembly import DataWarning
@@ -66,19 +65,13 @@ __all__ = [
     "training_pipeline",
 ]
 
-_NEED_KERAS = {
-    "ArrayBatches": "pipeline",
-    "ImageBatches": "prediction",
-    "fit_data": "pipeline",
-    "prediction_data": "prediction",
-    "training_pipeline": "pipeline",
-}
-
 
 def __getattr__(name: str) -> Any:
-    if name in _NEED_KERAS:
-        module = importlib.import_module(f"mm_tf.data.{_NEED_KERAS[name]}")
-        return getattr(module, name)
+    # The other names are here already.
+    if name in __all__:
+        from mm_tf.data import pipeline, prediction
+
+        return getattr(pipeline if hasattr(pipeline, name) else prediction, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from mm_tf.data import prepared
 from mm_tf.data._checks import check_path
 from mm_tf.data.custom.csv_file import list_csv, read_csv
-from mm_tf.data.custom.digests import archive_digest, listing_digest
+from mm_tf.data.custom.digests import digest_of, pieces_of_file, pieces_of_listing
 from mm_tf.data.custom.folders import list_folder, read_folder
 from mm_tf.data.custom.listing import data_file
 from mm_tf.data.custom.npz import read_npz
@@ -102,8 +102,7 @@ def load(
         (train, test), class_names = (
             _read_digits(info) if name == "digits" else _read_cifar(info, data_dir)
         )
-        (x_train, y_train), (x_test, y_test) = in_order(*train), in_order(*test)
-        return ImageData(info, x_train, y_train, x_test, y_test, class_names)
+        return ImageData(info, *in_order(*train), *in_order(*test), class_names)
     if name.startswith(TFDS_PREFIX):
         return read_tfds(name.removeprefix(TFDS_PREFIX), data_dir, options)
     return _READERS[name](data_dir, options)
@@ -121,8 +120,8 @@ def data_digest(name: str, data_dir: str | os.PathLike[str] | None) -> str | Non
     place = check_path("data_dir", data_dir)
     try:
         if name == "npz":
-            return archive_digest(data_file(place, ".npz"))
-        return listing_digest(LISTS[name](place))
+            return digest_of(pieces_of_file(data_file(place, ".npz")))
+        return digest_of(pieces_of_listing(LISTS[name](place)))
     except OSError as error:
         raise ValueError(
             f"`data_dir` cannot be read ({error.strerror or error}). "

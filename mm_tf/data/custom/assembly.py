@@ -91,44 +91,36 @@ def image_data(
             labels, options.test_fraction, options.split_seed, content_digests(images)
         )
         parts = _divided(images, labels, is_test)
-    train_images, train_labels = parts["train"]
-    test_images, test_labels = parts["test"]
-    if not len(test_labels):
+    train, test = parts["train"], parts["test"]
+    images, labels = train
+    if not len(test[1]):
         raise ValueError(
             "There must be test images, or a class with two different images to take "
             f"one from. Received: the data set {name!r} with none"
         )
-    untested = _without_images(test_labels, class_names)
+    untested = _without_images(test[1], class_names)
     if untested:
         why = ": what it has, one image or copies of one, is for training"
         note = f"No test image of {_first_few(untested)}{why if is_drawn else ''}."
         notes = [*notes, note]
-    height, width, channels = train_images.shape[1:]
-    mean, std = _channel_statistics(train_images)
+    height, width, channels = images.shape[1:]
+    mean, std = _channel_statistics(images)
     info = DatasetInfo(
         name=name,
         num_classes=len(class_names),
         image_shape=(height, width, channels),
-        images_per_class=int(np.bincount(train_labels).min()),
+        images_per_class=int(np.bincount(labels).min()),
         mean=mean,
         std=std,
         # In proportion to CIFAR's, 4 pixels of 32.
         crop_padding=max(1, min(height, width) // 8),
         horizontal_flip=options.horizontal_flip,
-        description=f"{what}; {len(test_labels):,} test images"
+        description=f"{what}; {len(test[1]):,} test images"
         + (f", {options.test_fraction:.0%} of each class." if is_drawn else "."),
     )
     for note in notes:
         warnings.warn(note, DataWarning, stacklevel=4)
-    return ImageData(
-        info,
-        train_images,
-        train_labels,
-        test_images,
-        test_labels,
-        tuple(class_names),
-        tuple(notes),
-    )
+    return ImageData(info, *train, *test, tuple(class_names), tuple(notes))
 
 
 def _divided(

@@ -19,8 +19,6 @@ FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF")
 FORMAT_NAMES = "JPEG, PNG, WebP, BMP, GIF"
 SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif")
 
-_MODES = {1: "L", 3: "RGB"}
-
 # A JPEG may be decoded at 1/2, 1/4 or 1/8 of its size as long as it stays this many
 # times larger than what is asked for; Pillow's `thumbnail` has the same number.
 _REDUCING_GAP = 2
@@ -70,7 +68,7 @@ def decode(
     change it) is an error before any of them is decoded.
     """
     with opened(path, content) as image:
-        return to_array(image, image_size, channels, reduce=True)
+        return to_array(image, image_size, channels)
 
 
 def unless_broken(read: Callable[[Any], Any], image: Any) -> Any:
@@ -136,12 +134,11 @@ def to_array(
     image: "Image.Image",
     image_size: tuple[int, int] | None = None,
     channels: int = 3,
-    reduce: bool = False,
 ) -> np.ndarray:
-    """Decodes an open image as `decode` does, a JPEG smaller only with `reduce`."""
+    """Decodes an open image as `decode` does."""
     from PIL import Image, ImageOps
 
-    if reduce and image_size is not None:
+    if image_size is not None:
         # Which side is which is not known before the orientation is applied.
         longer = _REDUCING_GAP * max(image_size)
         image.draft(None, (longer, longer))
@@ -150,7 +147,7 @@ def to_array(
     # EXIF that cannot be read leaves the image as it lies in the file.
     with contextlib.suppress(Exception):
         ImageOps.exif_transpose(image, in_place=True)
-    image = _in_mode(image, _MODES[channels])
+    image = _in_mode(image, "L" if channels == 1 else "RGB")
     if image_size is not None:
         height, width = image_size
         image = ImageOps.fit(image, (width, height), Image.Resampling.BICUBIC)

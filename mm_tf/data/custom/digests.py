@@ -31,21 +31,8 @@ def pixel_digest(image: np.ndarray) -> bytes:
     return digest.digest()
 
 
-def archive_digest(path: str) -> str:
-    """Digest of a whole archive."""
-    with open(path, "rb") as file:
-        return _data_digest(iter(lambda: file.read(_BYTES_AT_ONCE), b""))
-
-
-def listing_digest(listing: Listing) -> str:
-    """Digest of each image's name, class, split and size, and of some contents.
-
-    It does not cover the folder they lie in, so images that moved stay the same.
-    """
-    return _data_digest(_pieces_of_listing(listing))
-
-
-def _data_digest(pieces: Iterable[bytes]) -> str:
+def digest_of(pieces: Iterable[bytes]) -> str:
+    """Digest of a data set, from pieces of it."""
     digest = hashlib.blake2b(digest_size=8)
     for piece in pieces:
         # With its length, so that pieces cannot run into each other.
@@ -54,7 +41,17 @@ def _data_digest(pieces: Iterable[bytes]) -> str:
     return digest.hexdigest()
 
 
-def _pieces_of_listing(listing: Listing) -> Iterator[bytes]:
+def pieces_of_file(path: str) -> Iterator[bytes]:
+    """All of a file."""
+    with open(path, "rb") as file:
+        yield from iter(lambda: file.read(_BYTES_AT_ONCE), b"")
+
+
+def pieces_of_listing(listing: Listing) -> Iterator[bytes]:
+    """Each image's name, class, split and size, and some contents.
+
+    The folder they lie in is not among them, so images that moved stay the same.
+    """
     entries = listing.entries
     for entry in entries:
         fields = entry.name, entry.label, entry.split or "", _size(listing.path(entry))

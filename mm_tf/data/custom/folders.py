@@ -210,8 +210,6 @@ def _check_classes(
             f"Every class must have an image ({FORMAT_NAMES}). {received} with none in "
             f"{', '.join(map(repr, empty))}"
         )
-    if test and not any(entry.split == "test" for entry in entries):
-        raise ValueError(f"There must be test images. {received} with none")
 
 
 def _files(root: str, folder: str, name: str) -> Iterator[tuple[str | None, str]]:

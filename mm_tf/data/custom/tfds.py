@@ -120,21 +120,15 @@ def _tfds_keys(name: str, builder: Any) -> tuple[str, str]:
     import tensorflow_datasets as tfds
 
     features = builder.info.features
-    kinds = (tfds.features.Image, tfds.features.ClassLabel)
-    supervised = builder.info.supervised_keys
-    if supervised and all(
-        isinstance(key, str) and isinstance(features[key], kind)
-        for key, kind in zip(supervised, kinds, strict=False)
-    ):
-        image, label, *_ = supervised
-        return image, label
-    found = [
-        [key for key, feature in features.items() if isinstance(feature, kind)]
-        for kind in kinds
-    ]
-    if [len(keys) for keys in found] != [1, 1]:
-        raise ValueError(
-            "A data set of tfds must have one image with one class. Received: "
-            f"{name} with {', '.join(sorted(features))}"
+    for keys in (builder.info.supervised_keys or (), features):
+        names = [key for key in keys if isinstance(key, str)]
+        images, labels = (
+            [key for key in names if isinstance(features[key], kind)]
+            for kind in (tfds.features.Image, tfds.features.ClassLabel)
         )
-    return found[0][0], found[1][0]
+        if len(images) == len(labels) == 1:
+            return images[0], labels[0]
+    raise ValueError(
+        "A data set of tfds must have one image with one class. Received: "
+        f"{name} with {', '.join(sorted(features))}"
+    )

@@ -25,9 +25,7 @@ from mm_tf.data.dataset import DATASETS, TFDS_PREFIX, ImageData, check_name
 from mm_tf.data.loading import LISTS, load
 from mm_tf.data.splits import stratified_split
 
-DUPLICATE = "duplicate"
-LEAKAGE = "leakage"
-TWO_LABELS = "two labels"
+_KINDS = LEAKAGE, TWO_LABELS, DUPLICATE = "leakage", "two labels", "duplicate"
 
 Progress = Callable[[int, int], Any]
 
@@ -238,7 +236,7 @@ def _inspection(
 def _same_images(
     examples: Sequence[_Example], class_names: Sequence[str]
 ) -> list[Problem]:
-    problems: dict[str, list[Problem]] = {LEAKAGE: [], TWO_LABELS: [], DUPLICATE: []}
+    problems: list[Problem] = []
     first_of: dict[bytes, _Example] = {}
     # Training images first; otherwise as they come.
     for example in sorted(examples, key=lambda example: example[2]):
@@ -253,10 +251,10 @@ def _same_images(
         same = f"same {'bytes' if is_copy else 'pixels'} as {first}"
         if is_test != first_is_test:
             detail = f"a test image, {same}, a training image"
-            problems[LEAKAGE].append(Problem(LEAKAGE, name, detail))
+            problems.append(Problem(LEAKAGE, name, detail))
         if label != first_label:
             detail = f"{same}: {class_names[label]} and {class_names[first_label]}"
-            problems[TWO_LABELS].append(Problem(TWO_LABELS, name, detail))
+            problems.append(Problem(TWO_LABELS, name, detail))
         if (is_test, label) == (first_is_test, first_label):
-            problems[DUPLICATE].append(Problem(DUPLICATE, name, same))
-    return [problem for of_kind in problems.values() for problem in of_kind]
+            problems.append(Problem(DUPLICATE, name, same))
+    return sorted(problems, key=lambda problem: _KINDS.index(problem.kind))
