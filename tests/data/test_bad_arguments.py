@@ -1,6 +1,7 @@
 """Wrong arguments of everything in `mm_tf.data`: refused by the argument's name."""
 
 import dataclasses
+from functools import partial
 
 import numpy as np
 import pytest
@@ -43,31 +44,11 @@ OWN = ("folder", "csv", "npz")
 ORDER = EpochOrder(LABELS, 2, seed=0)
 
 
-def with_defaults(call, **defaults):
-    """The same call, for which one argument is enough."""
-
-    def called(**argument):
-        return call(**{**defaults, **argument})
-
-    called.__name__ = call.__name__
-    return called
-
-
-def counts_of(call):
-    return with_defaults(call, n_max=500, num_classes=10, ratio=10)
-
-
-def batches_of(call):
-    return with_defaults(call, images=IMAGES, labels=LABELS, order=ORDER, epochs=3)
-
-
-def image_data(**changed):
-    return dataclasses.replace(DATA, **changed)
-
-
-image_files = with_defaults(ImageFiles, paths=["a.png"], image_size=16)
-drawn = with_defaults(subsample, labels=[0, 1, 0], counts=[1, 1], seed=0)
-order = with_defaults(
+counts_of = partial(class_counts, n_max=9, num_classes=2, ratio=1)
+image_data = partial(dataclasses.replace, DATA)
+image_files = partial(ImageFiles, paths=["a.png"], image_size=16)
+drawn = partial(subsample, labels=[0, 1, 0], counts=[1, 1], seed=0)
+order = partial(
     EpochOrder,
     labels=[0, 1, 2],
     batch_size=4,
@@ -75,15 +56,15 @@ order = with_defaults(
     class_weights=[1, 1, 1],
     resample_from=1,
 )
-held_out = with_defaults(split_holdout, labels=[0] * 4, share=0.5, seed=0)
-split_of = with_defaults(stratified_split, labels=[0] * 4, test_fraction=0.5, seed=0)
+held_out = partial(split_holdout, labels=[0] * 4, share=0.5, seed=0)
+split_of = partial(stratified_split, labels=[0] * 4, test_fraction=0.5, seed=0)
 
 # A call, one of its arguments, and values that it must refuse.
 WRONG = [
-    (counts_of(class_counts), "imbalance", "exp", ["step"], "\udcff"),
-    (with_defaults(balanced_counts, num_classes=10), "n_max", 0),
+    (counts_of, "imbalance", "exp", ["step"], "\udcff"),
+    (partial(balanced_counts, num_classes=10), "n_max", 0),
     *(
-        (counts_of(function), *row)
+        (partial(function, n_max=500, num_classes=10, ratio=10), *row)
         for function in (long_tailed_counts, step_counts)
         for row in (
             ("n_max", 0, 5.0, 10**30),
@@ -95,8 +76,8 @@ WRONG = [
     (drawn, "labels", [[0, 1]], [0.0, 1.0], [], [False, True], [0, -1], [0, 1, 2]),
     (drawn, "counts", [1, 0], [1, 2], [1, 10**30]),
     (drawn, "seed", -1),
-    (with_defaults(imbalanced, data=DATA, seed=0), "counts", [1] * 3, 1),
-    (with_defaults(imbalanced, counts=[1, 1], seed=0), "data", "digits"),
+    (partial(imbalanced, data=DATA, seed=0), "counts", [1] * 3, 1),
+    (partial(imbalanced, counts=[1, 1], seed=0), "data", "digits"),
     (order, "labels", [], [0.5], [[0]], [0, -1]),
     (order, "batch_size", 0, "2"),
     (order, "seed", -1),
@@ -106,7 +87,7 @@ WRONG = [
     (ORDER.order, "epoch", -1, 1.0, True),
     (ORDER.batch, "step", -1, 1.0, True),
     *(
-        (batches_of(make), *row)
+        (partial(make, images=IMAGES, labels=LABELS, order=ORDER, epochs=3), *row)
         for make in (training_pipeline, ArrayBatches, fit_data)
         for row in (
             ("images", np.zeros((7, 2, 2, 1)), [[1], [1, 2], [3]], ["a.png"] * 3),
@@ -117,9 +98,9 @@ WRONG = [
             ("first_step", -1, 2),
         )
     ),
-    (with_defaults(ImageBatches, images=IMAGES), "labels", np.zeros(2, int)),
-    (with_defaults(ImageBatches, images=IMAGES), "batch_size", 0),
-    (with_defaults(prediction_data, images=IMAGES), "batch_size", 0.5),
+    (partial(ImageBatches, images=IMAGES), "labels", np.zeros(2, int)),
+    (partial(ImageBatches, images=IMAGES), "batch_size", 0),
+    (partial(prediction_data, images=IMAGES), "batch_size", 0.5),
     (image_data, "info", "mine"),
     (image_data, "train_images", np.zeros((3, 2, 2, 1)), [[1]]),
     (image_data, "test_images", np.zeros((4, 2, 2, 1), np.uint8)),
@@ -145,13 +126,13 @@ WRONG = [
     ),
     (list_folder, "data_dir", *PLACES),
     (lambda data_dir: read_folder(data_dir), "data_dir", __file__),
-    (with_defaults(load, name="cifar10"), "data_dir", "missing", __file__, 5, b"here"),
+    (partial(load, name="cifar10"), "data_dir", "missing", __file__, 5, b"here"),
     (lambda options: read_tfds("nothing", options=options), "options", 32),
     (load, "name", "mnist", "tfds:", "tfds", "Folder", None, 3, ["digits"]),
-    *((with_defaults(load, name=n), "data_dir", None) for n in OWN),
-    (with_defaults(load, name="digits"), "options", ReadOptions()),
-    (with_defaults(holdout_counts, share=0.2), "counts", [5, 1, 1], []),
-    (with_defaults(holdout_counts, counts=[5, 5]), "share", 0, 1.0, NAN),
+    *((partial(load, name=n), "data_dir", None) for n in OWN),
+    (partial(load, name="digits"), "options", ReadOptions()),
+    (partial(holdout_counts, share=0.2), "counts", [5, 1, 1], []),
+    (partial(holdout_counts, counts=[5, 5]), "share", 0, 1.0, NAN),
     (held_out, "labels", [0, 0, 2, 2]),
     (held_out, "seed", -1),
     (held_out, "contents", [1]),
@@ -159,6 +140,10 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize("row", WRONG, ids=lambda row: f"{row[0].__name__}, {row[1]}")
+def name_of(row):
+    return f"{getattr(row[0], 'func', row[0]).__name__}, {row[1]}"
+
+
+@pytest.mark.parametrize("row", WRONG, ids=name_of)
 def test_wrong_arguments_are_refused(row):
     check_refuses(*row)

@@ -155,6 +155,7 @@ def test_subsets_have_their_counts_and_are_nested(subset, seed):
         assert indices.dtype == np.int64
         assert (np.diff(indices) > 0).all()  # Rising, hence none twice.
         assert np.bincount(np.array(labels)[indices]).tolist() == counts
+    # Hence a class is drawn alike, whatever becomes of the others.
     assert set(of_small) <= set(of_large)
 
 
@@ -167,19 +168,6 @@ def test_a_subset_depends_on_seed_labels_and_counts_alone(subset, seed):
     again = subsample(np.array(labels, "uint8"), np.array(counts, "int32"), seed)
     assert again.tolist() == first
     assert np.random.get_state()[1].tolist() == state
-
-
-@given(subsets(), SEEDS, st.data())
-@FEW
-def test_a_class_is_drawn_alike_whatever_becomes_of_the_others(subset, seed, data):
-    labels, counts, large = map(np.array, subset)
-    j = data.draw(st.integers(0, len(counts) - 1))
-    others_too = np.where(np.arange(len(counts)) == j, counts, large)
-    drawn = [
-        [index for index in subsample(labels, wanted, seed) if labels[index] == j]
-        for wanted in (counts, others_too)
-    ]
-    assert drawn[0] == drawn[1]
 
 
 @given(st.integers(0, 2**32), st.integers(1, 2**32))

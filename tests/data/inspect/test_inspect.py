@@ -17,8 +17,6 @@ from mm_tf.data.custom.folders import check_outside
 from mm_tf.data.inspect import main, print_inspection, write_inspection
 from mm_tf.data.inspect.scan import inspect_data
 
-FILES = ["counts.csv", "counts.png", "problems.csv"]
-
 
 @pytest.fixture
 def photos(tmp_path):
@@ -56,8 +54,10 @@ def rows(path):
         return list(csv.reader(file))
 
 
-def test_a_good_folder(photos):
-    found = inspect_data("folder", photos)
+def test_a_good_folder(photos, capsys):
+    seen = []
+    found = inspect_data("folder", photos, None, lambda *numbers: seen.append(numbers))
+    assert seen[-1] == (45, 45)
     assert found.class_names == ("cat", "dog", "fox")
     assert found.train_counts.tolist() == [30, 5, 2]
     assert found.test_counts.tolist() == [4, 4, 0]
@@ -66,6 +66,8 @@ def test_a_good_folder(photos):
     assert found.sizes.shape == (45, 2) and (found.sizes == (12, 10)).all()
     assert (found.formats, found.modes) == ({"PNG": 45}, {"RGB": 45})
     assert (found.problems, found.notes) == ((), ())
+    main([f"--data_dir={photos}", "--strict"])
+    assert "No problems found." in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("num_threads", [1, 5])
@@ -77,6 +79,7 @@ def test_what_is_wrong_is_found(spoilt, num_threads):
     assert details["unreadable", "train/dog/empty.png"] == "the file is empty"
     for file in unreadable:
         del details["unreadable", file]
+    labels = "same bytes as train/cat/{}.png: dog and cat"
     leaked = "a test image, same {} as train/cat/{}.png, a training image"
     assert details == {
         ("no class", "train/loose.png"): "skipped: it is in no class's folder",
@@ -86,12 +89,8 @@ def test_what_is_wrong_is_found(spoilt, num_threads):
         ("leakage", "test/cat/leaked.png"): leaked.format("bytes", "001"),
         ("leakage", "test/cat/other_format.bmp"): leaked.format("pixels", "004"),
         ("leakage", "test/dog/both.png"): leaked.format("bytes", "003"),
-        ("two labels", "test/dog/both.png"): (
-            "same bytes as train/cat/003.png: dog and cat"
-        ),
-        ("two labels", "train/dog/two.png"): (
-            "same bytes as train/cat/002.png: dog and cat"
-        ),
+        ("two labels", "test/dog/both.png"): labels.format("003"),
+        ("two labels", "train/dog/two.png"): labels.format("002"),
         ("duplicate", "train/cat/copy.png"): "same bytes as train/cat/000.png",
     }
     assert found.train_counts.tolist() == [31, 6, 2]
@@ -206,22 +205,6 @@ def test_names_that_would_be_markup_or_no_text(tmp_path):
     assert {row[0] for row in rows(tmp_path / "look" / "counts.csv")[1:]} == set(names)
 
 
-def test_the_files(spoilt, tmp_path):
-    found = inspect_data("folder", spoilt)
-    written = write_inspection(found, tmp_path / "a" / "look")
-    assert sorted(path.name for path in written) == FILES
-    assert sorted(os.listdir(tmp_path / "a" / "look")) == FILES
-    counts, problems, picture = written
-    assert rows(counts)[:2] == [
-        ["class", "train", "train_percent", "test", "test_percent", "shot_group"],
-        ["cat", "31", "79.49", "6", "54.55", "medium"],
-    ]
-    assert rows(problems)[0] == ["kind", "file", "detail"]
-    assert rows(problems)[1:] == [list(problem) for problem in found.problems]
-    with Image.open(picture) as image:
-        assert image.format == "PNG" and image.width > 1000
-
-
 def test_nothing_is_replaced_unless_asked_for(photos, tmp_path):
     found = inspect_data("folder", photos)
     (tmp_path / "counts.csv").write_text("mine")
@@ -248,7 +231,7 @@ def test_a_picture_that_fails_leaves_nothing(photos, tmp_path, monkeypatch):
     assert os.listdir(tmp_path / "look") == []
 
 
-def test_the_command(spoilt, tmp_path, capsys):
+def test_the_command_and_its_files(spoilt, tmp_path, capsys):
     place, output = f"--data_dir={spoilt}", f"--output={tmp_path / 'look'}"
     main([place, output])
     out, err = capsys.readouterr()
@@ -256,6 +239,16 @@ def test_the_command(spoilt, tmp_path, capsys):
         assert part in out
     assert err == ""
     assert out.count("Written: ") == 3
+    found, folder = inspect_data("folder", spoilt), tmp_path / "look"
+    assert sorted(os.listdir(folder)) == ["counts.csv", "counts.png", "problems.csv"]
+    assert rows(folder / "counts.csv")[:2] == [
+        ["class", "train", "train_percent", "test", "test_percent", "shot_group"],
+        ["cat", "31", "79.49", "6", "54.55", "medium"],
+    ]
+    assert rows(folder / "problems.csv")[0] == ["kind", "file", "detail"]
+    assert rows(folder / "problems.csv")[1:] == [list(p) for p in found.problems]
+    with Image.open(folder / "counts.png") as image:
+        assert image.format == "PNG" and image.width > 1000
     refused(main, [place, "--strict"], status=1)
     for arguments, message in (
         ([place, output], "mm_tf: `output` must be a folder without counts.csv"),
@@ -288,11 +281,6 @@ def test_an_output_that_would_become_a_class_is_refused(tmp_path):
         check_outside("output", flat / "test" / "look", flat)
 
 
-def test_strict_is_content_with_a_good_data_set(photos, capsys):
-    main([f"--data_dir={photos}", "--strict"])
-    assert "No problems found." in capsys.readouterr().out
-
-
 def test_the_module_runs_without_what_it_does_not_need(photos, tmp_path):
     done = python(
         "-c",
@@ -307,10 +295,3 @@ def test_the_module_runs_without_what_it_does_not_need(photos, tmp_path):
     assert done.returncode == 2 and done.stdout == ""
     assert done.stderr.startswith("mm_tf: `data_dir` must be an existing folder")
     assert done.stderr.count("\n") == 1
-
-
-def test_progress_is_reported(photos):
-    seen = []
-    for name, place, total in (("folder", photos, 45), ("digits", None, 1797)):
-        inspect_data(name, place, progress=lambda *numbers: seen.append(numbers))
-        assert seen[-1] == (total, total)
