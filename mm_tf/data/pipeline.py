@@ -294,19 +294,10 @@ def _checked(
                 f"`{name}` must hold the {order.num_examples} examples of `order`. "
                 f"Received: {name} of shape {array.shape}"
             )
-    first_epoch = check_integer("first_epoch", first_epoch, low=0)
     epochs = check_integer("epochs", epochs, low=1)
-    if epochs <= first_epoch:
-        raise ValueError(
-            f"`epochs` must be more than first_epoch={first_epoch}. "
-            f"Received: epochs={epochs}"
-        )
-    first_step = check_integer("first_step", first_step, low=0)
-    if first_step >= order.steps_per_epoch:
-        raise ValueError(
-            f"`first_step` must be below the {order.steps_per_epoch} steps of an "
-            f"epoch. Received: first_step={first_step}"
-        )
+    first_epoch = check_integer("first_epoch", first_epoch, low=0, high=epochs - 1)
+    last_step = order.steps_per_epoch - 1
+    first_step = check_integer("first_step", first_step, low=0, high=last_step)
     first = first_epoch * order.steps_per_epoch + first_step
     return images, labels, first, epochs * order.steps_per_epoch - first
 

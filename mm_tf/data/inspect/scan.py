@@ -81,13 +81,9 @@ class Inspection:
     @property
     def shot_groups(self) -> tuple[str, ...]:
         """The group of each class by its training images, "" of one without, [K]."""
-        return tuple(
-            next(
-                (g for g, (low, high) in SHOT_GROUPS.items() if low <= count <= high),
-                "",
-            )
-            for count in self.train_counts.tolist()
-        )
+        names = ["", *reversed(SHOT_GROUPS)]
+        lowest = sorted(low for low, _ in SHOT_GROUPS.values())
+        return tuple(names[j] for j in np.digitize(self.train_counts, lowest))
 
 
 def inspect_data(

@@ -163,10 +163,8 @@ def test_folders_for_training_and_test_images(tmp_path, counts, unused, train, t
 
 @pytest.mark.skipif(sys.platform != "linux", reason="others forbid some of them")
 def test_names_of_all_kinds(tmp_path):
-    decomposed, no_text = (
-        unicodedata.normalize("NFD", "éléphant"),
-        os.fsdecode(b"z\xff"),
-    )
+    no_text = os.fsdecode(b"z\xff")
+    decomposed = unicodedata.normalize("NFD", "éléphant")
     given = ["Zebra", "ant eater", decomposed, "狐", "10", "9", no_text]
     for number, name in enumerate(given):
         for image in ("ä ö.PNG", "b [red]%20.JpEg"):
@@ -193,13 +191,16 @@ def test_what_systems_leave_is_passed_over_silently(photos):
 
 
 @warns
-def test_other_files_are_reported(photos):
+def test_other_files_and_links_to_nothing_are_reported(photos):
     for name in ("cat/a.tif", "dog/b.tif", "dog/c", "readme.txt"):
         (photos / name).write_text("nothing")
     save(photos / "loose.png")
+    (photos / "cat" / "gone.png").symlink_to("nowhere.png")
+    (photos / "cat" / "loop.png").symlink_to("loop.png")
     with pytest.warns(DataWarning):
         data = read_folder(photos)
-    assert data.notes == (
+    assert "cannot be decoded: 2 of 19 files: cat/gone.png" in data.notes[2]
+    assert data.notes[:2] == (
         "1 x skipped: it is in no class's folder.",
         "Skipped for their suffixes: .tif 2, none 1.",
     )
@@ -220,14 +221,7 @@ def test_links_in_a_circle_end(photos):
 
 
 @warns
-def test_links_to_nothing_are_reported(photos):
-    (photos / "cat" / "gone.png").symlink_to("nowhere.png")
-    (photos / "cat" / "loop.png").symlink_to("loop.png")
-    with pytest.warns(DataWarning, match="cannot be decoded: 2 of 19 files: cat/gone"):
-        assert read_folder(photos).class_counts.tolist() == [8, 4, 1]
-
-
-@warns
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 def test_broken_files_are_left_out_and_reported(photos, tmp_path, monkeypatch):
     save_broken(photos / "dog")
     with pytest.warns(DataWarning) as caught:
@@ -246,16 +240,13 @@ def test_broken_files_are_left_out_and_reported(photos, tmp_path, monkeypatch):
     assert len(listed) == 12 and all(name.startswith("dog/") for name in listed)
     with pytest.raises(ValueError, match=r"`strict`.*of 29 files: dog/bomb.png \("):
         read_folder(photos, ReadOptions(strict=True))
+    # Without a look beforehand, a broken file is an error when it is met.
+    with pytest.raises(ImageFileError, match="Received: .*/dog/[a-z ]*[.][a-z]*$"):
+        data = read_folder(photos, ReadOptions(verify=False))
+        data.train_images[:], data.test_images[:]
     save_broken(photos / "owl")
     with pytest.raises(ValueError, match="that can be decoded.*with none of owl$"):
         read_folder(photos)
-
-
-def test_without_verifying_a_broken_file_is_an_error_when_met(photos):
-    (photos / "cat" / "zero.png").write_bytes(b"")
-    with pytest.raises(ImageFileError, match="the file is empty.*zero.png$"):
-        data = read_folder(photos, ReadOptions(verify=False))
-        data.train_images[:], data.test_images[:]
 
 
 @warns
@@ -274,16 +265,10 @@ def test_the_only_image_of_a_class_is_for_training(tmp_path):
         ({}, "at least two classes.*photos' with no folder$"),
         ({"cat": 3}, "at least two classes.*photos' with 'cat'$"),
         ({"cat": 2, "owl": 0}, "Every class must have an image.*with none in 'owl'$"),
-        (
-            {**TWO_CLASSES, "test/owl": 1},
-            "among those of the tr.*test images of 'owl'$",
-        ),
+        ({**TWO_CLASSES, "test/owl": 1}, "among those of.*test images of 'owl'$"),
         ({**TWO_CLASSES, "test/aa": 1}, r"Did you mean a\? Received.*images of 'aa'$"),
         ({"test/a": 1, "test/b": 1}, "must have the folder train.*photos' with test$"),
-        (
-            {**TWO_CLASSES, "Training/a": 1},
-            "one folder for train.*'Training' and 'train",
-        ),
+        ({**TWO_CLASSES, "Training/a": 1}, "folder for train.*'Training' and 'train'"),
         ({"train/a": 1, "train/b": 1, "test/a": 0}, "There must be test.*with none$"),
         ({"a": 1, "b": 1}, "two different images.*'folder' with none$"),
     ],

@@ -207,12 +207,12 @@ def test_names_that_would_be_markup_or_no_text(tmp_path):
 
 def test_nothing_is_replaced_unless_asked_for(photos, tmp_path):
     found = inspect_data("folder", photos)
-    (tmp_path / "counts.csv").write_text("mine")
+    for name in ("counts.csv", "other.txt"):
+        (tmp_path / name).write_text("mine")
     with pytest.raises(ValueError, match="without counts.csv.*--overwrite.*Received"):
         write_inspection(found, tmp_path)
     assert (tmp_path / "counts.csv").read_text() == "mine"
     assert not (tmp_path / "counts.png").exists()
-    (tmp_path / "other.txt").write_text("mine")
     write_inspection(found, tmp_path, overwrite=True)
     assert (tmp_path / "counts.csv").read_text() != "mine"
     assert (tmp_path / "other.txt").read_text() == "mine"
