@@ -21,24 +21,18 @@ CIFAR10_LT_10 = [5000, 3871, 2997, 2320, 1796, 1391, 1077, 834, 645, 500]
 
 
 @pytest.mark.parametrize(
-    "ratio, counts, total",
-    [(100, CIFAR10_LT_100, 12406), (10, CIFAR10_LT_10, 20431)],
+    "n_max, ratio, total, last",
+    [
+        (5000, 100, 12406, CIFAR10_LT_100),
+        (5000, 10, 20431, CIFAR10_LT_10),
+        (500, 100, 10847, [5, 5, 5]),
+        (500, 10, 19573, [52, 51, 50]),
+    ],
 )
-def test_long_tailed_cifar10_as_in_the_paper(ratio, counts, total):
-    result = long_tailed_counts(5000, 10, ratio)
-    assert result.tolist() == counts
-    assert result.sum() == total
-    assert result.dtype == np.int64
-
-
-@pytest.mark.parametrize(
-    "ratio, total, last", [(100, 10847, [5, 5, 5]), (10, 19573, [52, 51, 50])]
-)
-def test_long_tailed_cifar100_as_in_the_paper(ratio, total, last):
-    result = long_tailed_counts(500, 100, ratio)
-    assert result.sum() == total
-    assert result[0] == 500
-    assert result[-3:].tolist() == last
+def test_long_tailed_as_in_the_paper(n_max, ratio, total, last):
+    result = long_tailed_counts(n_max, 50_000 // n_max, ratio)
+    assert (result[0], result.sum(), result.dtype) == (n_max, total, np.int64)
+    assert result[-len(last) :].tolist() == last
 
 
 @pytest.mark.parametrize(

@@ -156,8 +156,9 @@ def _split_folders(root: str) -> tuple[dict[str | None, str], list[str]]:
     ]
     found: dict[str, str] = {}
     for name in folders:
-        split = SPLITS.get(name.casefold())
-        if split is not None and _has_folders(os.path.join(root, name)):
+        split = SPLITS.get(name.casefold(), "")
+        inside = visible(root, name) if split else []
+        if any(os.path.isdir(os.path.join(root, name, each)) for each in inside):
             if split in found:
                 raise ValueError(
                     f"`data_dir` must have one folder for {split}. Received: "
@@ -238,10 +239,6 @@ def _files(root: str, folder: str, name: str) -> Iterator[tuple[str | None, str]
 def _identity(path: str) -> tuple[int, int]:
     status = os.stat(path)
     return status.st_dev, status.st_ino
-
-
-def _has_folders(path: str) -> bool:
-    return any(os.path.isdir(os.path.join(path, name)) for name in visible(path, ""))
 
 
 def _is_image_name(name: str) -> bool:

@@ -269,16 +269,17 @@ def test_an_output_that_would_become_a_class_is_refused(tmp_path):
         assert "`output` must not lie inside `data_dir`" in said
     assert sorted(os.listdir(flat)) == ["cat", "dog"]
     # A hidden folder, a neighbour, and one beside train and test are no class.
-    check_outside("output", flat / ".look", flat)
-    check_outside("output", tmp_path / "flat_look", flat)
-    (flat / "cat").rename(flat / "train")
-    (flat / "train" / "cat").mkdir()
-    with pytest.raises(ValueError, match="`output` must not lie inside.*Received"):
-        check_outside("output", flat / "look", flat)
-    (flat / "test" / "cat").mkdir(parents=True)
-    check_outside("output", flat / "look", flat)
-    with pytest.raises(ValueError, match="`output` must not lie inside.*Received"):
-        check_outside("output", flat / "test" / "look", flat)
+    alone = save_classes(tmp_path / "alone", {"train/cat": 1})
+    split = save_classes(tmp_path / "split", {"train/cat": 1, "test/cat": 1})
+    for place, root in (
+        (flat / ".look", flat),
+        (tmp_path / "flat_look", flat),
+        (split / "look", split),
+    ):
+        check_outside("output", place, root)
+    for place, root in ((alone / "look", alone), (split / "test" / "look", split)):
+        with pytest.raises(ValueError, match="`output` must not lie inside.*Received"):
+            check_outside("output", place, root)
 
 
 def test_the_module_runs_without_what_it_does_not_need(photos, tmp_path):
