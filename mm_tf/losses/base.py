@@ -28,6 +28,8 @@ class PerExampleLoss(keras.losses.Loss):
     Attributes:
         expects_cosines: Whether the loss is meant for outputs in [-1, 1], as of
             `mm_tf.layers.NormalizedDense`.
+        arguments: The names of a subclass's own arguments, which are its attributes:
+            its config holds them.
 
     Raises:
         ValueError: `dtype` is no floating-point dtype. Called: labels, outputs or
@@ -37,6 +39,7 @@ class PerExampleLoss(keras.losses.Loss):
     """
 
     expects_cosines = False
+    arguments: tuple[str, ...] = ()
 
     def __init__(self, reduction="sum_over_batch_size", name=None, dtype=None):
         if dtype is not None and not _is_floating(dtype):
@@ -61,7 +64,8 @@ class PerExampleLoss(keras.losses.Loss):
         return _replicas.of_whole_batch(loss, ops.shape(y_pred)[0])
 
     def get_config(self):
-        return {**super().get_config(), "dtype": self.dtype}
+        own = {name: getattr(self, name) for name in self.arguments}
+        return {**super().get_config(), "dtype": self.dtype, **own}
 
 
 def _is_floating(dtype):

@@ -25,13 +25,10 @@ def focal(y_true, y_pred, gamma=1.0, scale=1.0):
         scale: The s that multiplies the logits, > 0; 1 for a linear head.
 
     Returns:
-        Losses [N], float32 (float64 where `y_pred` is). The loss of a label
-        outside [0, K) is NaN where only the running graph can see it.
+        Losses [N], float32 (float64 where `y_pred` is).
 
     Raises:
-        ValueError: A shape does not fit, an argument is outside its range, or a
-            label that can be seen (outside a traced function) is no whole number
-            in [0, K).
+        ValueError: An argument is outside its range. Labels: as `PerExampleLoss`.
 
     Example:
 
@@ -83,6 +80,8 @@ class Focal(PerExampleLoss):
     Source: Lin et al., "Focal Loss for Dense Object Detection", 2017.
     """
 
+    arguments = ("gamma", "scale")
+
     def __init__(self, gamma=1.0, scale=1.0, name="focal", **kwargs):
         super().__init__(name=name, **kwargs)
         self.gamma = _checks.check_number("gamma", gamma, low=0.0)
@@ -90,6 +89,3 @@ class Focal(PerExampleLoss):
 
     def call(self, y_true, y_pred):
         return focal(y_true, y_pred, gamma=self.gamma, scale=self.scale)
-
-    def get_config(self):
-        return {**super().get_config(), "gamma": self.gamma, "scale": self.scale}

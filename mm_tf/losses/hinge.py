@@ -22,13 +22,10 @@ def hinge(y_true, y_pred, class_margins, scale=30.0):
         scale: The s by which cosines become logits, > 0.
 
     Returns:
-        Losses [N], float32 (float64 where `y_pred` is). The loss of a label
-        outside [0, K) is NaN where only the running graph can see it.
+        Losses [N], float32 (float64 where `y_pred` is).
 
     Raises:
-        ValueError: A shape does not fit, an argument is outside its range, or a
-            label that can be seen (outside a traced function) is no whole number
-            in [0, K).
+        ValueError: An argument is outside its range. Labels: as `PerExampleLoss`.
 
     Example:
 
@@ -77,6 +74,7 @@ class Hinge(PerExampleLoss):
     """
 
     expects_cosines = True
+    arguments = ("margin", "class_counts", "scale")
 
     def __init__(
         self,
@@ -96,11 +94,3 @@ class Hinge(PerExampleLoss):
     def call(self, y_true, y_pred):
         margin = self.margin if self.class_margins is None else self.class_margins
         return hinge(y_true, y_pred, margin, scale=self.scale)
-
-    def get_config(self):
-        return {
-            **super().get_config(),
-            "margin": self.margin,
-            "class_counts": self.class_counts,
-            "scale": self.scale,
-        }

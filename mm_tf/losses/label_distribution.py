@@ -62,13 +62,10 @@ def ldam(y_true, y_pred, class_margins, scale=30.0):
         scale: The s by which cosines become logits, > 0.
 
     Returns:
-        Losses [N], float32 (float64 where `y_pred` is). The loss of a label
-        outside [0, K) is NaN where only the running graph can see it.
+        Losses [N], float32 (float64 where `y_pred` is).
 
     Raises:
-        ValueError: A shape does not fit, an argument is outside its range, or a
-            label that can be seen (outside a traced function) is no whole number
-            in [0, K).
+        ValueError: An argument is outside its range. Labels: as `PerExampleLoss`.
 
     Example:
 
@@ -114,6 +111,7 @@ class LDAM(PerExampleLoss):
     """
 
     expects_cosines = True
+    arguments = ("class_counts", "max_margin", "scale")
 
     def __init__(self, class_counts, max_margin=0.5, scale=30.0, name="ldam", **kwargs):
         super().__init__(name=name, **kwargs)
@@ -124,11 +122,3 @@ class LDAM(PerExampleLoss):
 
     def call(self, y_true, y_pred):
         return ldam(y_true, y_pred, self.class_margins, scale=self.scale)
-
-    def get_config(self):
-        return {
-            **super().get_config(),
-            "class_counts": self.class_counts,
-            "max_margin": self.max_margin,
-            "scale": self.scale,
-        }

@@ -35,13 +35,10 @@ def maximum_margin(y_true, y_pred, delta=0.6, beta=1.5, class_margins=None, scal
         scale: The s by which cosines become logits, > 0.
 
     Returns:
-        Losses [N], float32 (float64 where `y_pred` is). The loss of a label
-        outside [0, K) is NaN where only the running graph can see it.
+        Losses [N], float32 (float64 where `y_pred` is).
 
     Raises:
-        ValueError: A shape does not fit, an argument is outside its range, or a
-            label that can be seen (outside a traced function) is no whole number
-            in [0, K).
+        ValueError: An argument is outside its range. Labels: as `PerExampleLoss`.
 
     Example:
 
@@ -104,6 +101,7 @@ class MaximumMargin(PerExampleLoss):
     """
 
     expects_cosines = True
+    arguments = ("delta", "beta", "class_counts", "max_class_margin", "scale")
 
     def __init__(
         self,
@@ -135,13 +133,3 @@ class MaximumMargin(PerExampleLoss):
             class_margins=self.class_margins,
             scale=self.scale,
         )
-
-    def get_config(self):
-        return {
-            **super().get_config(),
-            "delta": self.delta,
-            "beta": self.beta,
-            "class_counts": self.class_counts,
-            "max_class_margin": self.max_class_margin,
-            "scale": self.scale,
-        }

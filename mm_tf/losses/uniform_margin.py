@@ -21,13 +21,10 @@ def uniform_margin(y_true, y_pred, margin=0.5, scale=30.0):
         scale: The s by which cosines become logits, > 0.
 
     Returns:
-        Losses [N], float32 (float64 where `y_pred` is). The loss of a label
-        outside [0, K) is NaN where only the running graph can see it.
+        Losses [N], float32 (float64 where `y_pred` is).
 
     Raises:
-        ValueError: A shape does not fit, an argument is outside its range, or a
-            label that can be seen (outside a traced function) is no whole number
-            in [0, K).
+        ValueError: An argument is outside its range. Labels: as `PerExampleLoss`.
 
     Example:
 
@@ -71,6 +68,7 @@ class UniformMargin(PerExampleLoss):
     """
 
     expects_cosines = True
+    arguments = ("margin", "scale")
 
     def __init__(self, margin=0.5, scale=30.0, name="uniform_margin", **kwargs):
         super().__init__(name=name, **kwargs)
@@ -79,6 +77,3 @@ class UniformMargin(PerExampleLoss):
 
     def call(self, y_true, y_pred):
         return uniform_margin(y_true, y_pred, margin=self.margin, scale=self.scale)
-
-    def get_config(self):
-        return {**super().get_config(), "margin": self.margin, "scale": self.scale}
