@@ -1,15 +1,16 @@
 """Files that are whole or not there, and files of strangers read with care."""
 
 import contextlib
+import math
 import os
 import pathlib
 import shutil
 import stat
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
-from typing import IO, Any
 
 import numpy as np
+from numpy.lib import format as numpy_format
 
 from mm_tf._text import first_line
 
@@ -33,33 +34,21 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
     fails, it stays, and the new file is removed.
     """
     path = pathlib.Path(path)
-    unfinished = path.with_name(f".{os.getpid()}.incomplete.{path.name}")
-    try:
+    with _beside(path) as unfinished:
         yield unfinished
         sync(unfinished)
         os.replace(unfinished, path)
-        sync(path.parent)
-    except BaseException as error:
-        with contextlib.suppress(OSError):
-            unfinished.unlink()
-        if isinstance(error, OSError):
-            # HDF5 gives the reason only as text.
-            reason = error.strerror or str(error).split(" (", 1)[0]
-            raise WriteError(error.errno, reason, str(path)) from error
-        raise
 
 
 @contextlib.contextmanager
 def whole_folder(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
     """Gives a new folder to write into, which then takes the place of `path`.
 
-    What stood at `path` is there until the new folder is on the disk. If writing
-    fails, it stays, and the new folder is removed.
+    As `whole_file`.
     """
     path = pathlib.Path(path)
-    unfinished = path.with_name(f".{os.getpid()}.incomplete.{path.name}")
     replaced = path.with_name(f".{os.getpid()}.replaced.{path.name}")
-    try:
+    with _beside(path) as unfinished:
         path.parent.mkdir(parents=True, exist_ok=True)
         unfinished.mkdir()
         yield unfinished
@@ -73,14 +62,27 @@ def whole_folder(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
             if replaced.exists():
                 os.replace(replaced, path)
             raise
+    shutil.rmtree(replaced, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _beside(path: pathlib.Path) -> Iterator[pathlib.Path]:
+    """A name beside `path`, at which nothing is left if writing fails."""
+    unfinished = path.with_name(f".{os.getpid()}.incomplete.{path.name}")
+    try:
+        yield unfinished
         sync(path.parent)
     except BaseException as error:
-        shutil.rmtree(unfinished, ignore_errors=True)
+        if unfinished.is_dir():
+            shutil.rmtree(unfinished, ignore_errors=True)
+        else:
+            with contextlib.suppress(OSError):
+                unfinished.unlink()
         if isinstance(error, OSError):
-            reason = error.strerror or str(error)
+            # HDF5 gives the reason only as text.
+            reason = error.strerror or str(error).split(" (", 1)[0]
             raise WriteError(error.errno, reason, str(path)) from error
         raise
-    shutil.rmtree(replaced, ignore_errors=True)
 
 
 def check_folder(
@@ -171,31 +173,17 @@ def read_arrays(
             ) from None
 
 
-def read_header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype]:
-    """Reads shape and type of an array, up to where its numbers begin."""
-    version = np.lib.format.read_magic(file)
-    if version not in _HEADERS:
-        raise ValueError(f"its version {version} is not known")
-    shape, _, dtype = _HEADERS[version](file)
-    return shape, dtype
-
-
-_HEADERS: Mapping[tuple[int, int], Any] = {
-    (1, 0): np.lib.format.read_array_header_1_0,
-    (2, 0): np.lib.format.read_array_header_2_0,
-}
-
-
 def _check_header(archive: zipfile.ZipFile, part: zipfile.ZipInfo) -> None:
     """Refuses an array that says it is larger than its bytes."""
     with archive.open(part) as file:
-        shape, dtype = read_header(file)
+        if numpy_format.read_magic(file) == (1, 0):
+            shape, _, dtype = numpy_format.read_array_header_1_0(file)
+        else:
+            shape, _, dtype = numpy_format.read_array_header_2_0(file)
         expected = part.file_size - file.tell()
     if dtype.hasobject:
         raise ValueError(f"{part.filename} holds Python objects")
-    size = dtype.itemsize
-    for length in shape:
-        size *= length
+    size = dtype.itemsize * math.prod(shape)
     if size != expected:
         raise ValueError(
             f"{part.filename} has {expected:,} bytes where its header says {size:,}"

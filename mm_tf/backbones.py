@@ -6,10 +6,10 @@ does.
 """
 
 import contextlib
-import dataclasses
 import pathlib
 import random
 from types import MappingProxyType
+from typing import NamedTuple
 
 from mm_tf import _checks
 from mm_tf._text import first_line
@@ -23,24 +23,24 @@ SCALINGS = ("inside", "tf", "torch", "caffe")
 
 _MEAN = (0.485, 0.456, 0.406)
 _STD = (0.229, 0.224, 0.225)
-_CAFFE_MEAN_BGR = (103.939, 116.779, 123.68)
+# {scaling: (what pixels are multiplied by, what is added then)}
+_RESCALED = {
+    "tf": (1 / 127.5, -1.0),
+    "torch": (
+        [1 / (255 * std) for std in _STD],
+        [-mean / std for mean, std in zip(_MEAN, _STD, strict=True)],
+    ),
+    "caffe": (1.0, [-103.939, -116.779, -123.68]),
+}
 
 
 class WeightsError(ValueError):
     """Weights of a backbone cannot be read, or belong to another network."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Application:
-    """A network of `keras.applications`.
+class Application(NamedTuple):
+    """What is done to a network's pixels, and the smallest size that it takes."""
 
-    Attributes:
-        name: Its name there.
-        scaling: What it wants done to pixels, one of `SCALINGS`.
-        smallest: The smallest height and width that it takes.
-    """
-
-    name: str
     scaling: str
     smallest: int
 
@@ -63,7 +63,7 @@ _FAMILIES = (
 
 APPLICATIONS = MappingProxyType(
     {
-        pattern.format(part): Application(pattern.format(part), scaling, smallest)
+        pattern.format(part): Application(scaling, smallest)
         for pattern, parts, scaling, smallest in _FAMILIES
         for part in parts
     }
@@ -71,14 +71,7 @@ APPLICATIONS = MappingProxyType(
 
 
 def check_size(name, height, width, argument="input_shape"):
-    """Raises a ValueError if a network does not take images of a size.
-
-    Args:
-        name: A name in `APPLICATIONS`.
-        height: Of the images, in pixels.
-        width: Likewise.
-        argument: What the message names.
-    """
+    """Raises a ValueError if a network does not take images of a size in pixels."""
     smallest = APPLICATIONS[name].smallest
     if min(height, width) < smallest:
         raise ValueError(
@@ -185,17 +178,9 @@ def scale(pixels, scaling):
     _checks.check_choice("scaling", scaling, SCALINGS)
     if scaling == "inside":
         return pixels
-    if scaling == "tf":
-        return keras.layers.Rescaling(1 / 127.5, offset=-1.0, name="pixels")(pixels)
-    if scaling == "torch":
-        return keras.layers.Rescaling(
-            [1 / (255 * std) for std in _STD],
-            offset=[-mean / std for mean, std in zip(_MEAN, _STD, strict=True)],
-            name="pixels",
-        )(pixels)
-    return keras.layers.Rescaling(
-        1.0, offset=[-mean for mean in _CAFFE_MEAN_BGR], name="pixels"
-    )(keras.ops.flip(pixels, axis=-1))
+    if scaling == "caffe":
+        pixels = keras.ops.flip(pixels, axis=-1)
+    return keras.layers.Rescaling(*_RESCALED[scaling], name="pixels")(pixels)
 
 
 @contextlib.contextmanager
@@ -221,19 +206,27 @@ def _network(name, input_shape, weights):
 
     make = getattr(keras.applications, name)
     arguments = dict(include_top=False, input_shape=input_shape, pooling="avg")
-    if weights != IMAGENET:
-        network = make(weights=None, **arguments)
-        if weights is not None:
-            _load(name, network, check_file(weights))
-        return network
+    if weights is None:
+        return make(weights=None, **arguments)
+    if weights == IMAGENET:
+        try:
+            return make(weights=IMAGENET, **arguments)
+        except Exception as error:  # No network, no space, a hash that differs, ...
+            raise WeightsError(
+                f"`weights`: those of {name} on ImageNet cannot be downloaded "
+                f"({first_line(error)}). Without a network, give the path of a file of "
+                f"weights. Received: weights={weights!r}"
+            ) from None
+    path = check_file(weights)
+    network = make(weights=None, **arguments)
     try:
-        return make(weights=IMAGENET, **arguments)
-    except Exception as error:  # No network, no space, a hash that differs, ...
+        network.load_weights(path)
+    except Exception as error:  # Keras and HDF5 fail in many ways on a damaged file.
         raise WeightsError(
-            f"`weights`: those of {name} on ImageNet cannot be downloaded "
-            f"({first_line(error)}). Without a network, give the path of a file of "
-            f"weights. Received: weights={weights!r}"
+            f"`weights` must be of {name} without its top ({first_line(error)}). "
+            f"Received: weights={str(path)!r}"
         ) from None
+    return network
 
 
 def check_file(weights):
@@ -245,17 +238,6 @@ def check_file(weights):
             f"Received: weights={str(weights)!r}"
         )
     return path
-
-
-def _load(name, network, path):
-    try:
-        network.load_weights(path)
-    # Keras and HDF5 fail in many ways on a damaged file.
-    except Exception as error:
-        raise WeightsError(
-            f"`weights` must be of {name} without its top ({first_line(error)}). "
-            f"Received: weights={str(path)!r}"
-        ) from None
 
 
 def _published_efficientnet(name, network, weights):

@@ -10,7 +10,6 @@ are one mechanism, so they stand in one file.
 
 import json
 import pathlib
-import re
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -25,7 +24,7 @@ from mm_tf import _checks, _files
 from mm_tf.callbacks.divergence import DivergedError, StopOnDivergence
 from mm_tf.data import fit_data
 
-_NAME = re.compile(r"epoch\d+-step\d+\.npz")
+_NAMES = "epoch[0-9]*-step[0-9]*.npz"
 _FACTS = "facts"
 # What decides the order of the images, besides the labels.
 _ORDER_FACTS = ("seed", "batch_size", "num_examples", "resample_from")
@@ -148,10 +147,7 @@ class CheckpointFolder:
 
     def _paths(self):
         """The checkpoints, newest first."""
-        if not self.path.is_dir():
-            return []
-        found = [path for path in self.path.iterdir() if _NAME.fullmatch(path.name)]
-        return sorted(found, reverse=True)
+        return sorted(self.path.glob(_NAMES), reverse=True)
 
 
 def _check_same(path, there, here):
@@ -272,7 +268,7 @@ class Checkpoints(keras.callbacks.Callback):
         for key, variable in variables.items():
             variable.assign(arrays[key])
         self.epoch, self.step = facts["epoch"], facts["step"]
-        self._metrics = {key: arrays[key] for key in variables if _is_metric(key)}
+        self._metrics = {k: arrays[k] for k in variables if k.startswith("metrics/")}
         self._states = facts["states"]
         self._restore_companions()
         return True
@@ -297,25 +293,21 @@ class Checkpoints(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch, logs=None):
         self.step = self._first_step + batch + 1
-        if self.step == self._steps_per_epoch:
-            return  # The end of the epoch follows at once.
-        stopped = self.stop()
-        if stopped is not None or self._is_due():
-            self._write()
-        if stopped is not None:
-            raise stopped
+        if self.step < self._steps_per_epoch:  # Else the epoch's end follows at once.
+            passed = time.monotonic() - self._written_at
+            self._look(self.minutes is not None and passed >= 60 * self.minutes)
 
     def on_epoch_end(self, epoch, logs=None):
         self.epoch, self.step = epoch + 1, 0
-        self._write()
+        self._look(is_due=True)
+
+    def _look(self, is_due):
+        """Writes a checkpoint where one is due or the training is to stop."""
         stopped = self.stop()
+        if stopped is not None or is_due:
+            self._write()
         if stopped is not None:
             raise stopped
-
-    def _is_due(self):
-        if self.minutes is None:
-            return False
-        return time.monotonic() - self._written_at >= 60 * self.minutes
 
     def _write(self):
         arrays = {
@@ -460,15 +452,12 @@ def _build_rest(model, labels):
     model.reset_metrics()
 
 
-_METRICS = "metrics"
-
-
 def _variables(model):
     """All that a training changes: {place: variable}."""
     sections = {
         "model": model.variables,
         "optimizer": model.optimizer.variables,
-        _METRICS: model.metrics_variables,
+        "metrics": model.metrics_variables,
     }
     return {
         f"{section}/{index}": variable
@@ -482,10 +471,6 @@ def _shapes(arrays):
         key: f"{tuple(array.shape)} {keras.backend.standardize_dtype(array.dtype)}"
         for key, array in arrays.items()
     }
-
-
-def _is_metric(key):
-    return key.startswith(_METRICS)
 
 
 def _versions():

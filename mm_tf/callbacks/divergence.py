@@ -87,11 +87,7 @@ class StopOnDivergence(keras.callbacks.Callback):
 
 
 def warn_of_head(model):
-    """Warns of a margin loss on a model whose outputs are no cosines.
-
-    Args:
-        model: A compiled model. One whose last layer is not known is skipped.
-    """
+    """Warns of a margin loss on a compiled model whose outputs are no cosines."""
     if _lacks_cosines(model):
         warnings.warn(_HEAD, stacklevel=3)
 

@@ -69,16 +69,7 @@ class WarmUpStepDecay(keras.callbacks.LearningRateScheduler):
         self.warmup_epochs = _checks.check_integer(
             "warmup_epochs", warmup_epochs, low=0
         )
-        if not isinstance(drops, list | tuple):
-            raise ValueError(
-                f"`drops` must be pairs (epoch, factor). Received: drops={drops!r}"
-            )
-        self.drops = tuple(_checked_drop(drop) for drop in drops)
-        epochs = [epoch for epoch, _ in self.drops]
-        if epochs != sorted(epochs):
-            raise ValueError(
-                f"The epochs of `drops` must ascend. Received: drops={drops!r}"
-            )
+        self.drops = _checked_drops(drops)
         super().__init__(
             lambda epoch, _=None: warm_up_step_decay(
                 epoch, self.learning_rate, self.warmup_epochs, self.drops
@@ -86,14 +77,20 @@ class WarmUpStepDecay(keras.callbacks.LearningRateScheduler):
         )
 
 
-def _checked_drop(drop):
+def _checked_drops(drops):
     try:
-        epoch, factor = drop
+        checked = tuple(
+            (
+                _checks.check_integer("epoch", epoch, low=0),
+                _checks.check_number("factor", factor, low=0.0, low_allowed=False),
+            )
+            for epoch, factor in drops
+        )
     except (TypeError, ValueError):
+        checked = None
+    if checked is None or list(checked) != sorted(checked, key=lambda drop: drop[0]):
         raise ValueError(
-            f"`drops` must be pairs (epoch, factor). Received: drops with {drop!r}"
-        ) from None
-    return (
-        _checks.check_integer("epoch of a drop", epoch, low=0),
-        _checks.check_number("factor of a drop", factor, low=0.0, low_allowed=False),
-    )
+            "`drops` must be pairs (epoch >= 0, factor > 0), their epochs ascending. "
+            f"Received: drops={drops!r}"
+        )
+    return checked

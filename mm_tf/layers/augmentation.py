@@ -5,12 +5,31 @@ from keras import ops
 
 from mm_tf import _checks, _replicas
 
-# Keras keeps seeds as uint32.
-_LARGEST_SEED = 2**32 - 1
+
+class _RandomImages(keras.layers.Layer):
+    """Images in, images of the same shape and dtype out, random in training only."""
+
+    def __init__(self, seed=None, **kwargs):
+        super().__init__(autocast=False, **kwargs)
+        if seed is not None:
+            # Keras keeps seeds as uint32.
+            seed = _checks.check_integer("seed", seed, low=0, high=2**32 - 1)
+        self.seed = seed
+        self.seed_generator = keras.random.SeedGenerator(seed)
+        self.input_spec = keras.layers.InputSpec(ndim=4)
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def compute_output_spec(self, images, training=False):
+        return keras.KerasTensor(images.shape, dtype=images.dtype)
+
+    def get_config(self):
+        return {**super().get_config(), "seed": self.seed}
 
 
 @keras.saving.register_keras_serializable("mm_tf")
-class RandomPaddedCrop(keras.layers.Layer):
+class RandomPaddedCrop(_RandomImages):
     """Pads images with black and crops each back to its size at a random place.
 
     In training only; otherwise images pass unchanged. Each image of a batch has
@@ -42,11 +61,8 @@ class RandomPaddedCrop(keras.layers.Layer):
     """
 
     def __init__(self, padding=4, seed=None, **kwargs):
-        super().__init__(autocast=False, **kwargs)
+        super().__init__(seed, **kwargs)
         self.padding = _checks.check_integer("padding", padding, low=0)
-        self.seed = _checked_seed(seed)
-        self.seed_generator = keras.random.SeedGenerator(self.seed)
-        self.input_spec = keras.layers.InputSpec(ndim=4)
 
     def build(self, input_shape):
         if None in input_shape[1:]:
@@ -83,18 +99,12 @@ class RandomPaddedCrop(keras.layers.Layer):
         pixels = ops.reshape(padded, (-1, channels))
         return ops.take(pixels, pixel_of, axis=0)
 
-    def compute_output_shape(self, input_shape):
-        return input_shape
-
-    def compute_output_spec(self, images, training=False):
-        return keras.KerasTensor(images.shape, dtype=images.dtype)
-
     def get_config(self):
-        return {**super().get_config(), "padding": self.padding, "seed": self.seed}
+        return {**super().get_config(), "padding": self.padding}
 
 
 @keras.saving.register_keras_serializable("mm_tf")
-class RandomHorizontalFlip(keras.layers.Layer):
+class RandomHorizontalFlip(_RandomImages):
     """Mirrors each image, left to right, with the probability 1/2.
 
     In training only; otherwise images pass unchanged. Unlike
@@ -122,15 +132,6 @@ class RandomHorizontalFlip(keras.layers.Layer):
     True
     """
 
-    def __init__(self, seed=None, **kwargs):
-        super().__init__(autocast=False, **kwargs)
-        self.seed = _checked_seed(seed)
-        self.seed_generator = keras.random.SeedGenerator(self.seed)
-        self.input_spec = keras.layers.InputSpec(ndim=4)
-
-    def build(self, input_shape):
-        self.built = True
-
     def call(self, images, training=False):
         if not training:
             return images
@@ -141,18 +142,3 @@ class RandomHorizontalFlip(keras.layers.Layer):
             ops.shape(images)[0],
         )
         return ops.where(drawn <= 0.5, ops.flip(images, axis=2), images)
-
-    def compute_output_shape(self, input_shape):
-        return input_shape
-
-    def compute_output_spec(self, images, training=False):
-        return keras.KerasTensor(images.shape, dtype=images.dtype)
-
-    def get_config(self):
-        return {**super().get_config(), "seed": self.seed}
-
-
-def _checked_seed(seed):
-    if seed is None:
-        return None
-    return _checks.check_integer("seed", seed, low=0, high=_LARGEST_SEED)

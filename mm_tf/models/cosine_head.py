@@ -72,8 +72,6 @@ def with_cosine_head(
     _checks.check_choice("scaling", scaling, backbones.SCALINGS)
     _checks.check_integer("crop_padding", crop_padding, low=0)
     _checks.check_bool("horizontal_flip", horizontal_flip)
-    if seed is not None:
-        _checks.check_integer("seed", seed, low=0)
     input_shape = _shape_of_images(backbone)
     if scaling in ("torch", "caffe") and input_shape[-1] != 3:
         raise ValueError(

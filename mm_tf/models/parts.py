@@ -1,18 +1,22 @@
 """What every network has: augmentation, a head, and a seed for each draw."""
 
+import itertools
+
 import keras
 import numpy as np
 
+from mm_tf import _checks
 from mm_tf.layers import NormalizedDense, RandomHorizontalFlip, RandomPaddedCrop
 
 HEADS = ("normalized", "linear")
 
 
 def layer_seeds(seed):
-    """Yields a seed for each layer that draws: drawn from `seed`, or None."""
-    generator = np.random.default_rng(seed)
-    while True:
-        yield None if seed is None else int(generator.integers(2**31 - 1))
+    """An iterator with a seed for each layer that draws; None without a `seed`."""
+    if seed is None:
+        return itertools.repeat(None)
+    generator = np.random.default_rng(_checks.check_integer("seed", seed, low=0))
+    return iter(lambda: int(generator.integers(2**31 - 1)), None)
 
 
 def augment(x, crop_padding, horizontal_flip, seeds):
@@ -23,27 +27,21 @@ def augment(x, crop_padding, horizontal_flip, seeds):
     return x
 
 
-def he_normal(seeds):
-    """The initializer of He et al. 2015."""
+def normal(seeds, scale=2.0):
+    """A normal initializer; with the scale 2 that of He et al. 2015."""
     return keras.initializers.VarianceScaling(
-        scale=2.0, mode="fan_in", distribution="untruncated_normal", seed=next(seeds)
+        scale, mode="fan_in", distribution="untruncated_normal", seed=next(seeds)
     )
 
 
 def head_on(x, num_classes, head, seeds):
     """Outputs [N, K] from features [N, D]: cosines or logits."""
     if head == "normalized":
-        initializer = keras.initializers.VarianceScaling(
-            scale=1.0,
-            mode="fan_in",
-            distribution="untruncated_normal",
-            seed=next(seeds),
-        )
-        return NormalizedDense(num_classes, initializer, name="head")(x)
+        return NormalizedDense(num_classes, normal(seeds, scale=1.0), name="head")(x)
     # Logits stay in full precision under half-precision policies: the losses need it.
     return keras.layers.Dense(
         num_classes,
-        kernel_initializer=he_normal(seeds),
+        kernel_initializer=normal(seeds),
         dtype=keras.config.floatx(),
         name="head",
     )(x)

@@ -84,14 +84,14 @@ def resnet_cifar(
     mean, std = _checked_statistics(mean, std, channels=input_shape[-1])
     _checks.check_integer("crop_padding", crop_padding, low=0)
     _checks.check_bool("horizontal_flip", horizontal_flip)
-    if seed is not None:
-        _checks.check_integer("seed", seed, low=0)
     seeds = parts.layer_seeds(seed)
     inputs = keras.Input(input_shape, name="images")
     x = inputs
     if preprocess:
         x = parts.augment(x, crop_padding, horizontal_flip, seeds)
-        x = _normalize(x, mean, std)
+        x = keras.layers.Rescaling(
+            (1 / (255 * std)).tolist(), (-mean / std).tolist(), name="rescale"
+        )(x)
     x = _convolution(x, 16, 1, "conv1", seeds)
     x = _batch_normalization(x, "bn1")
     x = keras.layers.ReLU(name="relu1")(x)
@@ -140,12 +140,6 @@ def _per_channel(name, values, default, channels):
     return np.broadcast_to(numbers, (channels,))
 
 
-def _normalize(x, mean, std):
-    return keras.layers.Rescaling(
-        scale=(1 / (255 * std)).tolist(), offset=(-mean / std).tolist(), name="rescale"
-    )(x)
-
-
 def _block(x, filters, strides, name, seeds):
     shortcut = x
     if strides != 1 or x.shape[-1] != filters:
@@ -171,7 +165,7 @@ def _convolution(x, filters, strides, name, seeds):
         strides=strides,
         padding=padding,
         use_bias=False,
-        kernel_initializer=parts.he_normal(seeds),
+        kernel_initializer=parts.normal(seeds),
         name=name,
     )(x)
 
