@@ -9,33 +9,31 @@ A run whose machine dies resumes on another one from its last checkpoint. For th
 machines must see the folder of the runs.
 """
 
+import contextlib
 import dataclasses
 import importlib.util
 import os
 import pathlib
 import socket
-import time
 import uuid
 
 from mm_tf import _checks, _files
 from mm_tf.data import DatasetUnavailableError
-from mm_tf.experiments.config import RunConfig
 from mm_tf.experiments.grids import worker
 from mm_tf.experiments.machine import environment
-from mm_tf.experiments.runs.folder import RunFolder
 from mm_tf.experiments.runs.run import RunFailedError
 
 # A machine may die by chance; so many do not.
 _MOST_RETRIES = 10
 
-# Until a folder is free into which a process of a dead machine wrote.
-_SECONDS_TO_LET_GO = 120
-_SECONDS_OF_A_LOOK = 1.0
-
 _SECONDS_TO_REACH = 5
 
 # Runs that share a GPU must share its memory; some is left for the driver.
 _SHARE_OF_MEMORY = 0.9
+
+
+class _NotSeenError(ValueError):
+    """A machine does not see the folder of the runs."""
 
 
 class Cluster:
@@ -75,16 +73,21 @@ class Cluster:
         import ray
 
         self._ray = ray
-        # A program that is connected already stays so.
-        self._connects = not ray.is_initialized()
-        if self._connects:
-            self._connect()
-        try:
-            self._begin()
-        except BaseException:
-            self._leave()
-            raise
+        with contextlib.ExitStack() as stack:
+            # A program that is connected already stays so.
+            if not ray.is_initialized():
+                self._connect()
+                stack.callback(ray.shutdown)
+            self._check_room()
+            self._root.mkdir(parents=True, exist_ok=True)
+            self._mark = self._root / f".cluster-{uuid.uuid4().hex}"
+            _files.write_text(self._mark, "")
+            stack.callback(self._mark.unlink, missing_ok=True)
+            self._undo = stack.pop_all()
         return self
+
+    def __exit__(self, *_):
+        self._undo.close()
 
     def _connect(self):
         if self._address not in (None, "auto"):
@@ -103,11 +106,8 @@ class Cluster:
                 f"Received: ray_address={self._address!r}"
             ) from None
 
-    def _leave(self):
-        if self._connects:
-            self._ray.shutdown()
-
-    def _begin(self):
+    def _check_room(self):
+        """Refuses runs for which no machine is large enough: they would never begin."""
         there = self._ray.cluster_resources()
         if self._gpus is None:
             self._gpus = self._devices if there.get("GPU") else 0
@@ -124,15 +124,6 @@ class Cluster:
                 f"the cluster has (GPUs and cores: {has}). Received: "
                 f"gpus_per_run={self._gpus:g}, cpus_per_run={self._cpus:g}"
             )
-        self._root.mkdir(parents=True, exist_ok=True)
-        self._mark = self._root / f".cluster-{uuid.uuid4().hex}"
-        _files.write_text(self._mark, "")
-        self._run = self._ray.remote(
-            num_cpus=self._cpus,
-            num_gpus=self._gpus,
-            max_retries=_MOST_RETRIES,
-            runtime_env={"env_vars": self._environment()},
-        )(_run)
 
     def _nodes(self):
         return [node for node in self._ray.nodes() if node["Alive"]]
@@ -150,47 +141,34 @@ class Cluster:
             variables["XLA_PYTHON_CLIENT_MEM_FRACTION"] = f"{share:.2f}"
         return variables
 
-    def __exit__(self, *_):
-        try:
-            self._mark.unlink(missing_ok=True)
-        finally:
-            self._leave()
-
     def check_data(self, name, data_dir, options=None):
         """Raises a DatasetUnavailableError unless every machine can read a data set."""
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-        look = self._ray.remote(num_cpus=0, max_retries=0)(_look)
-        looks = [
-            look.options(
+        check = self._ray.remote(num_cpus=0, max_retries=0)(_check_machine)
+        checks = [
+            check.options(
                 scheduling_strategy=NodeAffinitySchedulingStrategy(
                     node["NodeID"], soft=False
                 )
-            ).remote(str(self._mark), name, _absolute(data_dir), options)
+            ).remote(self._mark, name, _absolute(data_dir), options)
             for node in self._nodes()
         ]
-        for reference in looks:
+        errors = self._ray.exceptions
+        for reference in checks:
             try:
-                host, sees_root, reason = self._ray.get(reference)
-            except self._ray.exceptions.RayTaskError as error:
+                self._ray.get(reference)
+            except errors.RayTaskError as error:
+                if isinstance(error.cause, (_NotSeenError, DatasetUnavailableError)):
+                    raise error.cause from None
                 raise DatasetUnavailableError(
                     f"A machine of the cluster cannot start: {_last_line(error)}"
                 ) from None
-            except self._ray.exceptions.RayError:
+            except errors.RayError:
                 continue  # The machine has just gone, and its runs go elsewhere.
-            if not sees_root:
-                raise self._not_seen_by(host)
-            if reason is not None:
-                raise DatasetUnavailableError(f"{host}: {reason}")
-
-    def _not_seen_by(self, host):
-        return ValueError(
-            "`output_dir` must be a folder that every machine of the cluster sees, by "
-            f"the same path, and {host} does not. Received: output_dir={self._root}"
-        )
 
     def outcomes(self, configs, progress):
-        """Trains runs side by side, as `worker.Worker.outcomes` does one by one."""
+        """Trains runs side by side, as `worker.outcomes` does one by one."""
         for config in configs:
             # It is part of what the run is, so it stays as it was given.
             if config.weights not in (None, "imagenet", _absolute(config.weights)):
@@ -198,46 +176,47 @@ class Cluster:
                     "`weights` must be an absolute path on a cluster. "
                     f"Received: weights={config.weights!r}"
                 )
-        mark = str(self._mark)
+        train = self._ray.remote(
+            num_cpus=self._cpus,
+            num_gpus=self._gpus,
+            max_retries=_MOST_RETRIES,
+            runtime_env={"env_vars": self._environment()},
+        )(_train)
         under_way = {
-            self._run.remote(mark, _everywhere(config)): config for config in configs
+            train.remote(self._mark, _everywhere(config)): config for config in configs
         }
-        seen: dict[RunConfig, int] = {}
         try:
             while under_way:
-                ended, _ = self._ray.wait(list(under_way), timeout=_SECONDS_OF_A_LOOK)
-                _show(under_way.values(), seen, progress)
+                ended, _ = self._ray.wait(
+                    list(under_way), timeout=worker.SECONDS_OF_A_LOOK
+                )
+                progress.look(under_way.values())
                 for reference in ended:
-                    config = under_way.pop(reference)
-                    if config not in seen:
-                        progress.begin(config)
-                    yield config, self._outcome(reference, config)
+                    yield under_way.pop(reference), self._outcome(reference)
         finally:
-            self._stop(list(under_way))
+            for reference in under_way:
+                self._ray.cancel(reference)
+            if under_way:
+                self._ray.wait(
+                    list(under_way),
+                    num_returns=len(under_way),
+                    timeout=worker.SECONDS_TO_STOP,
+                )
 
-    def _outcome(self, reference, config):
+    def _outcome(self, reference):
         errors = self._ray.exceptions
         try:
-            host, sees_root, outcome = self._ray.get(reference)
+            return self._ray.get(reference)
         except errors.RayTaskError as error:
+            if isinstance(error.cause, _NotSeenError):
+                raise error.cause from None
+            if isinstance(error.cause, RunFailedError):
+                return error.cause
             return worker.RunCrashedError(f"its process failed: {_last_line(error)}")
         except errors.RayError as error:
             return worker.RunCrashedError(
                 f"its process ended again and again, {_MOST_RETRIES + 1} times, or no "
                 f"machine is left: {_last_line(error)}"
-            )
-        if not sees_root:
-            raise self._not_seen_by(host)
-        return outcome
-
-    def _stop(self, references):
-        for reference in references:
-            self._ray.cancel(reference)
-        if references:
-            self._ray.wait(
-                references,
-                num_returns=len(references),
-                timeout=worker.SECONDS_TO_STOP,
             )
 
 
@@ -271,38 +250,25 @@ def _absolute(folder):
     return None if folder is None else str(pathlib.Path(folder).expanduser().resolve())
 
 
-def _show(configs, seen, progress):
-    """Shows the epochs of the runs that train, from their folders."""
-    for config in configs:
-        folder = RunFolder(config)
-        if not folder.path.exists():
-            continue
-        if config not in seen:
-            progress.begin(config)
-        epochs = folder.epochs
-        if seen.get(config, 0) != epochs:
-            progress.show(config, epochs)
-        seen[config] = epochs
-
-
-def _look(mark, name, data_dir, options):
-    """On a machine of the cluster: (its name, whether it sees the runs, what fails)."""
-    if not os.path.exists(mark):
-        return socket.gethostname(), False, None
-    reason = worker.why_unavailable(name, data_dir, options)
-    return socket.gethostname(), True, reason
-
-
-def _run(mark, config):
-    """On a machine: (its name, whether it sees the runs, the run's outcome)."""
-    if not os.path.exists(mark):
-        return socket.gethostname(), False, None
-    folder = RunFolder(config)
-    patience = time.monotonic() + _SECONDS_TO_LET_GO
-    while folder.is_in_use and time.monotonic() < patience:
-        time.sleep(_SECONDS_OF_A_LOOK)
+def _check_machine(mark, name, data_dir, options):
+    """On a machine of the cluster: refuses one without the runs' folder or the data."""
+    _check_sees(mark)
     try:
-        outcome = worker.train(config)
-    except RunFailedError as error:
-        outcome = error
-    return socket.gethostname(), True, outcome
+        worker.check_data_here(name, data_dir, options)
+    except DatasetUnavailableError as error:
+        raise DatasetUnavailableError(f"{socket.gethostname()}: {error}") from None
+
+
+def _train(mark, config):
+    """On a machine of the cluster: trains a run."""
+    _check_sees(mark)
+    return worker.train(config)
+
+
+def _check_sees(mark):
+    if not mark.exists():
+        raise _NotSeenError(
+            "`output_dir` must be a folder that every machine of the cluster sees, by "
+            f"the same path, and {socket.gethostname()} does not. "
+            f"Received: output_dir={mark.parent}"
+        )

@@ -16,8 +16,8 @@ from mm_tf._checks import nearest
 from mm_tf.data import DATASETS
 from mm_tf.experiments import paper
 from mm_tf.experiments.config.config import SHORT_IMBALANCE, RunConfig
+from mm_tf.experiments.grids import worker as this_machine
 from mm_tf.experiments.grids.progress import Progress, name_of
-from mm_tf.experiments.grids.worker import Worker, shortened
 from mm_tf.experiments.paper.methods import METHODS
 from mm_tf.experiments.runs.data import with_digests
 from mm_tf.experiments.runs.folder import RunFolder
@@ -195,8 +195,8 @@ def run_grid(configs, console=None, worker=None):
     Args:
         configs: `RunConfig`s, as `grid` returns them.
         console: A `rich.console.Console`. Defaults to `None`, standard output.
-        worker: What trains: a `worker.Worker`, one run at a time, or a
-            `cluster.Cluster`, several. Defaults to `None`, a `Worker`.
+        worker: What trains: a `cluster.Cluster`, several runs at a time. Defaults to
+            `None`, this machine, one run at a time.
 
     Returns:
         (the `RunResult`s, old and new; the `Failure`s).
@@ -205,7 +205,7 @@ def run_grid(configs, console=None, worker=None):
         DatasetUnavailableError: A data set that is needed is not there and cannot
             be downloaded.
     """
-    configs = _with_digests(configs)
+    configs = list(_with_digests(configs))
     results, failures, left = _look(configs)
     with contextlib.ExitStack() as stack:
         progress = stack.enter_context(Progress(len(configs), left, console))
@@ -216,7 +216,7 @@ def run_grid(configs, console=None, worker=None):
             progress.report(f"Failed: {failure}")
         if not left:
             return results, failures
-        worker = stack.enter_context(worker or Worker())
+        worker = stack.enter_context(worker) if worker else this_machine
         # All data first: that some are missing must not be found out after days.
         for name, folder, options in dict.fromkeys(
             (c.dataset, c.data_dir, c.read_options) for c in left
@@ -235,20 +235,14 @@ def run_grid(configs, console=None, worker=None):
 
 def _with_digests(configs):
     """The configs with the digests of custom data, which are read once."""
-    of_files = {_files_of(config): config for config in configs}
-    found = {files: with_digests(config) for files, config in of_files.items()}
-    return [
-        dataclasses.replace(
-            config,
-            data_digest=found[_files_of(config)].data_digest,
-            weights_digest=found[_files_of(config)].weights_digest,
-        )
-        for config in configs
-    ]
-
-
-def _files_of(config):
-    return config.dataset, config.data_dir, config.weights
+    found: dict[tuple, dict[str, str | None]] = {}
+    for config in configs:
+        files = config.dataset, config.data_dir, config.weights
+        if files not in found:
+            read = with_digests(config)
+            names = ("data_digest", "weights_digest")
+            found[files] = {name: getattr(read, name) for name in names}
+        yield dataclasses.replace(config, **found[files])
 
 
 def _look(configs):
@@ -262,7 +256,7 @@ def _look(configs):
             if config.overwrite:
                 left.append(config)
             else:
-                failures.append(Failure(config, shortened(error)))
+                failures.append(Failure(config, this_machine.shortened(error)))
         else:
             if result is None:
                 left.append(config)

@@ -8,7 +8,11 @@ from rich.console import Console
 from rich.table import Column
 
 from mm_tf.experiments.paper.methods import METHODS
-from mm_tf.experiments.runs.folder import RunFolder
+from mm_tf.experiments.runs.folder import (
+    FIRST_STAGE,
+    FIRST_STAGE_WEIGHTS,
+    RunFolder,
+)
 
 # An epoch of pre-training shows each image in four turns.
 _TURNS = 4
@@ -17,6 +21,15 @@ _TURNS = 4
 def name_of(config):
     """Returns a run's name in a line of progress."""
     return f"{METHODS[config.method].title}, {config.setting}, seed {config.seed}"
+
+
+def how_far(config):
+    """Says in words how far a run is, from its folder."""
+    pretrained, epochs = _trained(config)
+    if pretrained and not epochs:
+        whole = config.hyperparameters["pretraining_epochs"]
+        return f"epoch {pretrained} of {whole} of pre-training"
+    return f"epoch {epochs} of {config.epochs}" if epochs else "begins"
 
 
 class Progress:
@@ -43,7 +56,7 @@ class Progress:
         self._total = total
         self._left = {config: _work(config) for config in left}
         self._began = time.monotonic()
-        self._begins: dict = {}  # When each run began, and with which epochs.
+        self._begins: dict = {}  # When each run began.
         self._done = 0
 
     def __enter__(self):
@@ -66,15 +79,19 @@ class Progress:
         """A run begins or resumes."""
         self._begins[config] = time.monotonic()
         # What it has from before it was stopped takes no time now.
-        self._left[config] = _work(config, RunFolder(config).epochs)
-        self.describe(f"{name_of(config)}: begins")
+        self._left[config] = _work(config, *_trained(config))
+        self.describe(f"{name_of(config)}: {how_far(config)}")
 
-    def show(self, config, epochs):
-        """A run has trained this many epochs."""
-        left = _work(config, epochs)
-        self._done += self._left[config] - left
-        self._left[config] = left
-        self.describe(f"{name_of(config)}: epoch {epochs} of {config.epochs}")
+    def look(self, configs):
+        """Looks how far runs are; one that is new here begins with its folder."""
+        for config in configs:
+            if config not in self._begins and RunFolder(config).path.exists():
+                self.begin(config)
+            left = _work(config, *_trained(config))
+            if left < self._left[config]:
+                self._done += self._left[config] - left
+                self._left[config] = left
+                self.describe(f"{name_of(config)}: {how_far(config)}")
 
     def finish(self, config, outcome):
         """A run has its result."""
@@ -89,7 +106,8 @@ class Progress:
     def _end(self, config, outcome):
         self._bar.advance(self._task)
         number = self._total - len(self._left)
-        seconds = time.monotonic() - self._begins.pop(config)
+        now = time.monotonic()
+        seconds = now - self._begins.pop(config, now)
         self.report(
             f"[{number:{len(str(self._total))}}/{self._total}] {name_of(config)}: "
             f"{outcome} ({_duration(seconds)}) {self.time_left}".rstrip()
@@ -105,11 +123,21 @@ class Progress:
         return f"about {_duration(seconds)} left"
 
 
-def _work(config, epochs=0):
+def _trained(config):
+    """The epochs that a run's folder has: (of pre-training, of training)."""
+    folder = RunFolder(config)
+    checkpoints = (folder.path / FIRST_STAGE).glob("epoch*.npz")
+    pretrained = [int(path.name[len("epoch") :].split("-")[0]) for path in checkpoints]
+    if (folder.path / FIRST_STAGE_WEIGHTS).exists():
+        pretrained = [config.hyperparameters["pretraining_epochs"]]
+    return max(pretrained, default=0), folder.epochs
+
+
+def _work(config, pretrained=0, epochs=0):
     """The work that a run has left after some epochs."""
     # Custom data are counted by the run: an epoch is the unit, for all runs on them.
     images = int(config.class_counts.sum()) if config.has_class_counts else 1
-    pretraining = config.hyperparameters.get("pretraining_epochs", 0)
+    pretraining = config.hyperparameters.get("pretraining_epochs", 0) - pretrained
     if epochs or config.pretrained_dir:
         pretraining = 0
     return images * (_TURNS * pretraining + config.epochs - epochs)

@@ -5,6 +5,7 @@ status and its folder say how it went.
 """
 
 import concurrent.futures
+import contextlib
 import functools
 import multiprocessing
 import os
@@ -14,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import textwrap
+import time
 import warnings
 
 import mm_tf
@@ -27,9 +29,11 @@ from mm_tf.experiments.runs.run import RunDivergedError, RunFailedError
 # The exit status of a run that diverged.
 DIVERGED = 3
 
-_SECONDS_OF_A_LOOK = 1.0
+SECONDS_OF_A_LOOK = 1.0
 # A step, a checkpoint and, at an epoch's end, the test images.
 SECONDS_TO_STOP = 60
+# Until a folder is free into which a process writes whose command was killed.
+_SECONDS_TO_LET_GO = 120
 
 _LONGEST_REASON = 400
 # How a command begins the line that says why it failed.
@@ -40,63 +44,55 @@ class RunCrashedError(RunFailedError):
     """A run's process ended by itself, or with an error nobody foresaw."""
 
 
-class Worker:
-    """Trains runs on this machine, one after the other."""
+def check_data(name, data_dir, options=None):
+    """Raises a DatasetUnavailableError unless a data set can be read.
 
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        pass
-
-    def check_data(self, name, data_dir, options=None):
-        """Raises a DatasetUnavailableError unless a data set can be read.
-
-        It is read by a process of its own: this one needs no images.
-        """
-        context = multiprocessing.get_context("spawn")
-        with concurrent.futures.ProcessPoolExecutor(1, context) as executor:
-            reason = executor.submit(why_unavailable, name, data_dir, options).result()
-        if reason is not None:
-            raise DatasetUnavailableError(reason)
-
-    def outcomes(self, configs, progress):
-        """Trains runs; yields each config with its result or its `RunFailedError`."""
-        for config in configs:
-            progress.begin(config)
-            try:
-                outcome = self.train(config, functools.partial(progress.show, config))
-            except RunFailedError as error:
-                outcome = error
-            yield config, outcome
-
-    def train(self, config, on_epoch=lambda epochs: None):
-        """Trains a run: see `train`."""
-        return train(config, on_epoch)
+    It is read by a process of its own: this one needs no images.
+    """
+    context = multiprocessing.get_context("spawn")
+    with concurrent.futures.ProcessPoolExecutor(1, context) as executor:
+        executor.submit(check_data_here, name, data_dir, options).result()
 
 
-def why_unavailable(name, data_dir, options=None):
-    """Returns why a data set cannot be read, or None if it can."""
+def check_data_here(name, data_dir, options=None):
+    """Raises a DatasetUnavailableError unless this process can read a data set."""
     with warnings.catch_warnings():
         # Each run says them.
         warnings.simplefilter("ignore", DataWarning)
         try:
             load(name, data_dir, options)
         except (ValueError, DatasetUnavailableError) as error:
-            return shortened(error)
-    return None
+            raise DatasetUnavailableError(shortened(error)) from None
 
 
-def train(config, on_epoch=lambda epochs: None):
+def outcomes(configs, progress):
+    """Trains runs one after the other on this machine.
+
+    Yields each config with its result or its `RunFailedError`.
+    """
+    for config in configs:
+        progress.begin(config)
+        try:
+            outcome = train(config, functools.partial(progress.look, [config]))
+        except RunFailedError as error:
+            outcome = error
+        yield config, outcome
+
+
+def train(config, on_look=lambda: None):
     """Trains a run in a process of its own, and returns its `RunResult`.
 
-    `on_epoch` is called with the number of epochs that its folder has, when it grows.
+    `on_look` is called every second.
 
     Raises:
         RunDivergedError: It diverged.
         RunFailedError: It could not begin or be written: another one would fail too.
         RunCrashedError: Its process was killed, or failed in an unforeseen way.
     """
+    folder, patience = RunFolder(config), time.monotonic() + _SECONDS_TO_LET_GO
+    while folder.is_in_use and time.monotonic() < patience:
+        on_look()
+        time.sleep(SECONDS_OF_A_LOOK)
     with tempfile.TemporaryFile() as output:
         process = subprocess.Popen(
             [sys.executable, "-m", "mm_tf.experiments.run", *_arguments(config)],
@@ -108,12 +104,18 @@ def train(config, on_epoch=lambda epochs: None):
             start_new_session=True,
         )
         try:
-            _watch(process, RunFolder(config), on_epoch)
+            while process.poll() is None:
+                on_look()
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(SECONDS_OF_A_LOOK)
         except BaseException:
             process.terminate()  # The run writes a checkpoint.
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(SECONDS_TO_STOP)
             raise
-        finally:
-            _end(process)
+        finally:  # A second Ctrl-C waits no longer.
+            process.kill()
+            process.wait()
         if process.returncode == 0:
             return RunResult.read(config.run_folder)
         output.seek(0)
@@ -140,31 +142,6 @@ def _environment():
         "PYTHONPATH": os.pathsep.join(paths),
         stopping.PARENT: str(os.getpid()),
     }
-
-
-def _watch(process, folder, on_epoch):
-    """Waits for a process, and looks at the epochs of its run meanwhile."""
-    seen = 0
-    while True:
-        try:
-            process.wait(_SECONDS_OF_A_LOOK)
-            return
-        except subprocess.TimeoutExpired:
-            epochs = folder.epochs
-            if epochs > seen:
-                seen = epochs
-                on_epoch(epochs)
-
-
-def _end(process):
-    """Leaves no process behind."""
-    try:
-        process.wait(SECONDS_TO_STOP)
-    except subprocess.TimeoutExpired:
-        pass
-    finally:  # A second Ctrl-C waits no longer.
-        process.kill()
-        process.wait()
 
 
 def _failure(status, text):

@@ -16,6 +16,7 @@ from keras_tuner.errors import FatalError
 
 from mm_tf._text import first_line
 from mm_tf.experiments.grids import worker
+from mm_tf.experiments.grids.progress import how_far
 from mm_tf.experiments.runs.folder import RunFolder
 from mm_tf.experiments.runs.run import RunDivergedError, RunFailedError
 from mm_tf.experiments.searches import space, trials
@@ -101,19 +102,15 @@ class _Tuner(keras_tuner.Tuner):
         super().on_trial_end(trial)
 
     def _trained(self, config):
-        def show(epochs):
-            self._progress.show(f"epoch {epochs}/{config.epochs}")
+        def look():
+            self._progress.show(how_far(config))
 
-        # The process of a search that was killed still ends its step and writes.
-        while RunFolder(config).is_in_use:
-            self._progress.show("waits for the process that trains it already")
-            time.sleep(1)
         try:
-            return worker.train(config, show)
+            return worker.train(config, look)
         except worker.RunCrashedError as error:
             # Something else may have killed it, as for want of memory.
             self._progress.show(f"{error}; it is tried again")
-            return worker.train(config, show)
+            return worker.train(config, look)
 
 
 class _Progress:

@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 from helpers import environment
 
+from mm_tf.data import DatasetUnavailableError
 from mm_tf.experiments.config import RunConfig
 from mm_tf.experiments.grids import cluster, grid
 from mm_tf.experiments.runs.folder import RunFolder
-from mm_tf.experiments.runs.run import RunDivergedError
 
 METHODS = ("erm", "mm_drw", "ldam_drw", "cb_rs")
 TINY = dict(model="resnet8", epochs=8, warmup_epochs=1, batch_size=16)
@@ -167,70 +167,19 @@ def test_runs_that_share_a_gpu_share_its_memory(tmp_path):
     assert 4 * float(shared["XLA_PYTHON_CLIENT_MEM_FRACTION"]) <= 1
 
 
-def test_how_far_a_run_is_stands_in_its_folder(tmp_path):
-    class Progress:
-        seen = []
-
-        def begin(self, config):
-            self.seen.append("begins")
-
-        def show(self, config, epochs):
-            self.seen.append(epochs)
-
-    (config, waiting, *_) = cells(tmp_path, epochs=3)
-    seen, progress = {}, Progress()
-    folder = RunFolder(config).path
-    folder.mkdir(parents=True)
-    for rows in ("", "0,0.5\n", "0,0.5\n1,0.4\n", "0,0.5\n1,0.4\n"):
-        (folder / "history.csv").write_text("epoch,loss\n" + rows)
-        cluster._show([config, waiting], seen, progress)
-    assert progress.seen == ["begins", 1, 2]
-
-
 class TestOneProcess:
     """What each machine of the cluster does, without a cluster."""
 
-    @pytest.mark.parametrize("fails", [False, True])
-    def test_a_run_and_one_that_fails(self, fails, tmp_path, monkeypatch):
-        (config, *_) = cells(tmp_path)
-
-        def train(config):
-            if fails:
-                raise RunDivergedError("NaN")
-            return "result", config
-
-        monkeypatch.setattr(cluster.worker, "train", train)
-        _, sees, outcome = cluster._run(str(tmp_path), config)
-        again = pickle.loads(pickle.dumps(outcome))
-        assert sees
-        if fails:
-            assert type(again) is RunDivergedError and str(again) == "NaN"
-        else:
-            assert again == ("result", config)
-
-    def test_it_waits_for_a_folder_that_a_dying_process_holds(
-        self, tmp_path, monkeypatch
-    ):
-        (config, *_) = cells(tmp_path)
-        waited = []
-        held = RunFolder(config).locked()
-        held.__enter__()
-
-        def sleep(seconds):
-            waited.append(seconds)
-            held.__exit__(None, None, None)
-
-        monkeypatch.setattr(cluster.time, "sleep", sleep)
-        monkeypatch.setattr(cluster.worker, "train", lambda config: None)
-        cluster._run(str(tmp_path), config)
-        assert len(waited) == 1
-
     def test_a_machine_without_the_folder_or_the_data_trains_nothing(self, tmp_path):
-        mark, none = str(tmp_path / "mark"), str(tmp_path / "none")
-        assert not cluster._run(mark, None)[1]
-        assert not cluster._look(mark, "digits", None, None)[1]
-        _, sees, reason = cluster._look(str(tmp_path), "cifar10", none, None)
-        assert sees and none in reason
+        mark, none = tmp_path / "mark", str(tmp_path / "none")
+        for call in (cluster._train, cluster._check_machine):
+            with pytest.raises(ValueError, match="every machine.*sees") as raised:
+                call(mark, *(None,) * (call.__code__.co_argcount - 1))
+            assert "Received: output_dir=" in str(
+                pickle.loads(pickle.dumps(raised.value))
+            )
+        with pytest.raises(DatasetUnavailableError, match=none):
+            cluster._check_machine(tmp_path, "cifar10", none, None)
 
     def test_weights_by_a_relative_path(self, tmp_path):
         config = RunConfig(

@@ -7,7 +7,7 @@ from rich.console import Console
 
 from mm_tf.experiments.config import RunConfig
 from mm_tf.experiments.grids import progress
-from mm_tf.experiments.runs.folder import HISTORY
+from mm_tf.experiments.runs.folder import FIRST_STAGE, HISTORY
 
 
 class Clock:
@@ -35,6 +35,13 @@ def config(tmp_path, method="erm", epochs=10, seed=0, **arguments):
         output_dir=str(tmp_path / method / f"seed{seed}"),
         **arguments,
     )
+
+
+def trained(config, epochs):
+    """Writes into a run's folder that it has trained so many epochs."""
+    config.run_folder.mkdir(parents=True, exist_ok=True)
+    rows = "".join(f"{epoch},0.5\n" for epoch in range(epochs))
+    (config.run_folder / HISTORY).write_text("epoch,loss\n" + rows)
 
 
 def lines(printed):
@@ -69,22 +76,23 @@ def test_outcomes_and_the_time_left(clock, tmp_path):
 def test_there_is_an_estimate_within_a_run(clock, tmp_path):
     first, second = config(tmp_path), config(tmp_path, seed=1)
     runs, _ = bar(2, [first, second])
-    runs.begin(first)
+    trained(first, 0)
+    runs.look([first, second])  # The second waits: it has no folder.
     assert runs.time_left == ""
     clock.now += 8
-    runs.show(first, 4)
+    trained(first, 4)
+    runs.look([first, second])
     assert runs.time_left == "about 0:00:32 left"
 
 
 def test_epochs_from_before_a_run_was_stopped_took_no_time_now(clock, tmp_path):
     stopped = config(tmp_path)
-    stopped.run_folder.mkdir(parents=True)
-    rows = "".join(f"{epoch},0.5\n" for epoch in range(6))
-    (stopped.run_folder / HISTORY).write_text("epoch,loss\n" + rows)
+    trained(stopped, 6)
     runs, _ = bar(1, [stopped])
     runs.begin(stopped)
     clock.now += 4
-    runs.show(stopped, 8)
+    trained(stopped, 8)
+    runs.look([stopped])
     assert runs.time_left == "about 0:00:04 left"
 
 
@@ -98,12 +106,28 @@ def test_an_epoch_of_pretraining_counts_four_times(clock, tmp_path):
     assert lines(printed) == ["0: 12.00 % (0:00:10) about 0:00:30 left"]
 
 
+def test_pretraining_shows_its_epochs(clock, tmp_path):
+    run = config(tmp_path, "ldam_drw_ssp", pretraining_epochs=5)
+    runs, _ = bar(1, [run])
+    runs.begin(run)
+    (run.run_folder / FIRST_STAGE).mkdir(parents=True)
+    for epoch in (1, 2):
+        (run.run_folder / FIRST_STAGE / f"epoch{epoch:05d}-step0000000.npz").touch()
+    clock.now += 8
+    runs.look([run])
+    assert progress.how_far(run) == "epoch 2 of 5 of pre-training"
+    # Eight of thirty epochs' work is done.
+    assert runs.time_left == "about 0:00:22 left"
+    trained(run, 1)
+    assert progress.how_far(run) == "epoch 1 of 10"
+
+
 def test_at_a_terminal_there_is_a_bar(tmp_path):
     printed = io.StringIO()
     console = Console(file=printed, force_terminal=True, width=120)
     run = config(tmp_path)
     with progress.Progress(3, [run], console) as runs:
-        runs.begin(run)
-        runs.show(run, 7)
+        trained(run, 7)
+        runs.look([run])
     assert "2/3" in printed.getvalue()
     assert "ERM, digits_lt20, seed 0: epoch 7 of 10" in printed.getvalue()

@@ -12,6 +12,7 @@ from mm_tf.data import DatasetUnavailableError
 from mm_tf.experiments import paper, table
 from mm_tf.experiments.config import RunConfig
 from mm_tf.experiments.grids import grid
+from mm_tf.experiments.grids import worker as trains
 from mm_tf.experiments.paper.methods import METHODS
 from mm_tf.experiments.runs.result import RESULT, RunResult
 from mm_tf.experiments.runs.run import RunFailedError
@@ -35,13 +36,10 @@ def call(*arguments):
 
 @pytest.fixture
 def worker(monkeypatch):
-    fake = MadeUpWorker(
-        lambda config: dict.fromkeys(
-            ["top1_error", "best_top1_error"], float(config.seed)
-        )
-    )
-    monkeypatch.setattr(grid, "Worker", lambda: fake)
-    return fake
+    def errors(config):
+        return dict.fromkeys(["top1_error", "best_top1_error"], float(config.seed))
+
+    return MadeUpWorker(errors, monkeypatch)
 
 
 SETTING_SAYS_IT = "`dataset` is not for a table: use --settings"
@@ -192,11 +190,11 @@ def test_report_only_trains_nothing(tmp_path, capsys, worker):
     assert "chosen on test: flatters" in capsys.readouterr().out
 
 
-def test_missing_data_are_reported_before_the_first_run(tmp_path, worker):
-    def check_data(name, data_dir, options=None):
+def test_missing_data_are_reported_before_the_first_run(tmp_path, worker, monkeypatch):
+    def check_data(name, data_dir, options):
         raise DatasetUnavailableError(f"no {name} in {data_dir}")
 
-    worker.check_data = check_data
+    monkeypatch.setattr(trains, "check_data", check_data)
     printed = refused(call, *TINY, "--data_dir=there", f"--output_dir={tmp_path}")
     assert printed == "mm_tf: no digits in there\n"
     assert not worker.trained
@@ -206,16 +204,17 @@ def test_missing_data_are_reported_before_the_first_run(tmp_path, worker):
 def test_a_real_grid_is_stopped_and_goes_on(tmp_path, capsys, monkeypatch):
     """Two methods, two seeds, really trained; Ctrl-C in the second run."""
 
-    class Stopped(grid.Worker):
-        def train(self, config, on_epoch):
-            if config.method == "mm_drw":
-                raise KeyboardInterrupt
-            return super().train(config, on_epoch)
+    train = trains.train
+
+    def stopped(config, on_look):
+        if config.method == "mm_drw":
+            raise KeyboardInterrupt
+        return train(config, on_look)
 
     arguments = [*TINY, f"--output_dir={tmp_path}", "--compare=mm_drw,erm"]
     monkeypatch.setattr(sys, "argv", ["table", *arguments])
     with monkeypatch.context() as patch:
-        patch.setattr(grid, "Worker", Stopped)
+        patch.setattr(trains, "train", stopped)
         line = refused(call, *arguments, status=130).splitlines()[-1]
     capsys.readouterr()
     assert line.endswith(" ".join(["-m mm_tf.experiments.table", *arguments]))

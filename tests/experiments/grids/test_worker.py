@@ -1,5 +1,6 @@
 """A run in a process of its own: how it ends, and what is said of it."""
 
+import contextlib
 import signal
 import subprocess
 import sys
@@ -58,22 +59,39 @@ def test_the_flags_of_a_run_are_its_config():
 
 
 def test_data_are_read_by_a_process_of_their_own(tmp_path):
-    assert worker.why_unavailable("digits", None) is None
-    assert worker.why_unavailable("mnist", None).startswith("`name` must be one of")
-    worker.Worker().check_data("digits", None)
+    worker.check_data("digits", None)
     with pytest.raises(worker.DatasetUnavailableError, match=str(tmp_path)):
-        worker.Worker().check_data("cifar10", str(tmp_path / "none"))
+        worker.check_data("cifar10", str(tmp_path / "none"))
+
+
+def test_it_waits_for_a_folder_that_a_dying_process_holds(process, tmp_path):
+    process("print('mm_tf: it was free'); exit(1)")
+    config = RunConfig(output_dir=str(tmp_path / "run"))
+    folder, was_in_use, held = RunFolder(config), [], contextlib.ExitStack()
+    held.enter_context(RunFolder(config).locked())
+
+    def look():
+        was_in_use.append(folder.is_in_use)
+        held.close()
+
+    with pytest.raises(RunFailedError, match="it was free"):
+        worker.train(config, look)
+    assert was_in_use[:2] == [True, False]
+
+
+def config_in(tmp_path, epochs):
+    return RunConfig(
+        model="resnet8",
+        imbalance_ratio=20.0,
+        epochs=epochs,
+        warmup_epochs=1,
+        output_dir=str(tmp_path / "run"),
+    )
 
 
 @pytest.mark.long
 def test_ctrl_c_ends_a_run_with_a_checkpoint_and_the_same_call_resumes_it(tmp_path):
-    config = RunConfig(
-        model="resnet8",
-        imbalance_ratio=20.0,
-        epochs=40,
-        warmup_epochs=1,
-        output_dir=str(tmp_path / "run"),
-    )
+    config = config_in(tmp_path, epochs=40)
     folder = RunFolder(config)
 
     def interrupt():
@@ -86,19 +104,14 @@ def test_ctrl_c_ends_a_run_with_a_checkpoint_and_the_same_call_resumes_it(tmp_pa
         worker.train(config)
     assert folder.has_checkpoint and not folder.is_in_use
     begun, seen = folder.epochs, []
-    assert worker.train(config, seen.append).epochs == 40
-    assert not seen or seen[0] >= begun
+    assert worker.train(config, lambda: seen.append(folder.epochs)).epochs == 40
+    assert seen[0] >= begun
     assert folder.epochs == 40
 
 
 @pytest.mark.long
 def test_a_run_whose_parent_is_killed_stops_with_a_checkpoint(tmp_path):
-    config = RunConfig(
-        model="resnet8",
-        imbalance_ratio=20.0,
-        epochs=1000,
-        output_dir=str(tmp_path / "run"),
-    )
+    config = config_in(tmp_path, epochs=1000)
     code = (
         "from mm_tf.experiments.config import RunConfig\n"
         "from mm_tf.experiments.grids import worker\n"

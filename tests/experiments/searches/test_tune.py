@@ -14,10 +14,9 @@ from made_up_worker import Killed, MadeUpWorker
 
 from mm_tf.experiments import paper, tune
 from mm_tf.experiments.config import RunConfig
-from mm_tf.experiments.grids import ablation, grid
+from mm_tf.experiments.grids import ablation
 from mm_tf.experiments.grids import worker as trains
 from mm_tf.experiments.run import RunDivergedError, RunFailedError
-from mm_tf.experiments.runs.folder import RunFolder
 from mm_tf.experiments.runs.result import RunResult
 from mm_tf.experiments.searches import trials
 
@@ -41,10 +40,7 @@ def bowl(config):
 
 @pytest.fixture
 def worker(monkeypatch):
-    fake = MadeUpWorker(bowl)
-    monkeypatch.setattr(grid, "Worker", lambda: fake)
-    monkeypatch.setattr(trains, "train", fake.train)
-    return fake
+    return MadeUpWorker(bowl, monkeypatch)
 
 
 def rows(folder):
@@ -229,16 +225,6 @@ def test_a_trial_whose_process_dies_is_run_once_more(tmp_path, worker):
     finished, failed = rows(tmp_path / "s")
     assert (finished["beta"], finished["state"]) == ("1.2", "finished")
     assert failed["reason"] == "its process ended by itself (signal 9)"
-
-
-def test_a_trial_that_outlived_a_killed_search_is_waited_for(
-    tmp_path, worker, monkeypatch
-):
-    waited = []
-    monkeypatch.setattr(RunFolder, "is_in_use", property(lambda _: len(waited) < 3))
-    monkeypatch.setattr("time.sleep", lambda _: waited.append(len(worker.trained)))
-    call(*TINY, *TWO_BETAS, f"--output_dir={tmp_path}/s")
-    assert waited == [0, 0, 0] and len(worker.trained) == 2
 
 
 TUNERS = {
