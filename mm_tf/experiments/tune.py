@@ -24,6 +24,7 @@ import sys
 
 from absl import app, flags
 
+from mm_tf._checks import check_integer
 from mm_tf.data import DatasetUnavailableError
 from mm_tf.experiments import paper
 from mm_tf.experiments.config import flags as config_flags
@@ -212,14 +213,11 @@ def _search_of_flags(values):
             "`trials` must not be given with --tuner=hyperband, which has as many as "
             f"--epochs asks for. Received: trials={values.trials}"
         )
-    for name, low in (("trials", 1), ("search_seed", 0)):
-        value = values[name].value
-        if value is not None and value < low:
-            raise ValueError(
-                f"`{name}` must be an integer >= {low}. Received: {name}={value}"
-            )
+    number = check_integer(
+        "trials", TRIALS if values.trials is None else values.trials, low=1
+    )
+    check_integer("search_seed", values.search_seed, low=0)
     dimensions = space.parse(values.search, config, grid=values.tuner == "grid")
-    number = values.trials or TRIALS
     if values.tuner == "grid" and space.cells(dimensions) > number:
         raise ValueError(
             f"`trials` must be at least the {space.cells(dimensions)} cells of the "

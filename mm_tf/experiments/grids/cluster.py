@@ -90,9 +90,11 @@ class Cluster:
         self._undo.close()
 
     def _connect(self):
-        if self._address not in (None, "auto"):
-            _reach(self._address)
         try:
+            if self._address not in (None, "auto"):
+                # Ray would try for minutes.
+                place = _checks.check_address("ray_address", self._address)
+                socket.create_connection(place, _SECONDS_TO_REACH).close()
             self._ray.init(
                 # By default Ray would join a cluster that happens to run here.
                 address=self._address or "local",
@@ -100,9 +102,9 @@ class Cluster:
                 include_dashboard=None if self._address else False,
                 logging_level="ERROR",
             )
-        except ConnectionError as error:
+        except OSError as error:
             raise ValueError(
-                f"`ray_address` cannot be reached ({error}). "
+                f"`ray_address` cannot be reached ({error.strerror or error}). "
                 f"Received: ray_address={self._address!r}"
             ) from None
 
@@ -218,18 +220,6 @@ class Cluster:
                 f"its process ended again and again, {_MOST_RETRIES + 1} times, or no "
                 f"machine is left: {_last_line(error)}"
             )
-
-
-def _reach(address):
-    """Fails soon, where Ray would try for minutes."""
-    host, port = _checks.check_address("ray_address", address)
-    try:
-        socket.create_connection((host, port), _SECONDS_TO_REACH).close()
-    except OSError as error:
-        raise ValueError(
-            f"`ray_address` cannot be reached ({error.strerror or error}). "
-            f"Received: ray_address={address!r}"
-        ) from None
 
 
 def _last_line(error):

@@ -40,7 +40,11 @@ def parse_methods(names):
     """Returns the methods of a list of names."""
     _check_list("methods", names)
     for name in names:
-        _check_method("methods", name)
+        if name not in METHODS:
+            raise ValueError(
+                f"`methods` must be of {', '.join(METHODS)}.{nearest(name, METHODS)} "
+                f"Received: methods={name!r}"
+            )
     return tuple(names)
 
 
@@ -75,13 +79,11 @@ def parse_pairs(texts, methods):
                 "`compare` must be two different methods, as mm_drw,erm (repeat the "
                 f"flag for more pairs). Received: compare={text!r}"
             )
-        for name in pair:
-            _check_method("compare", name)
-            if name not in methods:
-                raise ValueError(
-                    f"`compare` must name methods of the table "
-                    f"({', '.join(methods)}). Received: compare={text!r}"
-                )
+        if not set(pair) <= set(methods):
+            raise ValueError(
+                f"`compare` must name methods of the table ({', '.join(methods)})."
+                f" Received: compare={text!r}"
+            )
     return tuple(dict.fromkeys(pairs))
 
 
@@ -92,14 +94,6 @@ def _check_list(name, values):
         raise ValueError(
             f"`{name}` must be a list without repeats, and not empty. "
             f"Received: {name}={received!r}"
-        )
-
-
-def _check_method(flag, name):
-    if name not in METHODS:
-        raise ValueError(
-            f"`{flag}` must be one of {', '.join(METHODS)}.{nearest(name, METHODS)} "
-            f"Received: {flag}={name!r}"
         )
 
 

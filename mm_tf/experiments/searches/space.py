@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import re
+from collections.abc import Mapping
 from types import MappingProxyType
 
 from mm_tf.experiments.paper.methods import METHODS
@@ -57,29 +58,24 @@ class Dimension:
         return min(max(rounded, self.low), self.high)
 
 
-# The usual range of each flag, and its usual values in a grid: 12 cells of the first
-# three. The paper's Tables 2 and 3 have beta from 1.0 to 1.9 and delta from 0.6 to 2.4,
-# in steps of 0.1; s is 10 in the paper, 19 in its code's README and 30 in the code.
-_USUAL = MappingProxyType(
-    {
-        "beta": (Dimension("beta", (), 1.0, 2.0, 0.1), (1.0, 1.5)),
-        "delta": (Dimension("delta", (), 0.3, 2.4, 0.1), (0.6, 1.2, 1.8)),
-        "scale": (Dimension("scale", (), 5.0, 30.0, is_log=True), (10.0, 20.0)),
-        "max_class_margin": (
-            Dimension("max_class_margin", (), 0.1, 1.0, 0.1),
-            (0.3, 0.5, 0.7),
-        ),
-        "ldam_scale": (
-            Dimension("ldam_scale", (), 5.0, 60.0, is_log=True),
-            (10.0, 30.0),
-        ),
-        "focal_gamma": (Dimension("focal_gamma", (), 0.5, 5.0, 0.5), (0.5, 1.0, 2.0)),
-        "learning_rate": (
-            Dimension("learning_rate", (), 0.01, 0.5, is_log=True),
-            (0.05, 0.1, 0.2),
-        ),
-        "l2": (Dimension("l2", (), 1e-5, 1e-2, is_log=True), (1e-4, 2e-4, 1e-3)),
-    }
+# The usual range of each flag, its step, and its usual values in a grid: 12 cells of
+# the first three. The paper's Tables 2 and 3 have beta from 1.0 to 1.9 and delta from
+# 0.6 to 2.4, in steps of 0.1; s is 10 in the paper, 19 in its code's README and 30 in
+# the code.
+_LOG = None
+_USUAL: Mapping[str, tuple[float, float, float | None, tuple[float, ...]]] = (
+    MappingProxyType(
+        {
+            "beta": (1.0, 2.0, 0.1, (1.0, 1.5)),
+            "delta": (0.3, 2.4, 0.1, (0.6, 1.2, 1.8)),
+            "scale": (5.0, 30.0, _LOG, (10.0, 20.0)),
+            "max_class_margin": (0.1, 1.0, 0.1, (0.3, 0.5, 0.7)),
+            "ldam_scale": (5.0, 60.0, _LOG, (10.0, 30.0)),
+            "focal_gamma": (0.5, 5.0, 0.5, (0.5, 1.0, 2.0)),
+            "learning_rate": (0.01, 0.5, _LOG, (0.05, 0.1, 0.2)),
+            "l2": (1e-5, 1e-2, _LOG, (1e-4, 2e-4, 1e-3)),
+        }
+    )
 )
 
 # Multiples of the run's own value: a fixed range would be too long for one setting
@@ -112,52 +108,47 @@ def parse(texts, config, grid=False):
             )
         if name in found:
             raise ValueError(f"`search` names {name} twice. Received: search={text!r}")
-        dimension = _parse(name, spec, config, grid, text)
-        _check(dimension, config, text)
-        found[name] = dimension
+        found[name] = _parse(name, spec, config, grid, text)
+        _check(found[name], config, text)
     return tuple(found.values())
 
 
 def _parse(name, spec, config, grid, text):
+    is_whole = name in _MULTIPLES
+    if not spec and is_whole:
+        own = getattr(config, name)
+        values = [max(1, round(multiple * own)) for multiple in _MULTIPLES[name]]
+        return Dimension(name, values=tuple(dict.fromkeys(map(float, values))))
+    if not spec and grid:
+        return Dimension(name, values=_USUAL[name][-1])
     if not spec:
-        return _usual(name, config, grid)
+        low, high, step, _ = _USUAL[name]
+        return Dimension(name, (), low, high, step, is_log=step is _LOG)
     match = _RANGE.fullmatch(spec)
     parts = [match["low"], match["high"]] if match else spec.split("/")
     try:
         numbers = [float(part) for part in parts]
     except ValueError:
         numbers = []
+    wrong = None
     if not numbers or (match and not numbers[0] < numbers[1]):
-        raise ValueError(
-            f"`search` must be a range, as {name}=1..2, or values, as {name}=1/1.5/2. "
-            f"Received: search={text!r}"
-        )
-    if name in _MULTIPLES and any(number != int(number) for number in numbers):
-        raise ValueError(
-            f"`search` must have whole numbers for {name}. Received: search={text!r}"
-        )
+        wrong = f"be a range, as {name}=1..2, or values, as {name}=1/1.5/2"
+    elif is_whole and any(number != int(number) for number in numbers):
+        wrong = f"have whole numbers for {name}"
+    elif match and grid:
+        wrong = f"have values for a grid, as {name}=1/1.5/2"
+    if wrong:
+        raise ValueError(f"`search` must {wrong}. Received: search={text!r}")
     if not match:
         return Dimension(name, values=tuple(dict.fromkeys(numbers)))
-    if grid:
-        raise ValueError(
-            f"`search` must have values for a grid, as {name}=1/1.5/2. "
-            f"Received: search={text!r}"
-        )
     low, high = numbers
-    if name in _MULTIPLES:
+    if is_whole:
         return Dimension(name, low=low, high=high)
-    usual, _ = _USUAL[name]
-    step = usual.step if usual.step and usual.step < high - low else None
-    return Dimension(name, (), low, high, step, usual.is_log and low > 0)
-
-
-def _usual(name, config, grid):
-    if name in _MULTIPLES:
-        own = getattr(config, name)
-        values = (max(1, round(multiple * own)) for multiple in _MULTIPLES[name])
-        return Dimension(name, values=tuple(dict.fromkeys(map(float, values))))
-    usual, cells_of_grid = _USUAL[name]
-    return Dimension(name, values=cells_of_grid) if grid else usual
+    step = _USUAL[name][2]
+    is_log = step is _LOG and low > 0
+    return Dimension(
+        name, (), low, high, step if step and step < high - low else None, is_log
+    )
 
 
 def _check(dimension, config, text):

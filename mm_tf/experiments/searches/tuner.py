@@ -37,7 +37,7 @@ def run_search(search):
     search.begin()
     console = rich.console.Console(highlight=False)
     with console.status("") as status, tempfile.TemporaryDirectory() as scratch:
-        _Tuner(search, _Progress(console, status, search.trials), scratch).search()
+        _Tuner(search, console, status, scratch).search()
 
 
 def _oracle(search):
@@ -69,29 +69,49 @@ class _FatalError(FatalError, SearchFailedError):
 class _Tuner(keras_tuner.Tuner):
     """Trains each trial as a run in a folder of its own."""
 
-    def __init__(self, search, progress, directory):
-        oracle = _oracle(search)
-        super().__init__(oracle, directory=directory)
-        oracle.verbose = 0
+    def __init__(self, search, console, status, directory):
+        super().__init__(_oracle(search), directory=directory)
+        self.oracle.verbose = 0
         self._search = search
-        self._progress = progress
+        self._console = console
+        self._status = status
+        self._errors = []
 
     def run_trial(self, trial):
         """Returns the balanced error of a trial's run, infinity if it failed."""
         values = self._search.trial_values(trial.hyperparameters.values)
-        self._progress.begin(values)
+        title = " ".join(f"{name}={value:g}" for name, value in values.items())
+
+        def show(state):
+            self._status.update(rich.text.Text(f"{title}: {state}", no_wrap=True))
+
+        began = time.monotonic()
+        show("begins")
+        error = self._error(values, show)
+        self._errors.append(error)
+        total, best = self._search.trials, min(self._errors)
+        self._console.print(
+            f"[{len(self._errors)}{f'/{total}' if total else ''}] {title}: "
+            + ("failed" if error == math.inf else f"{error:.2f} %")
+            + f" ({time.monotonic() - began:.0f} s)"
+            + (f", best so far {best:.2f} %" if best < math.inf else ""),
+            markup=False,
+            soft_wrap=True,
+        )
+        return {OBJECTIVE: error}
+
+    def _error(self, values, show):
         error = math.inf
         try:
             config = self._search.trial_config(values)
             if trials.read_failure(config.run_folder) is None:
-                result = RunFolder(config).finished_result() or self._trained(config)
+                result = RunFolder(config).finished_result() or _trained(config, show)
                 error = result.balanced_error
         except (RunDivergedError, worker.RunCrashedError) as failure:
             trials.write_failure(config.run_folder, values, first_line(failure))
         except (OSError, RunFailedError, ValueError) as failure:
             raise _FatalError(str(failure)) from None
-        self._progress.end(error)
-        return {OBJECTIVE: error}
+        return error
 
     def on_trial_end(self, trial):
         """Ends a trial, as failed if it has no error."""
@@ -101,50 +121,14 @@ class _Tuner(keras_tuner.Tuner):
             trial.status = "FAILED"
         super().on_trial_end(trial)
 
-    def _trained(self, config):
-        def look():
-            self._progress.show(how_far(config))
 
-        try:
-            return worker.train(config, look)
-        except worker.RunCrashedError as error:
-            # Something else may have killed it, as for want of memory.
-            self._progress.show(f"{error}; it is tried again")
-            return worker.train(config, look)
+def _trained(config, show):
+    def look():
+        show(how_far(config))
 
-
-class _Progress:
-    """A line for each trial that ends and, at a terminal, the one under way."""
-
-    def __init__(self, console, status, trials):
-        self._console = console
-        self._status = status
-        self._total = f"/{trials}" if trials else ""
-        self._trial = ""
-        self._began = 0.0
-        self._ended = 0
-        self._best = math.inf
-
-    def begin(self, values):
-        """A trial of these values begins or resumes."""
-        self._began = time.monotonic()
-        self._trial = " ".join(f"{name}={value:g}" for name, value in values.items())
-        self.show("begins")
-
-    def show(self, state):
-        """Shows what the trial is at."""
-        self._status.update(rich.text.Text(f"{self._trial}: {state}", no_wrap=True))
-
-    def end(self, error):
-        """The trial has ended with this balanced error in %, or failed (infinity)."""
-        self._ended += 1
-        self._best = min(self._best, error)
-        outcome = "failed" if error == math.inf else f"{error:.2f} %"
-        best = f", best so far {self._best:.2f} %" if self._best < math.inf else ""
-        seconds = time.monotonic() - self._began
-        self._console.print(
-            f"[{self._ended}{self._total}] {self._trial}: {outcome} ({seconds:.0f} s)"
-            f"{best}",
-            markup=False,
-            soft_wrap=True,
-        )
+    try:
+        return worker.train(config, look)
+    except worker.RunCrashedError as error:
+        # Something else may have killed it, as for want of memory.
+        show(f"{error}; it is tried again")
+        return worker.train(config, look)
