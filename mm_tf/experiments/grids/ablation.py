@@ -39,9 +39,9 @@ def configs(table, root, **arguments):
 def run(table, root, arguments, report_only=False):
     """Trains the runs of a table that are not there, and prints and writes it."""
     cells = configs(table, root, **arguments)
-    failures = [] if report_only else grid.run_grid(list(cells.values()))[1]
-    frame = measured(table, cells)
-    config = next(iter(cells.values()))
+    runs = list(cells.values())
+    failures = [] if report_only else grid.run_grid(runs)[1]
+    frame, config = measured(cells), runs[0]
     title = (
         f"{_TITLES[table]} of the paper: MM-DRW, {config.model}, {config.epochs} "
         f"epochs, seed {config.seed}"
@@ -59,7 +59,7 @@ def run(table, root, arguments, report_only=False):
     return 1 if failures else 0
 
 
-def measured(table, cells):
+def measured(cells):
     """Returns what runs have measured beside what is published, a row a cell."""
     import pandas as pd
 
@@ -96,13 +96,10 @@ def _notes(frame):
 
 
 def _texts(frame):
-    forms = {
-        "setting": "{}",
-        "beta": "{:g}",
-        "delta": "{:g}",
-        "measured": "{:.2f}",
-        "published": "{:.2f}",
-        "difference": "{:+.2f}",
+    forms = dict.fromkeys(("beta", "delta"), "{:g}")
+    forms |= {"measured": "{:.2f}", "published": "{:.2f}", "difference": "{:+.2f}"}
+    texts = {
+        name: ["-" if value != value else form.format(value) for value in frame[name]]
+        for name, form in forms.items()
     }
-    texts = {name: frame[name].map(form.format) for name, form in forms.items()}
-    return frame[[*forms]].assign(**texts).where(frame[[*forms]].notna(), "-")
+    return frame[["setting", *forms]].assign(**texts)

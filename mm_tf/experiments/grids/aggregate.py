@@ -61,10 +61,17 @@ def summarize(results, methods=None, settings=None, best_epoch=False, compare=()
     )
     runs = pd.DataFrame(
         [
-            (r.setting, r.method, r.seed, r.top1_error, r.best_top1_error)
+            (
+                r.setting,
+                r.method,
+                r.seed,
+                r.top1_error,
+                r.best_top1_error,
+                r.evaluated_on,
+            )
             for r in results
         ],
-        columns=[*_CELL, "seed", "last", "best"],
+        columns=[*_CELL, "seed", "last", "best", "evaluated_on"],
     )
     twice = runs[runs.duplicated([*_CELL, "seed"])]
     if len(twice):
@@ -73,7 +80,12 @@ def summarize(results, methods=None, settings=None, best_epoch=False, compare=()
             "`results` must hold one result for each setting, method and seed. "
             f"Received: several for {setting}, {method}, seed {seed}"
         )
-    evaluated = _evaluated(results)
+    kinds = runs.groupby(_CELL)["evaluated_on"].nunique()
+    if (kinds > 1).any():
+        raise ValueError(
+            "`results` of a setting and method must all be on test images, or all "
+            f"on hold-out images. Received: both for {', '.join(kinds.idxmax())}"
+        )
     frame = (
         runs.sort_values("seed")
         .groupby(_CELL)
@@ -84,16 +96,17 @@ def summarize(results, methods=None, settings=None, best_epoch=False, compare=()
             sd=("last", "std"),
             best_mean=("best", "mean"),
             best_sd=("best", "std"),
+            evaluated_on=("evaluated_on", "first"),
         )
         .reindex(pd.MultiIndex.from_product([settings, methods], names=_CELL))
         .reset_index()
     )
     frame["n"] = frame["n"].fillna(0).astype(int)
-    frame["seeds"] = frame["seeds"].fillna("")
+    for name in ("seeds", "evaluated_on"):
+        frame[name] = frame[name].fillna("")
     cells = list(frame[_CELL].itertuples(index=False, name=None))
     published = [paper.published_error(setting, method) for setting, method in cells]
     frame["published"] = pd.Series(published, dtype=float)
-    frame["evaluated_on"] = [evaluated.get(cell, "") for cell in cells]
     difference = frame["mean"] - frame["published"]
     frame["difference"] = difference.where(frame["evaluated_on"] != "holdout")
     frame["protocol_differences"] = [
@@ -111,19 +124,6 @@ def summarize(results, methods=None, settings=None, best_epoch=False, compare=()
         for setting in settings
     )
     return Table(frame[list(COLUMNS)], methods, settings, best_epoch, pairs)
-
-
-def _evaluated(results):
-    """{(setting, method): on which images its errors are}."""
-    found: dict[tuple[str, str], str] = {}
-    for result in results:
-        cell = result.setting, result.method
-        if found.setdefault(cell, result.evaluated_on) != result.evaluated_on:
-            raise ValueError(
-                "`results` of a setting and method must all be on test images, or all "
-                f"on hold-out images. Received: both for {', '.join(cell)}"
-            )
-    return found
 
 
 def _protocol_differences(results):

@@ -59,11 +59,6 @@ class Trial:
         """The balanced error in %, by which trials are compared; infinite if failed."""
         return self.result.balanced_error if self.result else math.inf
 
-    @property
-    def state(self):
-        """`"finished"` or `"failed"`."""
-        return "finished" if self.result else "failed"
-
 
 def _failure_file(run_folder):
     return run_folder.with_name(run_folder.name + _FAILURE)
@@ -169,7 +164,7 @@ def _frame(search, trials):
             "evaluated_on": search.config.evaluated_on,
             **{name: getattr(trial.result, name, None) for name in _ERRORS},
             "training_seconds": getattr(trial.result, "training_seconds", None),
-            "state": trial.state,
+            "state": "finished" if trial.result else "failed",
             "reason": trial.reason,
         }
         for trial in trials
@@ -179,18 +174,14 @@ def _frame(search, trials):
 
 def _texts(search, trials):
     """The trials as a `pandas.DataFrame` of texts, to be read."""
-    import pandas as pd
-
-    chosen = best(search, trials)
-    rows = []
-    for trial in trials:
-        row = {name: f"{value:g}" for name, value in trial.values.items()}
-        for name, head in _ERRORS.items():
-            row[head] = percent(getattr(trial.result, name, None))
-        state = "best" if trial is chosen else trial.state
-        row["state"] = f"{state}: {trial.reason}" if trial.reason else state
-        rows.append(row)
-    texts = pd.DataFrame(rows)
+    frame, chosen = _frame(search, trials), best(search, trials)
+    texts = frame[search.varied].map("{:g}".format)
+    for name, head in _ERRORS.items():
+        texts[head] = [percent(getattr(trial.result, name, None)) for trial in trials]
+    is_best = [trial is chosen for trial in trials]
+    texts["state"] = frame["state"].mask(is_best, "best")
+    reasons = frame["reason"]
+    texts["state"] += (": " + reasons).where(reasons != "", "")
     # There may be no class of many images, say.
     return texts.loc[:, (texts != "-").any()]
 

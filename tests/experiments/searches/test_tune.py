@@ -318,7 +318,7 @@ class TestAblation:
             assert "epochs 10 (paper: 200)" in printed
             assert "beta 1.2 (paper" not in printed
         found = ablation.configs("table3", tmp_path / "t3", epochs=10)
-        frame = ablation.measured("table3", found)
+        frame = ablation.measured(found)
         assert (frame["difference"] == frame["measured"] - frame["published"]).all()
         # Again: nothing is trained.
         call(*arguments, "--report_only")
