@@ -11,3 +11,10 @@ def parse(*arguments):
     config_flags.define_flags(values)
     values(["run", *arguments])
     return config_flags.from_flags(values)
+
+
+def call_command(module, *arguments):
+    """Calls a command in this process, with flags of its own."""
+    values = flags.FlagValues()
+    module.define_flags(values)
+    module.main(values([module.__name__, *arguments]), values)

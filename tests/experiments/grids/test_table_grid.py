@@ -1,10 +1,10 @@
 """The command that fills the table: its flags, what it trains, what it leaves."""
 
+import functools
 import sys
 
 import pytest
-from absl import flags
-from flag_parsing import parse
+from flag_parsing import call_command, parse
 from helpers import ROOT, refused
 from made_up_worker import MadeUpWorker
 
@@ -26,12 +26,7 @@ TINY = (
 )
 
 
-def call(*arguments):
-    """Calls the command in this process, with flags of its own."""
-    values = flags.FlagValues()
-    table.define_flags(values)
-    rest = values(["table", *arguments])
-    table.main(rest, values)
+call = functools.partial(call_command, table)
 
 
 @pytest.fixture

@@ -2,14 +2,14 @@
 
 import csv
 import dataclasses
+import functools
 import itertools
 import sys
 
 import helpers
 import numpy as np
 import pytest
-from absl import flags
-from flag_parsing import parse
+from flag_parsing import call_command, parse
 from made_up_worker import Killed, MadeUpWorker
 
 from mm_tf.experiments import paper, tune
@@ -22,14 +22,8 @@ from mm_tf.experiments.searches import trials
 
 SETTING = ("--dataset=digits", "--imbalance_ratio=20")
 TINY = (*SETTING, "--model=resnet8", "--epochs=1", "--batch_size=64")
+call = functools.partial(call_command, tune)
 TWO_BETAS = ("--tuner=grid", "--trials=2", "--search=beta=1.2/1.5")
-
-
-def call(*arguments):
-    """Calls the command in this process, with flags of its own."""
-    values = flags.FlagValues()
-    tune.define_flags(values)
-    tune.main(values(["tune", *arguments]), values)
 
 
 def bowl(config):
@@ -246,6 +240,13 @@ def test_killed_before_and_after_any_trial_it_ends_the_same(
     call(*arguments, f"--output_dir={tmp_path}/once")
     expected, drawn = rows(tmp_path / "once"), worker.trained
     assert len(expected) == len(drawn) > 2
+    if tuner == "grid":
+        pairs = [(config.beta, config.delta) for config in drawn]
+        assert pairs == [(1.2, 0.6), (1.2, 1.2), (1.5, 0.6), (1.5, 1.2)]
+    if tuner == "hyperband":
+        assert {config.epochs for config in drawn} == {1, 3} and drawn[0].epochs == 1
+        # The best of a first look is not the best.
+        assert parse(f"--flagfile={tmp_path}/once/{trials.FLAGS}").epochs == 3
     for at, is_before in itertools.product(range(len(drawn)), (True, False)):
         folder = tmp_path / f"{at}{is_before}"
         worker.trained = []
@@ -258,21 +259,6 @@ def test_killed_before_and_after_any_trial_it_ends_the_same(
         assert rows(folder) == expected
         # None was trained twice, but for the one that was killed before its end.
         assert len(worker.trained) == len(drawn) + is_before
-
-
-def test_trials_of_hyperband_are_runs_of_their_epochs(tmp_path, worker):
-    call(*TINY, *TUNERS["hyperband"], f"--output_dir={tmp_path}/s")
-    epochs = [config.epochs for config in worker.trained]
-    assert set(epochs) == {1, 3} and epochs[0] == 1
-    # The best of a first look is not the best.
-    config = parse(f"--flagfile={tmp_path}/s/{trials.FLAGS}")
-    assert config.epochs == 3
-
-
-def test_a_grid_is_all_of_its_cells(tmp_path, worker):
-    call(*TINY, *TUNERS["grid"], f"--output_dir={tmp_path}/s")
-    pairs = [(config.beta, config.delta) for config in worker.trained]
-    assert pairs == [(1.2, 0.6), (1.2, 1.2), (1.5, 0.6), (1.5, 1.2)]
 
 
 def test_report_only_trains_nothing_and_imports_no_tensorflow(tmp_path, worker):
