@@ -138,11 +138,16 @@ def main(argv, values=flags.FLAGS):
         report = pathlib.Path(values.report or root / "table").expanduser()
         failures: list[grid.Failure] = []
         if values.report_only:
-            results = _results_there(configs, root)
-            _check_writable("report", report.parent)
+            results = grid.read_results(configs)
+            if not results:
+                raise ValueError(
+                    "`output_dir` holds no result of these methods, settings and "
+                    f"seeds. Received: output_dir={str(root)!r}"
+                )
         else:
             _check_writable("output_dir", root)
-            _check_writable("report", report.parent)
+        _check_writable("report", report.parent)
+        if not values.report_only:
             with stopping.Stop():
                 results, failures = grid.run_grid(configs, worker=worker)
         _report(results, layout, report)
@@ -216,16 +221,6 @@ def _worker(config, values):
                 f"Received: {name}={values[name].value!r}, executor='local'"
             )
     return None
-
-
-def _results_there(configs, root):
-    results = grid.read_results(configs)
-    if not results:
-        raise ValueError(
-            "`output_dir` holds no result of these methods, settings and seeds. "
-            f"Received: output_dir={str(root)!r}"
-        )
-    return results
 
 
 def _check_writable(flag, folder):

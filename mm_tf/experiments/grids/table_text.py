@@ -219,19 +219,18 @@ class Table:
 
     def pair_cells(self):
         """Returns the paired differences as a DataFrame of texts."""
-        return pd.DataFrame(map(self._pair_texts, self.pairs))
-
-    def _pair_texts(self, pair):
-        mark = f" [{self._marks[pair.differences]}]" if pair.differences else ""
-        return {
-            "setting": pair.setting,
-            "difference": f"{_title(pair.method)} - {_title(pair.other)}",
-            "n": str(len(pair.seeds)),
-            "mean": MISSING if pair.mean is None else f"{pair.mean:+.2f}{mark}",
-            f"{CONFIDENCE:.0%} interval": (
-                MISSING if pair.low is None else f"[{pair.low:+.2f}, {pair.high:+.2f}]"
-            ),
-        }
+        rows = []
+        for pair in self.pairs:
+            mean = interval = MISSING
+            if pair.mean is not None:
+                mark = f" [{self._marks[pair.differences]}]" if pair.differences else ""
+                mean = f"{pair.mean:+.2f}{mark}"
+            if pair.low is not None:
+                interval = f"[{pair.low:+.2f}, {pair.high:+.2f}]"
+            methods = f"{_title(pair.method)} - {_title(pair.other)}"
+            rows.append((pair.setting, methods, str(len(pair.seeds)), mean, interval))
+        heads = ["setting", "difference", "n", "mean", f"{CONFIDENCE:.0%} interval"]
+        return pd.DataFrame(rows, columns=heads)
 
 
 def _title(method):

@@ -55,11 +55,6 @@ class Search:
     folder: pathlib.Path
 
     @property
-    def uses_holdout(self):
-        """Whether trials are compared on a hold-out, not on the test images."""
-        return self.config.evaluated_on == "holdout"
-
-    @property
     def names(self):
         """The flags of the dimensions."""
         return [dimension.name for dimension in self.dimensions]

@@ -24,8 +24,6 @@ BEST = "best"
 
 _FAILURE = ".failed.json"
 
-_DOTS_PER_INCH = 150
-
 # The errors of a `RunResult` that are shown, and the heads of their columns.
 _ERRORS = MappingProxyType(
     {
@@ -111,7 +109,7 @@ def best(search, trials):
 
 def how_chosen(search):
     """Says on which images trials were compared, and what that means."""
-    if not search.uses_holdout:
+    if not search.config.holdout:
         return (
             "Chosen on the TEST images (--select_on=test), as in the paper: the "
             "smallest of several errors flatters, and no error here says how the "
@@ -254,9 +252,9 @@ def _draw(search, trials, path):
         {name: [trial.values[name] for trial in finished] for name in search.varied},
         [trial.error for trial in finished],
         f"Balanced error on the {_images(search)} images"
-        + ("" if search.uses_holdout else ", on which they were chosen: it flatters"),
+        + ("" if search.config.holdout else ", on which they were chosen: it flatters"),
         log=[each.name for each in search.dimensions if each.is_log],
         chosen=finished.index(best(search, trials)),
     )
     with _files.whole_file(path) as unfinished:
-        figure.savefig(unfinished, dpi=_DOTS_PER_INCH)
+        figure.savefig(unfinished, dpi=150)
