@@ -75,6 +75,10 @@ def weights_of(model):
     return [keras.ops.convert_to_numpy(weight).copy() for weight in model.weights]
 
 
+# The flags of a run on digits that takes seconds.
+TINY = dict(model="resnet8", imbalance_ratio=20.0, batch_size=64)
+
+
 class Stopped(Exception):
     """A training was stopped by `stop_after`."""
 

@@ -83,11 +83,7 @@ def test_it_waits_for_a_folder_that_a_dying_process_holds(process, tmp_path):
 
 def config_in(tmp_path, epochs):
     return RunConfig(
-        model="resnet8",
-        imbalance_ratio=20.0,
-        epochs=epochs,
-        warmup_epochs=1,
-        output_dir=str(tmp_path / "run"),
+        **helpers.TINY, epochs=epochs, warmup_epochs=1, output_dir=str(tmp_path / "run")
     )
 
 

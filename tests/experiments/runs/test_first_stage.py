@@ -6,7 +6,7 @@ import shutil
 import keras
 import numpy as np
 import pytest
-from helpers import Stopped, stop_after
+from helpers import TINY, Stopped, stop_after
 from made_up import RUN_FILES
 
 from mm_tf.data import DATASETS
@@ -23,10 +23,8 @@ def ssp(tmp_path_factory):
     """A finished run of SSP, whose own epochs change next to nothing."""
     config = RunConfig(
         method="ldam_drw_ssp",
-        model="resnet8",
-        imbalance_ratio=20.0,
+        **TINY,
         holdout=0.2,
-        batch_size=64,
         epochs=1,
         pretraining_epochs=2,
         learning_rate=1e-9,

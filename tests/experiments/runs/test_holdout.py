@@ -5,6 +5,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+from helpers import TINY
 
 from mm_tf.data import imbalanced, load, split_holdout
 from mm_tf.experiments import report
@@ -15,9 +16,7 @@ from mm_tf.experiments.runs.data import read
 @pytest.fixture(scope="module")
 def config(tmp_path_factory):
     return RunConfig(
-        model="resnet8",
-        imbalance_ratio=20.0,
-        batch_size=64,
+        **TINY,
         epochs=1,
         holdout=0.2,
         output_dir=str(tmp_path_factory.mktemp("holdout") / "run"),

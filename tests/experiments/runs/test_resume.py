@@ -15,7 +15,7 @@ import zipfile
 import h5py
 import keras
 import pytest
-from helpers import Stopped, environment, stop_after
+from helpers import TINY, Stopped, environment, stop_after
 
 from mm_tf.experiments.machine import determinism
 from mm_tf.experiments.paper.methods import METHODS
@@ -24,13 +24,7 @@ from mm_tf.experiments.runs import training
 from mm_tf.experiments.runs.folder import RunFolder
 
 RESUMES = "Resumes from epoch"
-TINY = dict(
-    model="resnet8",
-    imbalance_ratio=20.0,
-    batch_size=64,
-    warmup_epochs=0,
-    reweight_epoch=1,
-)
+DRW = dict(**TINY, warmup_epochs=0, reweight_epoch=1)
 
 
 def seen(folder):
@@ -88,7 +82,7 @@ def stopped_after(monkeypatch, steps, config):
 
 def same_twice_and_when_stopped(tmp_path, monkeypatch, steps, **arguments):
     configs = [
-        RunConfig(**{**TINY, "epochs": 2, **arguments}, output_dir=str(tmp_path / name))
+        RunConfig(**{**DRW, "epochs": 2, **arguments}, output_dir=str(tmp_path / name))
         for name in ("once", "again", "stopped")
     ]
     stopped_after(monkeypatch, steps, configs[2])
@@ -132,7 +126,7 @@ def test_same_weights_of_every_method_jit_on_and_off(
 def test_jit_that_keras_would_switch_off_is_refused(tmp_path):
     if keras.backend.backend() != "tensorflow":
         pytest.skip("only Keras on TensorFlow does not compile what is repeatable")
-    config = RunConfig(**TINY, epochs=1, jit=True, output_dir=str(tmp_path / "run"))
+    config = RunConfig(**DRW, epochs=1, jit=True, output_dir=str(tmp_path / "run"))
     with pytest.raises(ValueError, match="`jit` must not be True.*Received: jit=True"):
         run(config)
     assert list(tmp_path.iterdir()) == []
@@ -223,7 +217,7 @@ def test_killed_at_5_random_moments_it_ends_with_the_same_weights(
 
 def test_a_run_that_diverges_in_its_first_epoch_leaves_nothing(tmp_path):
     config = RunConfig(
-        **{**TINY, "model": "resnet8"},
+        **DRW,
         epochs=3,
         method="erm",
         learning_rate=1e30,
@@ -256,7 +250,7 @@ def small_disk(tmp_path):
 @pytest.mark.long
 def test_a_full_disk_and_a_read_only_one_cost_nothing(small_disk, tmp_path):
     folder, change = small_disk
-    arguments = dict(**TINY, epochs=4, method="mm")
+    arguments = dict(**DRW, epochs=4, method="mm")
     config = RunConfig(**arguments, output_dir=str(folder / "run"))
     with pytest.raises(
         RunFailedError,
@@ -289,7 +283,7 @@ def test_the_setting_for_xla_is_as_before(monkeypatch, before):
 
 
 def test_keras_is_as_before_a_run(tmp_path):
-    run(RunConfig(**TINY, epochs=1, output_dir=str(tmp_path / "run")))
+    run(RunConfig(**DRW, epochs=1, output_dir=str(tmp_path / "run")))
     # TensorFlow would refuse it, were it still to compute repeatably.
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf

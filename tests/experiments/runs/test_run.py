@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import pytest
 from flag_parsing import parse
+from helpers import TINY
 from made_up import RUN_FILES
 
 from mm_tf.data import load
@@ -19,9 +20,7 @@ from mm_tf.experiments.runs.result import RunResult
 def finished(tmp_path_factory):
     config = RunConfig(
         method="mm_ldam_drw",
-        model="resnet8",
-        imbalance_ratio=20.0,
-        batch_size=64,
+        **TINY,
         epochs=2,
         warmup_epochs=0,
         reweight_epoch=1,

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 from flag_parsing import parse
-from helpers import weights_of
+from helpers import TINY, weights_of
 
 from mm_tf import checkpoints, class_weights, layers, losses
 from mm_tf.data import DATASETS
@@ -14,9 +14,6 @@ from mm_tf.experiments.machine import environment
 from mm_tf.experiments.paper.methods import METHODS, Method, MethodLoss, is_used
 from mm_tf.experiments.run import RunConfig, run
 from mm_tf.experiments.runs import finished, training
-
-TINY = dict(model="resnet8", imbalance_ratio=20.0, batch_size=64)
-
 
 LOSSES = {
     "erm": keras.losses.SparseCategoricalCrossentropy,
