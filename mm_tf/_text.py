@@ -1,5 +1,8 @@
 """Words and tables as commands print them."""
 
+import argparse
+import io
+import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -23,6 +26,23 @@ def printable(text: str) -> str:
     """The text without what a terminal or a font cannot show."""
     text = text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
     return "".join(letter if letter.isprintable() else "\ufffd" for letter in text)
+
+
+def replace_what_cannot_be_encoded() -> None:
+    """Makes prints end in no error where the terminal or the pipe is not UTF-8."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+
+
+def parser(module: str, doc: str | None) -> argparse.ArgumentParser:
+    """The parser of a command that takes words, which absl's flags do not."""
+    replace_what_cannot_be_encoded()
+    return argparse.ArgumentParser(
+        prog=f"python -m {module}",
+        description=(doc or "").partition("\n")[0],  # -OO leaves no docstrings.
+        allow_abbrev=False,
+    )
 
 
 def table(

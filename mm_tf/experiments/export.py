@@ -13,7 +13,7 @@ hold-out where it has one. The same from Python:
 
 import argparse
 
-from mm_tf._text import printable
+from mm_tf import _text
 from mm_tf.data import DatasetUnavailableError
 from mm_tf.experiments.machine import command
 from mm_tf.experiments.serving.export import PRIORS, Export, export
@@ -24,7 +24,7 @@ __all__ = ["Export", "export", "main"]
 
 def main(arguments=None):
     """The command."""
-    parser = command.parser("export", __doc__)
+    parser = _text.parser("mm_tf.experiments.export", __doc__)
     parser.add_argument("run", metavar="RUN", help="the folder of a finished run")
     parser.add_argument(
         "--format", choices=FORMATS, default=FORMATS[0], help=f"default {FORMATS[0]}"
@@ -62,7 +62,7 @@ def main(arguments=None):
         command.set_up("tensorflow")
         exported = export(**vars(given))
     except (ValueError, DatasetUnavailableError) as error:
-        command.fail(printable(str(error)))
+        command.fail(_text.printable(str(error)))
     except OSError as error:
         command.fail(
             f"`output` cannot be written ({error.strerror or error}). "

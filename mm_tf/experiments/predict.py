@@ -14,8 +14,7 @@ import os
 import pathlib
 import sys
 
-from mm_tf import _files
-from mm_tf._text import printable
+from mm_tf import _files, _text
 from mm_tf.experiments.config.fields import BACKENDS
 from mm_tf.experiments.machine import command
 from mm_tf.experiments.serving.predict import (
@@ -44,7 +43,7 @@ _WRITERS = {"table": to_table, "csv": to_csv, "json": to_json}
 
 def main(arguments=None):
     """The command."""
-    parser = command.parser("predict", __doc__)
+    parser = _text.parser("mm_tf.experiments.predict", __doc__)
     parser.add_argument("run", metavar="RUN", help="the folder of a finished run")
     parser.add_argument(
         "paths", nargs="+", metavar="PATH", help="images, and folders of images"
@@ -86,7 +85,7 @@ def main(arguments=None):
             _files.write_text(output, text, errors="surrogateescape")
             print(f"Written: {given.output}")
     except ValueError as error:
-        command.fail(printable(str(error)))
+        command.fail(_text.printable(str(error)))
     except OSError as error:
         command.fail(
             f"`output` cannot be written ({error.strerror or error}). "
@@ -94,7 +93,7 @@ def main(arguments=None):
         )
     for path, reason in found.unreadable:
         line = f"cannot be decoded ({reason}): {path}"
-        print(f"mm_tf: {printable(line)}", file=sys.stderr)
+        print(f"mm_tf: {_text.printable(line)}", file=sys.stderr)
     if not found.predictions:
         command.fail("No image can be decoded.", status=1)
 

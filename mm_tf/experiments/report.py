@@ -15,8 +15,7 @@ import pathlib
 import re
 import sys
 
-from mm_tf import _files
-from mm_tf._text import printable
+from mm_tf import _files, _text
 from mm_tf.data.custom.folders import check_outside
 from mm_tf.experiments.machine import command
 from mm_tf.experiments.reports import gallery as report_gallery
@@ -134,7 +133,7 @@ def _files_of_report(folder):
 
 def main(arguments=None):
     """The command."""
-    parser = command.parser("report", __doc__)
+    parser = _text.parser("mm_tf.experiments.report", __doc__)
     parser.add_argument(
         "runs",
         nargs="+",
@@ -165,10 +164,10 @@ def main(arguments=None):
             given.runs, given.output, given.data_dir, not given.no_gallery
         )
     except (OSError, ValueError) as error:
-        command.fail(printable(str(error)))
+        command.fail(_text.printable(str(error)))
     print(f"Written: {page}")
     if missing:
-        line = printable(" ".join(missing.splitlines()))
+        line = _text.printable(" ".join(missing.splitlines()))
         print(f"mm_tf: {line}", file=sys.stderr)
 
 

@@ -10,7 +10,8 @@ import sys
 
 import pytest
 from flag_parsing import parse
-from helpers import ROOT, environment, python, refused
+from helpers import OLD_RUN, ROOT, environment, python, refused
+from PIL import Image
 
 from mm_tf.experiments import __main__ as mm_tf_command
 from mm_tf.experiments.machine import command, stopping
@@ -144,3 +145,27 @@ def test_the_wheel_in_an_empty_folder(tmp_path):
     assert not [flag for flag in flags if "setting" in flag]
     mm_tf("report", str(run))
     assert (run / "report" / "index.html").exists()
+
+
+@pytest.mark.parametrize("name", ["report", "predict", "export", "inspect"])
+def test_help_without_docstrings(name):
+    done = python("-OO", "-m", mm_tf_command.COMMANDS[name][0], "--help")
+    assert done.returncode == 0 and "usage" in done.stdout, done.stderr
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+@pytest.mark.parametrize("name", ["predict", "inspect"])
+def test_names_that_the_terminal_cannot_show_are_replaced(name, encoding, tmp_path):
+    for kind in ("雀", "Möwe"):
+        (tmp_path / kind).mkdir()
+        for grey in (0, 100):
+            Image.new("RGB", (8, 8), (grey, 0, 0)).save(tmp_path / kind / f"{grey}.png")
+    words = {
+        "predict": ("-m", "mm_tf.experiments.predict", OLD_RUN, tmp_path),
+        "inspect": ("-m", "mm_tf.data.inspect", f"--data_dir={tmp_path}"),
+    }
+    variables = environment(PYTHONIOENCODING=encoding)
+    done = python(*words[name], env=variables, errors="replace")
+    assert done.returncode == 0, done.stderr
+    # `predict` writes text to be read by programs, always as UTF-8.
+    assert ("雀" if name == "predict" else "?") in done.stdout

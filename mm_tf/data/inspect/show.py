@@ -238,11 +238,7 @@ def _table(
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m mm_tf.data.inspect",
-        description=(__doc__ or "").splitlines()[0],
-        allow_abbrev=False,
-    )
+    parser = _text.parser("mm_tf.data.inspect", __doc__)
     flag = parser.add_argument
     flag(
         "--dataset",

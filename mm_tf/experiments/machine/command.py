@@ -1,6 +1,5 @@
 """How every command of this package starts, and how it ends with an error."""
 
-import argparse
 import importlib.util
 import os
 import pathlib
@@ -9,6 +8,7 @@ import warnings
 
 from absl import flags
 
+from mm_tf import _text
 from mm_tf._checks import nearest
 from mm_tf.experiments.config.fields import BACKENDS
 from mm_tf.experiments.machine import environment
@@ -40,20 +40,12 @@ def set_up(backend):
     warnings.formatwarning = lambda message, kind, *_: f"{kind.__name__}: {message}\n"
 
 
-def parser(name, doc):
-    """The parser of a command that takes words, which absl's flags do not."""
-    return argparse.ArgumentParser(
-        prog=f"python -m mm_tf.experiments.{name}",
-        description=doc.splitlines()[0],
-        allow_abbrev=False,
-    )
-
-
 def parse_flags(argv):
     """Parses the flags of a command line and returns its other words.
 
     A wrong flag ends the command with one message.
     """
+    _text.replace_what_cannot_be_encoded()
     try:
         return flags.FLAGS(flagfiles_first(argv, "setting" in flags.FLAGS))
     except (flags.Error, ValueError) as error:
