@@ -168,6 +168,10 @@ def _value(facts, name):
     return repr(facts[name]) if name in facts else "nothing"
 
 
+def _no_stop():
+    return None
+
+
 class Checkpoints(keras.callbacks.Callback):
     """Writes checkpoints in the `fit` of this module, and restores the newest.
 
@@ -189,7 +193,7 @@ class Checkpoints(keras.callbacks.Callback):
         step: The next step in that epoch, from 0.
 
     Raises:
-        ValueError: `minutes` is no number > 0.
+        ValueError: `minutes` is no number > 0; in another `fit`, as `model.fit`.
         CheckpointError: In `fit`: a checkpoint cannot be written, or the newest
             one belongs to another training or backend.
 
@@ -214,7 +218,7 @@ class Checkpoints(keras.callbacks.Callback):
     (2, 5)
     """
 
-    def __init__(self, folder, minutes=None, stop=lambda: None):
+    def __init__(self, folder, minutes=None, stop=_no_stop):
         super().__init__()
         if not isinstance(folder, CheckpointFolder):
             folder = CheckpointFolder(folder)
@@ -278,6 +282,12 @@ class Checkpoints(keras.callbacks.Callback):
             self._companions[name].set_state(state)
 
     def on_train_begin(self, logs=None):
+        if not self._training:
+            raise ValueError(
+                "Checkpoints works in `mm_tf.checkpoints.fit` only, which resumes at "
+                "the newest one: any other `fit` would begin again and lose them. "
+                "Received: Checkpoints among the callbacks of `model.fit`"
+            )
         # Behind the other callbacks, which reset themselves here.
         self._restore_companions()
         self._written_at = time.monotonic()
@@ -405,6 +415,8 @@ def fit(
             epoch, step = last, 0
     finally:
         _take_at_once(model, at_once)
+        if checkpoints is not None:
+            checkpoints._training = {}
 
 
 def _take_at_once(model, steps):

@@ -20,6 +20,9 @@ __all__ = [
 class _PerClassAccuracy(keras.metrics.Metric):
     """Counts right answers and images of each class."""
 
+    # Keras's callbacks with mode="auto" look for it.
+    _direction = "up"
+
     def __init__(self, num_classes, name, dtype=None):
         super().__init__(name=name, dtype=dtype)
         self.num_classes = _checks.check_integer("num_classes", num_classes, low=2)

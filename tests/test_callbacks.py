@@ -1,10 +1,14 @@
 import csv
+import json
+import pickle
+import warnings
 
 import keras
 import numpy as np
 import pytest
 
 from mm_tf import callbacks, layers, losses, metrics, optimizers
+from mm_tf.checkpoints import Checkpoints
 
 WEIGHTS = np.array([0.5, 1.0, 1.5])
 
@@ -210,3 +214,64 @@ def test_throughput_leaves_out_the_epoch_that_compiles(examples):
     assert len(throughput.seconds) == 3
     expected = 12 / np.median(throughput.seconds[1:])
     assert throughput.images_per_second == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("callback", "numbers"),
+    [
+        (callbacks.DeferredReweighting(WEIGHTS), "start_epoch.*160.*epochs=2"),
+        (callbacks.DeferredReweighting(WEIGHTS, 2), "start_epoch.*epoch 2 .*epochs=2"),
+        (callbacks.WarmUpStepDecay(0.1), "drops.*180.*epochs=2"),
+    ],
+)
+def test_a_schedule_that_never_comes_is_warned_of(examples, callback, numbers):
+    model = build(losses.ClassWeighted(losses.MaximumMargin(), 3))
+    with pytest.warns(UserWarning, match=numbers):
+        model.fit(*examples, epochs=2, callbacks=[callback], verbose=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        model.fit(
+            *examples, initial_epoch=180, epochs=181, callbacks=[callback], verbose=0
+        )
+
+
+@pytest.mark.parametrize(
+    "callback",
+    [
+        callbacks.DeferredReweighting(WEIGHTS),
+        callbacks.EpochLog("history.csv"),
+        callbacks.FrozenBackbone(1),
+        callbacks.StopOnDivergence(),
+        callbacks.TestError(np.eye(2), [0, 1], [5, 2]),
+        callbacks.Throughput(10),
+        callbacks.WarmUpStepDecay(0.1),
+        Checkpoints("folder"),
+    ],
+    ids=lambda callback: type(callback).__name__,
+)
+def test_every_callback_pickles(callback):
+    again = pickle.loads(pickle.dumps(callback))
+    assert vars(again).keys() == vars(callback).keys()
+    if isinstance(again, callbacks.WarmUpStepDecay):
+        assert again.schedule(170) == callback.schedule(170)
+
+
+class AccuracyOfEachClass(metrics.BalancedAccuracy):
+    def result(self):
+        return keras.ops.divide_no_nan(self._right, self._seen)
+
+
+def test_epoch_log_takes_a_metric_that_is_a_vector_and_a_string(examples, tmp_path):
+    class Note(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            logs["note"] = "warm"
+
+    model = build(losses.MaximumMargin())
+    model.compile("sgd", losses.MaximumMargin(), metrics=[AccuracyOfEachClass(3)])
+    log = callbacks.EpochLog(tmp_path / "history.csv")
+    model.fit(*examples, epochs=2, callbacks=[Note(), log], verbose=0)
+    assert len(log.rows[1]["balanced_accuracy"]) == 3
+    assert log.rows[1]["note"] == "warm"
+    assert json.loads(json.dumps(log.get_state()))["rows"] == log.rows
+    with open(log.path, newline="") as lines:
+        assert [row["note"] for row in csv.DictReader(lines)] == ["warm"] * 2

@@ -310,3 +310,13 @@ def test_clear_removes_what_is_its_own(tmp_path):
     assert kept.exists()
     kept.clear()
     assert not (tmp_path / "kept").exists() and not kept.exists()
+
+
+def test_a_plain_fit_refuses_checkpoints_and_loses_none(tmp_path):
+    kept = Checkpoints(tmp_path)
+    fit(build(), kept, 2)
+    files = sorted(os.listdir(tmp_path))
+    for callback in (kept, Checkpoints(tmp_path)):
+        with pytest.raises(ValueError, match="checkpoints.fit.*Received: "):
+            build().fit(IMAGES, LABELS, callbacks=[callback], verbose=0)
+    assert sorted(os.listdir(tmp_path)) == files

@@ -101,3 +101,17 @@ def test_a_label_that_only_the_graph_sees_counts_nowhere(answers):
 def test_empty_group_has_no_accuracy():
     with pytest.raises(ValueError, match="No class is few-shot"):
         metrics.ShotAccuracy([500, 50], "few")
+
+
+@pytest.mark.parametrize(
+    "metric",
+    [metrics.BalancedAccuracy(2), metrics.ShotAccuracy([500, 5], "few")],
+    ids=["balanced", "shot"],
+)
+def test_mode_auto_knows_that_more_is_better(metric):
+    model = keras.Sequential([keras.Input([2]), keras.layers.Dense(2)])
+    model.compile("sgd", losses.Focal(), metrics=[metric])
+    stop = keras.callbacks.EarlyStopping(f"val_{metric.name}", patience=1)
+    x, y = np.eye(2), np.arange(2)
+    model.fit(x, y, validation_data=(x, y), callbacks=[stop], verbose=0)
+    assert stop.monitor_op is keras.ops.greater

@@ -4,9 +4,11 @@ import csv
 import io
 import pathlib
 import time
+from typing import Any
 
 import keras
 import numpy as np
+from keras import ops
 
 from mm_tf import _checks, _files
 
@@ -82,7 +84,8 @@ class EpochLog(keras.callbacks.Callback):
         path: The CSV file, which is replaced; None for none.
 
     Attributes:
-        rows: For each epoch {"epoch": its number from 0, name: value}.
+        rows: For each epoch {"epoch": its number from 0, name: value}: a number, a
+            list of them where a metric is a vector, or else a string.
 
     Example:
 
@@ -96,7 +99,7 @@ class EpochLog(keras.callbacks.Callback):
     def __init__(self, path=None):
         super().__init__()
         self.path = None if path is None else pathlib.Path(path)
-        self.rows: list[dict[str, float]] = []
+        self.rows: list[dict[str, Any]] = []
 
     def get_state(self):
         """Returns the rows so far."""
@@ -111,7 +114,7 @@ class EpochLog(keras.callbacks.Callback):
         self.rows = []
 
     def on_epoch_end(self, epoch, logs=None):
-        values = {name: float(value) for name, value in sorted((logs or {}).items())}
+        values = {name: _plain(value) for name, value in sorted((logs or {}).items())}
         self.rows.append({"epoch": epoch, **values})
         self._write()
 
@@ -124,3 +127,11 @@ class EpochLog(keras.callbacks.Callback):
         writer.writeheader()
         writer.writerows(self.rows)
         _files.write_text(self.path, text.getvalue())
+
+
+def _plain(value):
+    """A value of the logs as JSON can hold it."""
+    try:
+        return np.asarray(ops.convert_to_numpy(value), "float64").tolist()
+    except (TypeError, ValueError):
+        return str(value)

@@ -5,6 +5,7 @@ import numpy as np
 
 from mm_tf import _checks
 from mm_tf.callbacks.divergence import warn_of_head
+from mm_tf.callbacks.schedule import warn_if_never
 from mm_tf.losses import ClassWeighted
 from mm_tf.losses.class_weighted import check_class_weights
 
@@ -14,7 +15,8 @@ class DeferredReweighting(keras.callbacks.Callback):
 
     The model must be compiled with a `mm_tf.losses.ClassWeighted` loss. Before
     `start_epoch` all classes weigh 1, from then on `class_weights`. Only the epoch's
-    number decides, so that `fit(..., initial_epoch=170)` has the weights too.
+    number decides, so that `fit(..., initial_epoch=170)` has the weights too. A `fit`
+    that ends before `start_epoch` warns of it.
 
     Args:
         class_weights: The weight of each class, [K]: `effective_number(counts)`
@@ -68,6 +70,8 @@ class DeferredReweighting(keras.callbacks.Callback):
                     "class of the loss. Received: "
                     f"class_weights.shape={self.class_weights.shape}"
                 )
+
+        warn_if_never(self, "start_epoch", self.start_epoch)
 
     def on_epoch_begin(self, epoch, logs=None):
         is_on = epoch >= self.start_epoch

@@ -1,5 +1,7 @@
 """The learning rate of each epoch."""
 
+import warnings
+
 import keras
 
 from mm_tf import _checks
@@ -51,6 +53,8 @@ class WarmUpStepDecay(keras.callbacks.LearningRateScheduler):
         warmup_epochs: The number of epochs of warm-up, >= 0.
         drops: Pairs (epoch, factor), epochs ascending.
 
+    A `fit` that ends before the last drop warns of it.
+
     Raises:
         ValueError: An argument is not as described.
 
@@ -70,10 +74,27 @@ class WarmUpStepDecay(keras.callbacks.LearningRateScheduler):
             "warmup_epochs", warmup_epochs, low=0
         )
         self.drops = _checked_drops(drops)
-        super().__init__(
-            lambda epoch, _=None: warm_up_step_decay(
-                epoch, self.learning_rate, self.warmup_epochs, self.drops
-            )
+        super().__init__(self._rate)
+
+    def _rate(self, epoch, _=None):
+        return warm_up_step_decay(
+            epoch, self.learning_rate, self.warmup_epochs, self.drops
+        )
+
+    def on_train_begin(self, logs=None):
+        if self.drops:
+            warn_if_never(self, "drops", self.drops[-1][0])
+
+
+def warn_if_never(callback, name, epoch):
+    """Warns that an argument names an epoch that this `fit` does not reach."""
+    epochs = (callback.params or {}).get("epochs")
+    if epochs is not None and epoch >= epochs:
+        warnings.warn(
+            f"`{name}` of {type(callback).__name__} waits for epoch {epoch} (counted "
+            f"from 0), but this `fit` ends after {epochs} epochs. Received: "
+            f"epochs={epochs}",
+            stacklevel=3,
         )
 
 
