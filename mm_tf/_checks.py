@@ -72,9 +72,21 @@ def as_numbers(values):
     return array.astype("float64") if array.dtype.kind in "iuf" else None
 
 
+def in_class_order(values):
+    """Returns a value for each class in the order of the classes.
+
+    Those of a dict or a pandas Series are at its keys 0 to K - 1, whatever their order
+    there; None stands where a key is missing.
+    """
+    if not hasattr(values, "items"):
+        return values
+    by_class = dict(values.items())
+    return [by_class.get(key) for key in range(len(by_class))]
+
+
 def check_class_counts(class_counts, name="class_counts"):
     """Returns the numbers of training images of each class as float64 [K]."""
-    counts = as_numbers(class_counts)
+    counts = as_numbers(in_class_order(class_counts))
     if (
         counts is None
         or counts.ndim != 1
@@ -85,10 +97,16 @@ def check_class_counts(class_counts, name="class_counts"):
     ):
         raise ValueError(
             f"`{name}` must be a list of at least two whole numbers, the training "
-            "images of each class, none of them below 1. "
+            "images of each class, none of them below 1, or a dict or Series of them "
+            "with the keys 0 to K - 1. "
             f"Received: {name}={class_counts!r}"
         )
     return counts
+
+
+def list_class_counts(class_counts):
+    """Returns checked class counts as a list of ints, as a Keras config saves them."""
+    return check_class_counts(class_counts).astype(int).tolist()
 
 
 def check_address(name, value):

@@ -192,7 +192,7 @@ def _checked_probabilities(probabilities, labels):
 
 
 def _prior(name, values):
-    numbers = _checks.as_numbers(values)
+    numbers = _checks.as_numbers(_checks.in_class_order(values))
     if (
         numbers is None
         or numbers.ndim != 1

@@ -34,6 +34,8 @@ class _PerClassAccuracy(keras.metrics.Metric):
 
     def update_state(self, y_true, y_pred, sample_weight=None):
         labels, outputs, is_valid = inputs.prepare(y_true, y_pred, self.num_classes)
+        if inputs.is_soft(labels):
+            labels = ops.cast(ops.argmax(labels, axis=-1), "int32")
         guesses = ops.cast(ops.argmax(outputs, axis=-1), "int32")
         is_right = ops.cast(guesses == labels, self.dtype)
         # In a running graph a label outside raises no error: it counts nowhere.
@@ -66,7 +68,8 @@ class BalancedAccuracy(_PerClassAccuracy):
         name: The metric's name.
         dtype: The dtype of its result.
 
-    Labels are integers [N], outputs [N, K]. The result is in [0, 1]; classes of
+    Labels are integers [N] or soft labels [N, K], of which the largest share counts;
+    outputs are [N, K]. The result is in [0, 1]; classes of
     which no image was seen do not count.
 
     Raises:
@@ -103,7 +106,8 @@ class ShotAccuracy(_PerClassAccuracy):
         name: The metric's name, `<group>_shot_accuracy` by default.
         dtype: The dtype of its result.
 
-    Labels are integers [N], outputs [N, K]. The result is in [0, 1]; classes of
+    Labels are integers [N] or soft labels [N, K], of which the largest share counts;
+    outputs are [N, K]. The result is in [0, 1]; classes of
     which no image was seen do not count.
 
     Raises:
@@ -127,7 +131,8 @@ class ShotAccuracy(_PerClassAccuracy):
                 f"Received: class_counts={class_counts!r}, group={group!r}"
             )
         super().__init__(len(classes), name or f"{group}_shot_accuracy", dtype)
-        self.class_counts = [int(count) for count in class_counts]
+        self.class_counts = _checks.list_class_counts(class_counts)
+
         self.group = group
         self._classes = classes
 

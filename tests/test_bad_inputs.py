@@ -166,7 +166,7 @@ WRONG = [
     (reweight, "start_epoch", "160", -1, 1.5, None),
     (reweight, "class_weights", ["1", "2"], [1, -1], [0, 0], "heavy", [[1.0]]),
     (metrics.BalancedAccuracy, "num_classes", None),
-    (accuracy, "y_true", [-1, 1], [0.5, 1], [0], np.eye(2)),
+    (accuracy, "y_true", [-1, 1], [0.5, 1], [0], np.ones((2, 3))),
     (accuracy, "y_pred", [0.0, 1.0]),
     (accuracy, "sample_weight", [1.0]),
     (few_shot, "y_pred", OUTPUTS),

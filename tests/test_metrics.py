@@ -98,6 +98,12 @@ def test_a_label_that_only_the_graph_sees_counts_nowhere(answers):
     assert seen["balanced_accuracy"] == pytest.approx(float(fewer.result()))
 
 
+def test_the_largest_share_of_a_soft_label_is_its_class():
+    metric = metrics.BalancedAccuracy(2)
+    metric.update_state([[0.9, 0.1], [0.4, 0.6]], np.eye(2, dtype="float32")[[0, 0]])
+    assert float(metric.result()) == 0.5
+
+
 def test_empty_group_has_no_accuracy():
     with pytest.raises(ValueError, match="No class is few-shot"):
         metrics.ShotAccuracy([500, 50], "few")

@@ -48,9 +48,8 @@ class DeferredReweighting(keras.callbacks.Callback):
 
     def __init__(self, class_weights, start_epoch=160):
         super().__init__()
-        self.class_weights = check_class_weights(
-            class_weights, np.size(class_weights), "float64"
-        )
+        num_classes = np.size(_checks.in_class_order(class_weights))
+        self.class_weights = check_class_weights(class_weights, num_classes, "float64")
         self.start_epoch = _checks.check_integer("start_epoch", start_epoch, low=0)
 
     def on_train_begin(self, logs=None):

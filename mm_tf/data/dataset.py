@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from mm_tf._checks import nearest
+from mm_tf._checks import in_class_order, nearest
 from mm_tf.data._checks import check_integers
 from mm_tf.data.custom.image_files import ImageFiles, Images, take
 from mm_tf.data.imbalance import subsample
@@ -206,7 +206,7 @@ def imbalanced(
     True
     """
     _check_is("data", data, ImageData, "an `ImageData`")
-    counts = check_integers("counts", counts, low=1)
+    counts = check_integers("counts", in_class_order(counts), low=1)
     if len(counts) != data.info.num_classes:
         raise ValueError(
             f"`counts` must hold one number for each of {data.info.num_classes} "

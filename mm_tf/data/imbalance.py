@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from mm_tf._checks import check_choice, check_integer, check_number
+from mm_tf._checks import check_choice, check_integer, check_number, in_class_order
 from mm_tf.data._checks import check_integers
 
 # Beyond it not every whole number is a float, and the formulas would lie.
@@ -188,7 +188,7 @@ def subsample(
     (4, 2)
     """
     labels = check_integers("labels", labels, low=0)
-    counts = check_integers("counts", counts, low=1)
+    counts = check_integers("counts", in_class_order(counts), low=1)
     seed = check_integer("seed", seed, low=0)
     num_classes = len(counts)
     if labels.max() >= num_classes:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mm_tf._checks import as_numbers, check_integer
+from mm_tf._checks import as_numbers, check_integer, in_class_order
 from mm_tf.data._checks import check_integers
 
 
@@ -141,7 +141,7 @@ class EpochOrder:
 def _check_class_weights(
     class_weights: Sequence[float] | np.ndarray, labels: np.ndarray
 ) -> np.ndarray:
-    weights = as_numbers(class_weights)
+    weights = as_numbers(in_class_order(class_weights))
     if (
         weights is None
         or weights.ndim != 1

@@ -9,7 +9,7 @@ from collections.abc import Hashable, Sequence
 
 import numpy as np
 
-from mm_tf._checks import check_integer, check_number
+from mm_tf._checks import check_integer, check_number, in_class_order
 from mm_tf.data._checks import check_integers
 from mm_tf.data.custom.image_files import content_digests, take
 from mm_tf.data.dataset import DATASETS, ImageData
@@ -44,7 +44,7 @@ def holdout_counts(counts: Sequence[int] | np.ndarray, share: float) -> np.ndarr
     >>> holdout_counts([124, 20, 6, 2], share=0.2).tolist()
     [25, 4, 1, 1]
     """
-    counts = check_integers("counts", counts, low=1)
+    counts = check_integers("counts", in_class_order(counts), low=1)
     share = check_share("share", share)
     single = np.flatnonzero(counts < 2)
     if len(single):

@@ -13,6 +13,10 @@ _MEANS = ("sum_over_batch_size", "mean", "mean_with_sample_weight")
 class PerExampleLoss(keras.losses.Loss):
     """A loss of each example: labels [N] and outputs [N, K] in, losses [N] out.
 
+    Labels are integers, or soft [N, K], as label smoothing, MixUp and CutMix make them:
+    a share p_k of each class k. The loss of a soft label is the mean of the losses that
+    the example would have with each class, sum_k p_k L_k.
+
     It adds three things to `keras.losses.Loss`. It computes in float32 at least,
     because scaled logits leave the range of float16 and labels above 256 the
     precision of bfloat16. Its config holds its dtype, which Keras leaves out. And
@@ -34,8 +38,8 @@ class PerExampleLoss(keras.losses.Loss):
     Raises:
         ValueError: `dtype` is no floating-point dtype. Called: labels, outputs or
             sample weights are no numbers or do not fit together, or a label that can
-            be seen is no whole number in [0, K). In `model.fit`, where labels cannot
-            be seen, such a label makes the loss NaN.
+            be seen is neither a whole number in [0, K) nor K shares that sum to 1. In
+            `model.fit`, where labels cannot be seen, such a label makes the loss NaN.
     """
 
     expects_cosines = False

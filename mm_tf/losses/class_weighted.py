@@ -11,7 +11,7 @@ from mm_tf.losses.base import PerExampleLoss
 
 def check_class_weights(class_weights, num_classes, dtype):
     """Returns the weights as an array [K], or raises a ValueError."""
-    weights = _checks.as_numbers(class_weights)
+    weights = _checks.as_numbers(_checks.in_class_order(class_weights))
     if weights is not None:
         with np.errstate(over="ignore"):  # Refused below.
             weights = weights.astype(dtype)
@@ -24,7 +24,8 @@ def check_class_weights(class_weights, num_classes, dtype):
     ):
         raise ValueError(
             f"`class_weights` must be {num_classes} finite numbers >= 0, one a class, "
-            f"and not all 0. Received: class_weights={class_weights!r}"
+            "and not all 0, or a dict or Series of them with the keys 0 to K - 1. "
+            f"Received: class_weights={class_weights!r}"
         )
     return weights
 
@@ -38,14 +39,15 @@ class ClassWeighted(PerExampleLoss):
 
     $$ L = \frac{\sum_i w_{y_i} L_i}{\sum_i w_{y_i}} $$
 
-    The weights are a variable, so that a callback can change them between two
-    epochs of `model.fit`; `mm_tf.callbacks.DeferredReweighting` does. A
-    `sample_weight` multiplies the class's weight, above and below.
+    The weight of a soft label p is the mean, $\sum_k p_k w_k$. The weights are a
+    variable, so that a callback can change them between two epochs of `model.fit`;
+    `mm_tf.callbacks.DeferredReweighting` does. A `sample_weight` multiplies the
+    class's weight, above and below.
 
     Args:
         loss: A `keras.losses.Loss` whose `call` gives a loss for each example:
-            any of mm_tf, or `keras.losses.SparseCategoricalCrossentropy`. Its own
-            reduction is not used.
+            any of mm_tf, or `keras.losses.SparseCategoricalCrossentropy`, for soft
+            labels `CategoricalCrossentropy`. Its own reduction is not used.
         num_classes: The number of classes K, >= 2.
         class_weights: The weight of each class to begin with, [K], >= 0 and not
             all 0; 1 for all by default.
@@ -127,7 +129,7 @@ class ClassWeighted(PerExampleLoss):
 
     def __call__(self, y_true, y_pred, sample_weight=None):
         labels, outputs, is_valid = inputs.prepare(y_true, y_pred, self.num_classes)
-        weights = ops.take(self._class_weights, labels, axis=0)
+        weights = inputs.of_labels(labels, self._class_weights)
         weights = ops.where(is_valid, weights, float("nan"))
         if sample_weight is not None:
             sample_weight = inputs.check_sample_weight(sample_weight, outputs)

@@ -4,8 +4,8 @@ import keras
 from keras import ops
 
 from mm_tf import _checks
+from mm_tf.losses import inputs
 from mm_tf.losses.base import PerExampleLoss
-from mm_tf.losses.inputs import prepare
 
 # The smallest 1 - p that enters the power: below it the loss is 0 in any float,
 # and the gradient of a power below 1 would be infinite at 0.
@@ -19,7 +19,7 @@ def focal(y_true, y_pred, gamma=1.0, scale=1.0):
     $$ L = -(1 - p_y)^\gamma \log p_y, \quad p = \mathrm{softmax}(s z) $$
 
     Args:
-        y_true: Integer labels, [N] or [N, 1], each in [0, K).
+        y_true: Integer labels, [N] or [N, 1], each in [0, K); or soft labels, [N, K].
         y_pred: Logits z, [N, K].
         gamma: The focusing exponent, >= 0. With 0 the loss is cross-entropy.
         scale: The s that multiplies the logits, > 0; 1 for a linear head.
@@ -41,16 +41,11 @@ def focal(y_true, y_pred, gamma=1.0, scale=1.0):
     """
     gamma = _checks.check_number("gamma", gamma, low=0.0)
     scale = _checks.check_number("scale", scale, low=0.0, low_allowed=False)
-    labels, outputs, is_valid = prepare(y_true, y_pred)
-    cross_entropy = ops.sparse_categorical_crossentropy(
-        labels, scale * outputs, from_logits=True
-    )
-    # A running graph can raise no error of its own on every backend.
-    cross_entropy = ops.where(is_valid, cross_entropy, float("nan"))
-    if gamma == 0:
-        return cross_entropy
-    error = ops.maximum(-ops.expm1(-cross_entropy), _SMALLEST_ERROR)
-    return error**gamma * cross_entropy
+    labels, cross_entropy = inputs.cross_entropy(y_true, y_pred, lambda z: scale * z)
+    if gamma > 0:
+        error = ops.maximum(-ops.expm1(-cross_entropy), _SMALLEST_ERROR)
+        cross_entropy = error**gamma * cross_entropy
+    return inputs.mixture(labels, cross_entropy)
 
 
 @keras.saving.register_keras_serializable("mm_tf")

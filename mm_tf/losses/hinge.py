@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from mm_tf import _checks
-from mm_tf.losses import margins
+from mm_tf.losses import inputs, margins
 from mm_tf.losses.base import PerExampleLoss
 from mm_tf.losses.label_distribution import counts_and_margins
 
@@ -16,7 +16,7 @@ def hinge(y_true, y_pred, class_margins, scale=30.0):
     $$ L = s \, \max(\max_{j \ne y} z_j - z_y + \gamma_y, \; 0) $$
 
     Args:
-        y_true: Integer labels, [N] or [N, 1], each in [0, K).
+        y_true: Integer labels, [N] or [N, 1], each in [0, K); or soft labels, [N, K].
         y_pred: Cosines, [N, K], each in [-1, 1], as `NormalizedDense` gives them.
         class_margins: The gamma of each class, [K], in cosines, or one for all.
         scale: The s by which cosines become logits, > 0.
@@ -39,7 +39,8 @@ def hinge(y_true, y_pred, class_margins, scale=30.0):
     scale = _checks.check_number("scale", scale, low=0.0, low_allowed=False)
     cosines = margins.compare(y_true, y_pred)
     margin = margins.per_class("class_margins", class_margins, cosines)
-    return scale * ops.relu(cosines.strongest - cosines.own + margin)
+    losses = scale * ops.relu(cosines.strongest - cosines.own + margin)
+    return inputs.mixture(cosines.labels, losses)
 
 
 @keras.saving.register_keras_serializable("mm_tf")

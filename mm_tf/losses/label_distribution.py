@@ -4,7 +4,7 @@ import keras
 import numpy as np
 
 from mm_tf import _checks
-from mm_tf.losses import margins
+from mm_tf.losses import inputs, margins
 from mm_tf.losses.base import PerExampleLoss
 
 
@@ -43,8 +43,8 @@ def counts_and_margins(class_counts, max_margin):
     """Returns class counts as ints and their margins; None for both without counts."""
     if class_counts is None:
         return None, None
-    margins_of_counts = label_distribution_margins(class_counts, max_margin)
-    return [int(count) for count in class_counts], margins_of_counts
+    counts = _checks.list_class_counts(class_counts)
+    return counts, label_distribution_margins(counts, max_margin)
 
 
 @keras.saving.register_keras_serializable("mm_tf")
@@ -55,7 +55,7 @@ def ldam(y_true, y_pred, class_margins, scale=30.0):
                       {e^{s (z_y - \gamma_y)} + \sum_{j \ne y} e^{s z_j}} $$
 
     Args:
-        y_true: Integer labels, [N] or [N, 1], each in [0, K).
+        y_true: Integer labels, [N] or [N, 1], each in [0, K); or soft labels, [N, K].
         y_pred: Cosines, [N, K], each in [-1, 1], as `NormalizedDense` gives them.
         class_margins: The gamma of each class, [K]; see
             `label_distribution_margins`.
@@ -79,7 +79,8 @@ def ldam(y_true, y_pred, class_margins, scale=30.0):
     scale = _checks.check_number("scale", scale, low=0.0, low_allowed=False)
     cosines = margins.compare(y_true, y_pred)
     margin = margins.per_class("class_margins", class_margins, cosines)
-    return margins.cross_entropy(cosines, margin, scale)
+    losses = margins.cross_entropy(cosines, margin, scale)
+    return inputs.mixture(cosines.labels, losses)
 
 
 @keras.saving.register_keras_serializable("mm_tf")
@@ -118,7 +119,7 @@ class LDAM(PerExampleLoss):
         self.max_margin = _checks.check_number("max_margin", max_margin, low=0.0)
         self.scale = _checks.check_number("scale", scale, low=0.0, low_allowed=False)
         self.class_margins = label_distribution_margins(class_counts, self.max_margin)
-        self.class_counts = [int(count) for count in class_counts]
+        self.class_counts = _checks.list_class_counts(class_counts)
 
     def call(self, y_true, y_pred):
         return ldam(y_true, y_pred, self.class_margins, scale=self.scale)

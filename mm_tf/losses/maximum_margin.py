@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from mm_tf import _checks
-from mm_tf.losses import margins
+from mm_tf.losses import inputs, margins
 from mm_tf.losses.base import PerExampleLoss
 from mm_tf.losses.label_distribution import counts_and_margins
 
@@ -27,7 +27,7 @@ def maximum_margin(y_true, y_pred, delta=0.6, beta=1.5, class_margins=None, scal
     gradient. A tie counts as wrong.
 
     Args:
-        y_true: Integer labels, [N] or [N, 1], each in [0, K).
+        y_true: Integer labels, [N] or [N, 1], each in [0, K); or soft labels, [N, K].
         y_pred: Cosines, [N, K], each in [-1, 1], as `NormalizedDense` gives them.
         delta: The paper's delta minus, >= 0. A larger one makes margins smaller.
         beta: delta plus / delta minus, >= 0.
@@ -59,7 +59,8 @@ def maximum_margin(y_true, y_pred, delta=0.6, beta=1.5, class_margins=None, scal
         smoothing -= margins.per_class("class_margins", class_margins, cosines)
     smoothing = ops.where(gap > 0, beta * smoothing, smoothing)
     margin = ops.stop_gradient(ops.exp(-ops.abs(gap) - smoothing))
-    return margins.cross_entropy(cosines, margin, scale)
+    losses = margins.cross_entropy(cosines, margin, scale)
+    return inputs.mixture(cosines.labels, losses)
 
 
 @keras.saving.register_keras_serializable("mm_tf")

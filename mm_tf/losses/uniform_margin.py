@@ -3,7 +3,7 @@
 import keras
 
 from mm_tf import _checks
-from mm_tf.losses import margins
+from mm_tf.losses import inputs, margins
 from mm_tf.losses.base import PerExampleLoss
 
 
@@ -15,7 +15,7 @@ def uniform_margin(y_true, y_pred, margin=0.5, scale=30.0):
                       {e^{s (z_y - c)} + \sum_{j \ne y} e^{s z_j}} $$
 
     Args:
-        y_true: Integer labels, [N] or [N, 1], each in [0, K).
+        y_true: Integer labels, [N] or [N, 1], each in [0, K); or soft labels, [N, K].
         y_pred: Cosines, [N, K], each in [-1, 1], as `NormalizedDense` gives them.
         margin: The margin c, >= 0, in cosines.
         scale: The s by which cosines become logits, > 0.
@@ -38,7 +38,9 @@ def uniform_margin(y_true, y_pred, margin=0.5, scale=30.0):
     """
     margin = _checks.check_number("margin", margin, low=0.0)
     scale = _checks.check_number("scale", scale, low=0.0, low_allowed=False)
-    return margins.cross_entropy(margins.compare(y_true, y_pred), margin, scale)
+    cosines = margins.compare(y_true, y_pred)
+    losses = margins.cross_entropy(cosines, margin, scale)
+    return inputs.mixture(cosines.labels, losses)
 
 
 @keras.saving.register_keras_serializable("mm_tf")

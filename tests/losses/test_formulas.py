@@ -69,6 +69,30 @@ def test_maximum_margin_is_its_equations(cosines, labels, beta, class_counts):
     assert_close(loss(labels, cosines), expected)
 
 
+@pytest.mark.parametrize("tau", [0.0, 1.0, 1.7])
+def test_logit_adjusted_is_cross_entropy_of_shifted_logits(cosines, labels, tau):
+    priors = np.array(COUNTS) / sum(COUNTS)
+    expected = cross_entropy(labels, 10 * cosines + tau * np.log(priors))
+    loss = losses.LogitAdjusted(COUNTS, tau=tau, scale=10.0, reduction="none")
+    assert_close(loss(labels, cosines), expected)
+
+
+def test_logit_adjusted_with_tau_1_is_the_balanced_softmax(cosines, labels):
+    weighed = np.array(COUNTS) * np.exp(cosines.astype("float64"))
+    own = weighed[np.arange(16), labels]
+    expected = -np.log(own / weighed.sum(axis=1))
+    assert_close(losses.logit_adjusted(labels, cosines, COUNTS), expected)
+
+
+@pytest.mark.parametrize(("gamma", "tau"), [(0.2, 1.2), (0.3, 1.0), (0.0, 0.0)])
+def test_vector_scaling_is_its_equation(cosines, labels, gamma, tau):
+    counts = np.array(COUNTS)
+    logits = cosines / (counts.max() / counts) ** gamma
+    expected = cross_entropy(labels, logits + tau * np.log(counts / counts.sum()))
+    loss = losses.VectorScaling(COUNTS, gamma, tau, reduction="none")
+    assert_close(loss(labels, cosines), expected)
+
+
 def test_rival_may_be_negative():
     # The authors' code multiplies the own cosine by 0, so that its m is >= 0.
     cosines = np.array([[-0.2, -0.9, -0.8]], "float32")

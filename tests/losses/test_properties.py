@@ -36,6 +36,8 @@ FAMILIES = {
     "hinge": (losses.Hinge, ["margin", "scale"]),
     "ldam_hinge": (losses.Hinge, ["margin", "class_counts", "scale"]),
     "focal": (losses.Focal, ["gamma", "scale"]),
+    "logit_adjusted": (losses.LogitAdjusted, ["class_counts", "tau", "scale"]),
+    "vector_scaling": (losses.VectorScaling, ["class_counts", "gamma", "tau"]),
 }
 NAMES = [*FAMILIES, *(f"weighted_{name}" for name in FAMILIES)]
 
@@ -46,6 +48,7 @@ RANGES = {
     "max_margin": unit(1),
     "max_class_margin": unit(1),
     "gamma": unit(4),
+    "tau": unit(3),
     "scale": st.floats(0.125, 64),
 }
 
@@ -175,7 +178,7 @@ def test_a_config_makes_the_same_loss_again(name, data):
     )
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("name", sorted(set(FAMILIES) - {"vector_scaling"}))
 @given(data=st.data())
 @FEW
 def test_only_differences_of_cosines_count(name, data):
@@ -199,11 +202,12 @@ def test_only_differences_of_cosines_count(name, data):
         (lambda s, counts: losses.UniformMargin(0.0, s), False),
         (lambda s, counts: losses.LDAM(counts, 0.0, s), True),
         (lambda s, counts: losses.Focal(0.0, s), False),
+        (lambda s, counts: losses.LogitAdjusted(counts, 0.0, s), True),
         # The margin of maximum margin nears 0 as delta grows.
         (lambda s, counts: losses.MaximumMargin(800.0, 1.5, scale=s), False),
         (lambda s, counts: losses.MaximumMargin(800.0, 1.5, counts, 0.5, s), True),
     ],
-    ids=["uniform_margin", "ldam", "focal", "maximum_margin", "mm_ldam"],
+    ids=["uniform_margin", "ldam", "focal", "la", "maximum_margin", "mm_ldam"],
 )
 @given(batch=batches(), scale=RANGES["scale"], data=st.data())
 @FEW
@@ -217,6 +221,49 @@ def test_without_a_margin_it_is_cross_entropy(
     loss = make_loss(scale, counts)
     actual = keras.ops.convert_to_numpy(loss.call(labels, cosines))
     assert_equal(actual, cross_entropy(labels, scale * cosines))
+
+
+@for_all_losses
+@given(data=st.data())
+@FEW
+def test_a_soft_label_is_the_mixture_of_the_hard_ones(name, data):
+    labels, cosines, arguments, weights = data.draw(cases(name))
+    shares = data.draw(
+        st.lists(
+            for_each_class(st.integers(0, 3), cosines.shape[1]),
+            min_size=len(labels),
+            max_size=len(labels),
+        )
+    )
+    shares = np.array(shares) + np.eye(cosines.shape[1])[labels]
+    shares = shares / shares.sum(axis=1, keepdims=True)
+    inner = make(name.removeprefix("weighted_"), arguments, weights)
+    of_each_class = [
+        evaluate(inner, np.full_like(labels, label), cosines)
+        for label in range(cosines.shape[1])
+    ]
+    expected = np.sum(shares * np.transpose(of_each_class), axis=1)
+    if name.startswith("weighted_"):
+        expected = expected * (shares @ weights)
+    loss = make(name, arguments, weights)
+    soft = evaluate(loss, shares, cosines)
+    # On torch Keras takes a NumPy array in as float32.
+    precision = 1e-6 if keras.backend.backend() == "torch" else 10 * PRECISION
+    np.testing.assert_allclose(soft, expected, precision, precision)
+    one_hot = evaluate(loss, np.eye(cosines.shape[1])[labels], cosines)
+    hard = evaluate(loss, labels, cosines)
+    np.testing.assert_allclose(one_hot, hard, precision, precision)
+
+
+@given(batch=batches(), data=st.data())
+@FEW
+def test_vector_scaling_without_gamma_is_logit_adjusted(batch, data):
+    labels, cosines = batch
+    counts = data.draw(for_each_class(st.integers(1, 5000), cosines.shape[1]))
+    tau = data.draw(RANGES["tau"])
+    scaled = make("vector_scaling", dict(class_counts=counts, gamma=0.0, tau=tau), None)
+    adjusted = make("logit_adjusted", dict(class_counts=counts, tau=tau), None)
+    assert_equal(evaluate(scaled, *batch), evaluate(adjusted, *batch))
 
 
 @given(batch=batches(), scale=RANGES["scale"])
