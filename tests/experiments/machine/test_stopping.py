@@ -89,7 +89,9 @@ def test_another_thread_leaves_signals_alone():
     assert seen == [(before, None)]
 
 
-def test_leaving_prints_the_line_to_resume_with(monkeypatch):
+def test_leaving_prints_the_line_to_resume_with(tmp_path, monkeypatch):
+    # An interpreter below the working folder would be named relative to it.
+    monkeypatch.chdir(tmp_path)
     argv = ["/some/run.py", "--output_dir=a b", "--epochs=3"]
     monkeypatch.setattr(stopping.sys, "argv", argv)
     stopped = StoppedError(signal.SIGTERM)
