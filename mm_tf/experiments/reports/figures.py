@@ -6,23 +6,49 @@ from typing import Any
 
 import matplotlib
 import numpy as np
+from matplotlib import font_manager
 from matplotlib.colors import LinearSegmentedColormap, PowerNorm
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
 from matplotlib.ticker import MaxNLocator, NullFormatter, StrMethodFormatter
 
 from mm_tf.class_errors import SHOT_GROUPS, shot_group
-from mm_tf.experiments.reports.runs import SHOT_RANGES, check_comparable, method_title
+from mm_tf.experiments.reports.runs import (
+    SHOT_RANGES,
+    by_count,
+    check_comparable,
+    method_title,
+)
 from mm_tf.experiments.runs.result import EVALUATED_ON
 
-# Okabe and Ito's colours, which colour-blind people can tell apart.
-COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
+# Okabe and Ito's colours, which colour-blind people can tell apart. Their blue is
+# lighter here: it must show on a dark ground too.
+COLORS = ("#1A80C4", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
 
 # Legible on a light and on a dark ground.
 GREY = "#8a8f98"
 
-# The names of more classes would not fit side by side.
+# In inches. A phone shows it without scrolling, and its text in 11 pixels.
+_WIDTH = 4.2
+
+# The names of more classes would not fit side by side, nor numbers in their cells.
 _MOST_NAMED_CLASSES = 20
+_MOST_NUMBERED_CLASSES = 12
 _LONGEST_NAME = 20
+
+# Matplotlib's own font has no Chinese, Japanese or Korean. One of these is installed
+# with most systems.
+_CJK_FONTS = (
+    "Noto Sans CJK JP",
+    "Noto Sans CJK SC",
+    "WenQuanYi Zen Hei",
+    "Hiragino Sans",
+    "Apple SD Gothic Neo",
+    "Arial Unicode MS",
+    "Microsoft YaHei",
+    "Yu Gothic",
+    "Malgun Gothic",
+)
 
 # With too many classes for a bar each, lines show means over so many neighbours.
 _CLASSES_IN_MEAN = 10
@@ -39,7 +65,9 @@ THEMES = tuple(_THEMES)
 def theme(name):
     """Draws the figures that are made and saved inside it for a ground."""
     ground, ink, _ = _THEMES[name]
+    installed = set(font_manager.get_font_names())
     settings: Any = {
+        "font.family": ["DejaVu Sans", *(x for x in _CJK_FONTS if x in installed)],
         "figure.facecolor": ground,
         "savefig.facecolor": ground,
         "axes.facecolor": ground,
@@ -56,21 +84,26 @@ def theme(name):
 def per_class_error_figure(results, labels=None):
     """Draws each class's error below its number of training images.
 
-    With more than 20 classes an error is a dot, and a line is the mean of 10
-    neighbouring classes.
+    The class with the most images comes first. With more than 20 classes an error is a
+    dot, a line is the mean of 10 neighbouring classes, and 10 classes are named.
     """
     check_comparable(results)
     labels = labels or [method_title(result) for result in results]
+    results = [by_count(result) for result in results]
     first = results[0]
     names, counts = first.class_names, first.class_counts
-    figure = Figure(figsize=(5.8, 5.4), layout="constrained")
+    figure = Figure(figsize=(_WIDTH, 5.4), layout="constrained")
     top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(2, 3))
     bars = top.bar(np.arange(len(names)), counts, color=GREY, width=0.8)
     if len(names) <= _MOST_NAMED_CLASSES:
-        top.bar_label(bars, [f"{count:,}" for count in counts], fontsize="small")
+        angle = 90 if len(names) > 5 else 0
+        numbers = [f"{count:,}" for count in counts]
+        top.bar_label(bars, numbers, padding=2, rotation=angle)
     top.set_yscale("log")
     # The shortest bar would have no height, and the longest no room for its number.
-    top.set_ylim(min(counts) / 2, 1.6 * max(counts))
+    has_numbers = len(names) <= _MOST_NAMED_CLASSES
+    room = 2 * (max(counts) / min(counts)) ** 0.7 if has_numbers else 2
+    top.set_ylim(min(counts) / 2, max(counts) * room)
     # The default would be formulas, which a theme writes as they are.
     top.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
     top.yaxis.set_minor_formatter(NullFormatter())
@@ -87,15 +120,13 @@ def per_class_error_figure(results, labels=None):
         )
     bottom.set_ylim(0, 100)
     bottom.set_ylabel(f"{first.evaluated_words} error in %")
-    if len(names) <= _MOST_NAMED_CLASSES:
-        is_long = max(map(len, names)) > 3
-        turned = {"rotation": 30, "ha": "right"} if is_long else {}
-        bottom.set_xticks(np.arange(len(names)), _short(names), **turned)
-    else:
+    places, shown, turned = _class_ticks(names)
+    bottom.set_xticks(places, shown, **turned)
+    if len(names) > _MOST_NAMED_CLASSES:
         bottom.set_xlabel("class, by number of training images")
     for axes in (top, bottom):
         remove_frame(axes)
-    _add_legend(figure, len(results))
+    _add_legend(figure)
     epochs = ", ".join(sorted({f"{result.epochs} epochs" for result in results}))
     seeds = ", ".join(sorted({f"seed {result.seed}" for result in results}))
     figure.suptitle(f"{first.setting}, {epochs}, {seeds}", fontsize="medium")
@@ -110,7 +141,7 @@ def training_curves_figure(histories, labels, marks=()):
     that epoch, and the point is what the epoch ended with. A run whose history is None
     keeps its place, so that others keep their colours.
     """
-    figure = Figure(figsize=(5.8, 5.6), layout="constrained")
+    figure = Figure(figsize=(_WIDTH, 6), layout="constrained")
     top, bottom = figure.subplots(2, 1, sharex=True)
     lines, evaluated = [], {}
     for history, label, color in zip(histories, labels, COLORS, strict=False):
@@ -143,7 +174,7 @@ def training_curves_figure(histories, labels, marks=()):
     bottom.set_ylabel("top-1 error in %")
     bottom.set_xlabel("epoch, counted from 0")
     bottom.xaxis.set_major_locator(MaxNLocator(integer=True))
-    _add_legend(figure, 2, handles=lines)
+    _add_legend(figure, handles=lines)
     return figure
 
 
@@ -153,7 +184,7 @@ def shot_error_figure(results, labels):
     A group without classes has no bar.
     """
     counts = results[0].class_counts
-    figure = Figure(figsize=(5.8, 3.4), layout="constrained")
+    figure = Figure(figsize=(_WIDTH, 3.4), layout="constrained")
     axes = figure.subplots()
     for number, (result, label) in enumerate(zip(results, labels, strict=True)):
         errors = [getattr(result, f"{group}_shot_error") for group in SHOT_RANGES]
@@ -165,25 +196,26 @@ def shot_error_figure(results, labels):
             (number, len(results)),
         )
         numbers = ["" if error is None else f"{error:.1f}" for error in errors]
-        axes.bar_label(bars, numbers, fontsize="small")
+        angle = 90 if len(results) > 2 else 0
+        axes.bar_label(bars, numbers, padding=2, rotation=angle)
     ticks = []
     for group, words in SHOT_RANGES.items():
         size = np.count_nonzero(shot_group(counts, group))
         ticks.append(f"{group}-shot\n{words}\n{size} class{'' if size == 1 else 'es'}")
     axes.set_xticks(range(len(ticks)), ticks)
     axes.set_xlim(-0.55, len(ticks) - 0.45)
-    axes.set_ylim(0, 109)
+    axes.set_ylim(0, 125)
     axes.set_yticks(range(0, 101, 20))
     axes.set_ylabel(f"mean {results[0].evaluated_words} error in %")
     remove_frame(axes)
-    _add_legend(figure, len(results))
+    _add_legend(figure)
     return figure
 
 
 def confusion_figure(matrix, class_names, evaluated="test"):
     """Draws what share of each class's images is predicted as each class.
 
-    With more than 20 classes they have no names, and the colour grows with the
+    With more than 20 classes 10 of them are named, and the colour grows with the
     square root of the share, so that rare confusions show.
     """
     matrix = np.asarray(matrix, dtype="float64")
@@ -192,7 +224,7 @@ def confusion_figure(matrix, class_names, evaluated="test"):
         matrix, images, out=np.full_like(matrix, np.nan), where=images > 0
     )
     is_named = len(class_names) <= _MOST_NAMED_CLASSES
-    figure = Figure(figsize=(5.8, 5), layout="constrained")
+    figure = Figure(figsize=(_WIDTH, 4.8), layout="constrained")
     axes = figure.subplots()
     ground, ink = (matplotlib.rcParams[x] for x in ("axes.facecolor", "text.color"))
     full = _THEMES["dark" if ground == _THEMES["dark"][0] else "light"][2]
@@ -202,26 +234,26 @@ def confusion_figure(matrix, class_names, evaluated="test"):
         norm=PowerNorm(gamma=1.0 if is_named else 0.5, vmin=0, vmax=100),
         interpolation="nearest",
     )
-    order = "" if is_named else ", by number of training images"
-    axes.set_xlabel(f"predicted class{order}")
-    axes.set_ylabel(f"true class{order}")
-    if is_named:
-        names, positions = _short(class_names), range(len(class_names))
-        axes.set_xticks(positions, names, rotation=45, ha="right")
-        axes.set_yticks(positions, names)
+    axes.set_xlabel("predicted class")
+    axes.set_ylabel("true class")
+    places, names, turned = _class_ticks(class_names)
+    axes.set_xticks(places, names, **turned)
+    axes.set_yticks(places, names)
+    if len(class_names) <= _MOST_NUMBERED_CLASSES:
         # Zeros would hide the pattern.
         for row, column in zip(*np.nonzero(shares > 0.5), strict=True):
             share = shares[row, column]
-            style = {"color": ground if share > 55 else ink, "fontsize": 8}
+            style = {"color": ground if share > 55 else ink, "fontsize": 9.5}
             axes.text(column, row, f"{share:.0f}", ha="center", va="center", **style)
     axes.spines[:].set_color(GREY)
-    add_colorbar(figure, axes, picture, f"% of the true class's {evaluated} images")
+    label = f"% of the true class's {evaluated} images"
+    add_colorbar(figure, axes, picture, label, location="bottom")
     return figure
 
 
-def add_colorbar(figure, axes, colored, label):
+def add_colorbar(figure, axes, colored, label, location="right"):
     """Adds what the colours mean."""
-    bar = figure.colorbar(colored, ax=axes, shrink=0.8)
+    bar = figure.colorbar(colored, ax=axes, shrink=0.8, location=location)
     bar.set_label(label)
     bar.outline.set_edgecolor(GREY)
 
@@ -279,18 +311,35 @@ def _show_shot_groups(axes, class_counts):
             axes.axvspan(*span, color=GREY, alpha=0.18, linewidth=0, zorder=0)
         if size >= 0.08 * len(class_counts):
             middle, across = first + (size - 1) / 2, axes.get_xaxis_transform()
-            style = {"ha": "center", "fontsize": "small", "transform": across}
+            style = {"ha": "center", "transform": across}
             axes.text(middle, 1.04, f"{name}-shot", **style)
         first += size
 
 
-def _short(names):
-    return [
-        name if len(name) <= _LONGEST_NAME else name[: _LONGEST_NAME - 1] + "…"
-        for name in names
+def _class_ticks(names):
+    """Places of up to 20 classes, of 10 of more, their names, and how x turns them.
+
+    A class whose name no font can write has its place, counted from 1.
+    """
+    size = len(names) if len(names) <= _MOST_NAMED_CLASSES else 10
+    places = np.linspace(0, len(names) - 1, size).round().astype(int)
+    fonts = [
+        font_manager.get_font(font_manager.findfont(FontProperties(family=[family])))
+        for family in matplotlib.rcParams["font.family"]
     ]
+    shown = []
+    for place in places:
+        name = names[place]
+        if not all(any(font.get_char_index(ord(x)) for font in fonts) for x in name):
+            name = f"class {place + 1}"
+        is_short = len(name) <= _LONGEST_NAME
+        shown.append(name if is_short else name[: _LONGEST_NAME - 1] + "…")
+    if max(map(len, shown)) <= 3 and size <= 10:
+        return places, shown, {}
+    angle = 45 if size <= _MOST_NUMBERED_CLASSES else 90
+    turned = {"rotation": angle, "rotation_mode": "anchor", "ha": "right"}
+    return places, shown, turned | ({"va": "center"} if angle == 90 else {})
 
 
-def _add_legend(figure, columns, **options):
-    style = {"frameon": False, "fontsize": "small", "ncols": min(2, columns)}
-    figure.legend(loc="outside lower center", **style, **options)
+def _add_legend(figure, **options):
+    figure.legend(loc="outside lower center", frameon=False, **options)

@@ -11,6 +11,7 @@ from mm_tf.experiments.reports import runs as report_runs
 def write(path, runs, images, without_images):
     """Writes a page, and its pictures beside it."""
     labels = report_runs.labels(runs)
+    runs = [report_runs.run_by_count(run) for run in runs]
     results = [run.result for run in runs]
     result = results[0]
     info = DATASETS.get(result.dataset)

@@ -130,6 +130,29 @@ def method_title(result):
     return METHODS[result.method].title if result.method in METHODS else result.method
 
 
+def by_count(result):
+    """A result whose classes are ordered by training images, the most first."""
+    order = _order(result)
+    names = "class_names", "class_counts", "evaluated_counts", "per_class_error"
+    return dataclasses.replace(
+        result, **{name: [getattr(result, name)[j] for j in order] for name in names}
+    )
+
+
+def run_by_count(run):
+    """A run whose classes are ordered by training images, the most first."""
+    changes: Any = {"result": by_count(run.result)}
+    if run.labels is not None:
+        number = np.argsort(_order(run.result))
+        changes["labels"] = number[run.labels]
+        changes["predictions"] = number[run.predictions]
+    return dataclasses.replace(run, **changes)
+
+
+def _order(result):
+    return np.argsort(-np.array(result.class_counts), kind="stable")
+
+
 def labels(runs):
     """A name for each run, as short as distinguishes them."""
     titles = [method_title(run.result) for run in runs]

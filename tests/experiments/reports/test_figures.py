@@ -4,6 +4,8 @@ import helpers
 import numpy as np
 import pytest
 from made_up import RESULT
+from matplotlib.colors import to_rgb
+from matplotlib.text import Text
 
 from mm_tf.experiments.reports import figures
 from mm_tf.experiments.reports.figures import per_class_error_figure
@@ -41,6 +43,7 @@ def test_errors_of_many_classes_are_dots_and_their_means():
         RESULT,
         class_names=[f"class {number}" for number in range(21)],
         class_counts=[100 - number for number in range(21)],
+        evaluated_counts=[10] * 21,
         per_class_error=[None, *errors[1:]],
     )
     _, bottom = per_class_error_figure([result]).axes
@@ -48,6 +51,76 @@ def test_errors_of_many_classes_are_dots_and_their_means():
     np.testing.assert_equal(dots.get_ydata(), [np.nan, *errors[1:]])
     assert means.get_ydata()[0] == np.mean(errors[1:10])
     assert means.get_ydata()[-1] == np.mean(errors[-10:])
+
+
+def many_classes(size, name="class {}"):
+    """A result of classes with their counts in rising order."""
+    return dataclasses.replace(
+        RESULT,
+        class_names=[name.format(number) for number in range(size)],
+        class_counts=[10 + number for number in range(size)],
+        evaluated_counts=[10] * size,
+        per_class_error=[float(number) for number in range(size)],
+    )
+
+
+def test_classes_are_ordered_by_training_images():
+    top, bottom = per_class_error_figure([many_classes(3)]).axes
+    assert heights(top.containers[0]) == [12, 11, 10]
+    assert heights(bottom.containers[0]) == [2, 1, 0]
+    assert texts(bottom.get_xticklabels()) == ["class 2", "class 1", "class 0"]
+
+
+def test_some_of_a_hundred_classes_are_named():
+    result = many_classes(100)
+    _, bottom = per_class_error_figure([result]).axes
+    matrix, _ = figures.confusion_figure(np.eye(100), result.class_names).axes
+    assert texts(bottom.get_xticklabels())[::9] == ["class 99", "class 0"]
+    for labels in (matrix.get_xticklabels(), matrix.get_yticklabels()):
+        assert texts(labels)[::9] == ["class 0", "class 99"]
+
+
+def test_names_in_any_script_are_drawn_without_warnings(tmp_path, recwarn):
+    # No font has a character of the private use area.
+    names = ["猫", "a\uf8fe", "cat"]
+    with figures.theme("light"):
+        axes, _ = figures.confusion_figure(np.eye(3), names).axes
+        axes.figure.savefig(tmp_path / "picture.png")
+    assert not [x for x in recwarn if "Glyph" in str(x.message)]
+    assert texts(axes.get_yticklabels())[1:] == ["class 2", "cat"]
+
+
+def smallest_text(figure):
+    """The size in pixels of a figure's smallest text on a phone, 350 pixels wide."""
+    sizes = [x.get_fontsize() for x in figure.findobj(Text) if x.get_text().strip()]
+    return min(sizes) * 350 / (72 * figure.get_figwidth())
+
+
+@pytest.mark.parametrize("size", [10, 20, 100])
+def test_text_can_be_read_on_a_phone(size):
+    result = many_classes(size)
+    for figure in (
+        per_class_error_figure([result]),
+        figures.shot_error_figure([result], ["ERM"]),
+        figures.training_curves_figure(HISTORIES, ["ERM", "MM"]),
+        figures.confusion_figure(np.eye(size), result.class_names),
+    ):
+        assert smallest_text(figure) >= 10.9
+
+
+def contrast(*colors):
+    """The contrast of two colours as WCAG 2 defines it."""
+    values = np.array([to_rgb(color) for color in colors])
+    linear = np.where(
+        values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4
+    )
+    dark, light = sorted(linear @ [0.2126, 0.7152, 0.0722])
+    return (light + 0.05) / (dark + 0.05)
+
+
+def test_colours_show_on_a_dark_ground():
+    ground = figures._THEMES["dark"][0]
+    assert min(contrast(color, ground) for color in figures.COLORS) >= 4
 
 
 def test_errors_of_shot_groups():

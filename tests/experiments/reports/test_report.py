@@ -143,28 +143,62 @@ def test_a_hundred_classes(run):
     assert "mean of 10 neighbouring classes" in found.text
 
 
-def test_in_a_browser(run, tmp_path):
+def test_the_page_has_its_classes_by_training_images(run):
+    make_run(run, names=["few", "most", "some"], counts=[20, 200, 60])
+    page = Page(report.write_report([run], data=make_data()))
+    table = page.text[page.text.index("Every class in numbers") :]
+    assert table.index("most 200") < table.index("some 60") < table.index("few 20")
+    # Predictions follow their classes: each wrong one is of the class "few".
+    assert "most predicted as few" in page.text
+    assert "some predicted as few" in page.text
+    assert "few predicted as" not in page.text
+
+
+def test_captions_are_above_their_pictures(run):
+    make_run(run)
+    source = Page(report.write_report([run], gallery=False)).source
+    confusion = source[source.index('id="confusion"') :]
+    assert confusion.index("<figcaption>ERM<") < confusion.index("<img ")
+
+
+def screenshot(page, picture, size, *options):
+    """The pixels of a page in a browser; skips the test if there is none."""
     browser = shutil.which("chromium") or shutil.which("chromium-browser")
     if browser is None:
         pytest.skip("there is no chromium here (on Debian: apt install chromium)")
+    command = [browser, "--headless", "--no-sandbox", "--disable-gpu", "--incognito"]
+    command += [f"--user-data-dir={picture.parent / 'profile'}", *options]
+    command += [f"--window-size={size}", "--hide-scrollbars"]
+    command += [f"--screenshot={picture}", page.as_uri()]
+    subprocess.run(command, capture_output=True, timeout=120)
+    with Image.open(picture) as image:
+        return np.asarray(image.convert("RGB")).astype(int)
+
+
+def test_in_a_browser(run, tmp_path):
     make_run(run, method="mm_drw", names=NAMES)
     path = report.write_report([run], data=make_data())
     for number, (theme, (ground, *_)) in enumerate(figures._THEMES.items()):
-        picture = tmp_path / f"{theme}.png"
-        command = [
-            browser,
-            "--headless",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--incognito",
-        ]
-        command += [f"--user-data-dir={tmp_path / 'profile'}", "--window-size=800,3000"]
-        command += [f"--blink-settings=preferredColorScheme={1 - number}"]
-        command += [f"--screenshot={picture}", path.as_uri()]
-        subprocess.run(command, capture_output=True, timeout=120)
-        with Image.open(picture) as image:
-            shown = np.asarray(image.convert("RGB")).astype(int)
+        option = f"--blink-settings=preferredColorScheme={1 - number}"
+        shown = screenshot(path, tmp_path / f"{theme}.png", "800,3000", option)
         # The bars of the errors: pictures are shown, and on their theme's ground.
         for color, least in ((figures.COLORS[0], 0.002), (ground, 0.5)):
             rgb = [int(color[i : i + 2], 16) for i in (1, 3, 5)]
             assert (np.abs(shown - rgb).max(axis=-1) <= 2).mean() > least
+
+
+def test_a_phone_shows_pictures_whole(run, tmp_path):
+    make_run(run, names=["a", "b", "c"])
+    path = report.write_report([run], gallery=False)
+    # A browser's window has a least width, a frame has none.
+    frame = tmp_path / "frame.html"
+    style = "border: 0; width: 390px; height: 3000px"
+    frame.write_text(
+        f'<body style="margin: 0"><iframe src="{path.as_uri()}" style="{style}">'
+    )
+    shown = screenshot(frame, tmp_path / "phone.png", "600,3000")[:, :390]
+    rgb = [int(figures.COLORS[0][i : i + 2], 16) for i in (1, 3, 5)]
+    bars = (np.abs(shown - rgb).max(axis=-1) <= 2).sum(axis=0) > 20
+    edges = np.flatnonzero(np.diff(bars.astype(int)) == -1)
+    # The last class's bar ends before the page's margin.
+    assert 330 < edges[-1] < 369
