@@ -202,3 +202,22 @@ def test_a_phone_shows_pictures_whole(run, tmp_path):
     edges = np.flatnonzero(np.diff(bars.astype(int)) == -1)
     # The last class's bar ends before the page's margin.
     assert 330 < edges[-1] < 369
+
+
+def test_formulas_of_the_site_are_shown_whole(tmp_path):
+    style = (helpers.ROOT / "docs" / "site.css").read_text()
+    formula = (
+        '<math display="block"><mi>w</mi><mfrac><mrow><mn>1</mn><mo>&#x2212;</mo>'
+        "<mi>&#x3b2;</mi></mrow><mrow><mn>1</mn><mo>&#x2212;</mo><msup><mi>&#x3b2;</mi>"
+        "<msub><mi>n</mi><mi>j</mi></msub></msup></mrow></mfrac></math>"
+    )
+    shown = []
+    for more in ("", "math { overflow: visible !important }"):
+        page = tmp_path / "page.html"
+        page.write_text(
+            f'<style>{style}{more}</style><div class="md-typeset">{formula}</div>'
+        )
+        size, scale = "600,300", "--force-device-scale-factor=2"
+        shown.append(screenshot(page, tmp_path / "page.png", size, scale))
+    np.testing.assert_array_equal(*shown)
+    assert shown[0].min() < 100
