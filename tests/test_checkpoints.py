@@ -31,6 +31,7 @@ def build():
         [
             keras.Input([4, 4, 1]),
             layers.RandomPaddedCrop(1, seed=1),
+            layers.RandomHorizontalFlip(seed=2),
             keras.layers.Flatten(),
             keras.layers.Rescaling(1 / 255),
             keras.layers.Dense(8, kernel_initializer=_initializer(2)),

@@ -135,6 +135,25 @@ print(*model.predict(images, verbose=0).ravel(), type(model.loss).__name__)
     assert loss == "LDAM"
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "folders.list_folder",
+        "tables.list_csv",
+        "splitting.stratified_split",
+        "inspection.inspect_data",
+    ],
+)
+def test_dotted_names_of_version_0_1_0(name):
+    module, function = name.split(".")
+    code = f"from mm_tf.data.{module} import {function} as f; print(f.__name__)"
+    assert run_python(code) == [function]
+
+
+def test_mm_tf_imported_before_keras_registers_nothing():
+    assert set(run_python(f"import mm_tf, keras; {KNOWN}")) == {"None"}
+
+
 def test_unknown_attribute():
     import mm_tf
 

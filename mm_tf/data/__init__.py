@@ -5,8 +5,12 @@ imported when one of them is first used. Everything else needs only NumPy until 
 are read.
 """
 
+import sys
 from typing import TYPE_CHECKING, Any
 
+from mm_tf.data import splits as splitting
+from mm_tf.data.custom import csv_file as tables
+from mm_tf.data.custom import folders
 from mm_tf.data.custom.assembly import DataWarning
 from mm_tf.data.custom.csv_file import read_csv
 from mm_tf.data.custom.decoding import ImageFileError
@@ -32,6 +36,13 @@ from mm_tf.data.splits import hold_out, holdout_counts, split_holdout
 if TYPE_CHECKING:
     from mm_tf.data.pipeline import ArrayBatches, fit_data, training_pipeline
     from mm_tf.data.prediction import ImageBatches, prediction_data
+
+# Modules that the pages of version 0.1.0 name.
+sys.modules |= {
+    "mm_tf.data.folders": folders,
+    "mm_tf.data.tables": tables,
+    "mm_tf.data.splitting": splitting,
+}
 
 __all__ = [
     "DATASETS",

@@ -1,4 +1,8 @@
-"""Tests of the readers of custom data, and of the steps they are made of."""
+"""Tests of the readers of custom data, and of the steps they are made of.
+
+Four readers in one file, because they share their images, their errors and their table
+of cases.
+"""
 
 import csv
 import dataclasses

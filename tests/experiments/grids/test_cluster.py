@@ -144,6 +144,7 @@ def test_more_than_a_machine_has(two_machines, tmp_path):
 
 
 @needs_ray
+@pytest.mark.long
 def test_an_address_that_does_not_answer(tmp_path):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -155,6 +156,7 @@ def test_an_address_that_does_not_answer(tmp_path):
 
 
 @needs_ray
+@pytest.mark.long
 def test_runs_that_share_a_gpu_share_its_memory(tmp_path):
     alone = cluster.Cluster(tmp_path, gpus=1, backend="jax")._environment()
     assert alone["KERAS_BACKEND"] == "jax"

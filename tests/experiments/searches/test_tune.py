@@ -1,4 +1,7 @@
-"""The search: its flags, what it trains, what it leaves, how it resumes."""
+"""The search: its flags, what it trains, what it leaves, how it resumes.
+
+One file, because all of it calls the one command with one made-up worker.
+"""
 
 import csv
 import dataclasses

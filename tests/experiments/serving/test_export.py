@@ -73,6 +73,9 @@ PACKAGES = {
 }
 
 
+EXTRAS = ("onnx", "tflite")
+
+
 def skip_without(form):
     for package in PACKAGES[form]:
         pytest.importorskip(package)
@@ -133,7 +136,13 @@ def without_holdout(digits, tmp_path):
     return tmp_path / "without"
 
 
-@pytest.mark.parametrize("form", formats.FORMATS)
+@pytest.mark.parametrize(
+    "form",
+    [
+        pytest.param(form, marks=pytest.mark.long if form in EXTRAS else ())
+        for form in formats.FORMATS
+    ],
+)
 def test_an_export_answers_as_keras_does(form, digits, tmp_path):
     skip_without(form)
     exported = export(digits, form, tmp_path / "out", prior="uniform")
@@ -205,6 +214,7 @@ def small_model(pixels_are_multiplied_by=1):
     return formats.with_probabilities(keras.Model(images, cosines), 10.0, np.zeros(3))
 
 
+@pytest.mark.long
 def test_features_that_are_nearly_zero_are_those_of_tflite_too(tmp_path):
     skip_without("tflite")
     model = small_model(pixels_are_multiplied_by=1e-11)
@@ -249,7 +259,8 @@ def test_ldam_has_a_scale_of_its_own():
     assert output_scale(result) == 30
 
 
-@pytest.mark.parametrize("form", ["onnx", "tflite"])
+@pytest.mark.long
+@pytest.mark.parametrize("form", EXTRAS)
 def test_a_converter_that_fails_or_errs_is_refused(form, tmp_path, monkeypatch):
     skip_without(form)
     with monkeypatch.context() as patch:
