@@ -69,8 +69,8 @@ class BalancedAccuracy(_PerClassAccuracy):
         dtype: The dtype of its result.
 
     Labels are integers [N] or soft labels [N, K], of which the largest share counts;
-    outputs are [N, K]. The result is in [0, 1]; classes of
-    which no image was seen do not count.
+    outputs are [N, K]. The result is in [0, 1]; classes of which no image was seen do
+    not count.
 
     Raises:
         ValueError: `num_classes` is no integer >= 2. Updated: labels, outputs or
@@ -107,8 +107,8 @@ class ShotAccuracy(_PerClassAccuracy):
         dtype: The dtype of its result.
 
     Labels are integers [N] or soft labels [N, K], of which the largest share counts;
-    outputs are [N, K]. The result is in [0, 1]; classes of
-    which no image was seen do not count.
+    outputs are [N, K]. The result is in [0, 1]; classes of which no image was seen do
+    not count.
 
     Raises:
         ValueError: An argument is not as described, or no class is in the group.
@@ -132,7 +132,6 @@ class ShotAccuracy(_PerClassAccuracy):
             )
         super().__init__(len(classes), name or f"{group}_shot_accuracy", dtype)
         self.class_counts = _checks.list_class_counts(class_counts)
-
         self.group = group
         self._classes = classes
 
