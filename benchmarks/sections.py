@@ -276,7 +276,7 @@ def fit(sizes, backends):
     """`checkpoints.fit` with callbacks, weights and metrics, and a bare loop."""
     for backend in backends:
         yield from _fit(backend, sizes.model, sizes.batch_size, sizes.steps, sizes)
-        # What is added to a step is told from noise where the step is short.
+        # Short steps show what `fit` adds, which is lost in the noise of long ones.
         yield from _fit(backend, "resnet8", 8, sizes.short_steps, sizes)
 
 

@@ -61,9 +61,9 @@ def check_choice(name, value, choices):
 
 
 def as_numbers(values):
-    """Returns `values` as a float64 array, or None where they are no numbers.
+    """Returns `values` as a float64 array, or None where they are not numbers.
 
-    Strings, bools and complex numbers are none, though NumPy would convert them.
+    Strings, bools and complex numbers are not taken, though NumPy would convert them.
     """
     try:
         array = np.asarray(values)

@@ -175,7 +175,7 @@ def whole(tmp_path_factory):
 
 # In a frozen epoch, at the switch itself, and behind it.
 @pytest.mark.parametrize("steps", [3, 4, 5])
-def test_a_training_stopped_on_either_side_of_the_switch_goes_on(
+def test_a_training_stopped_on_either_side_of_the_switch_resumes(
     steps, whole, tmp_path
 ):
     assert train(tmp_path, steps) is None

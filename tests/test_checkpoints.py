@@ -246,16 +246,16 @@ def test_a_callback_that_stops_the_training_stops_it_when_resumed_too(tmp_path):
         ),
     ],
 )
-def test_a_model_that_would_not_go_on_as_it_was_is_refused(
-    tmp_path, arguments, message
-):
+def test_a_model_that_cannot_resume_exactly_is_refused(tmp_path, arguments, message):
     model = build()
     model.compile(**{"optimizer": "sgd", "loss": losses.MaximumMargin(), **arguments})
     with pytest.raises(ValueError, match=message):
         fit(model, Checkpoints(tmp_path), 1)
 
 
-def test_another_backend_is_refused_and_other_versions_are_told(tmp_path, monkeypatch):
+def test_another_backend_is_refused_and_other_versions_are_reported(
+    tmp_path, monkeypatch
+):
     with pytest.raises(Stopped):
         train(tmp_path, stop_after(5))
     here = checkpoints._versions()
@@ -267,7 +267,7 @@ def test_another_backend_is_refused_and_other_versions_are_told(tmp_path, monkey
         train(tmp_path)
 
 
-def test_a_full_disk_is_told_and_what_was_kept_stays(
+def test_a_full_disk_is_reported_and_saved_files_stay(
     tmp_path, monkeypatch, undisturbed
 ):
     full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

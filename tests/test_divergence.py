@@ -79,7 +79,7 @@ MARGIN_LOSSES = [
 
 
 @pytest.mark.parametrize("loss", MARGIN_LOSSES, ids=lambda loss: loss.name)
-def test_a_margin_loss_on_a_plain_head_is_told_before_training(loss):
+def test_a_margin_loss_on_a_plain_head_is_reported_before_training(loss):
     with pytest.warns(UserWarning, match="margin loss is meant for cosines.*Normalize"):
         fit(keras.layers.Dense(2), loss, learning_rate=1e-6)
 
@@ -121,7 +121,7 @@ FINE = {
 
 
 @pytest.mark.parametrize("case", FINE)
-def test_nothing_is_told_where_all_is_well(case):
+def test_nothing_is_reported_where_all_is_well(case):
     with warnings.catch_warnings():
         warnings.filterwarnings("error", message="A margin loss")
         fit(*FINE[case](), learning_rate=1e-6)

@@ -41,7 +41,7 @@ def pretrain(model, images, **arguments):
     )
 
 
-def test_learns_to_tell_rotations_and_changes_the_backbone_alone():
+def test_learns_to_tell_rotations_and_changes_only_the_backbone():
     images = data.load("digits").train_images[:400]
     model = backbone()
     before = [weight.copy() for weight in model.get_weights()]

@@ -117,10 +117,10 @@ def _budget():
     (results,) = [runs_in("10_epochs")]
     errors = {run.method: run for run in results}
     named = ("erm", "cb_rw", "ldam_drw", "mm_ldam_drw")
-    told = [f"{METHODS[name].title} {errors[name].top1_error:.1f}" for name in named]
+    methods = [f"{METHODS[name].title} {errors[name].top1_error:.1f}" for name in named]
     ship, truck = errors["cb_rw"].per_class_error[-2:]
     return {
-        "ten epochs": f"{', '.join(told)} %",
+        "ten epochs": f"{', '.join(methods)} %",
         "ten epochs, rarest": f"({ship:.1f} and {truck:.1f} %)",
     }
 

@@ -10,7 +10,7 @@ class FrozenBackbone(keras.callbacks.Callback):
     """Trains only the head in the first epochs, then the backbone with it.
 
     Frozen, the backbone's weights stay as they are, and its batch normalization is
-    that of inference: fresh heads have large gradients, which would spoil what the
+    the one of inference: fresh heads have large gradients, which would spoil what the
     backbone knows. Which epoch is frozen depends only on its number, so a training
     that was stopped resumes as it was.
 

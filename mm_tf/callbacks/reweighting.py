@@ -24,7 +24,7 @@ class DeferredReweighting(keras.callbacks.Callback):
         start_epoch: The first epoch, counted from 0, with these weights.
 
     Raises:
-        ValueError: `start_epoch` is negative, or `class_weights` are no numbers
+        ValueError: `start_epoch` is negative, or `class_weights` are not numbers
             >= 0 of which one is above 0; when training begins: the model's loss is
             not `ClassWeighted`, or it has another number of classes.
 

@@ -44,7 +44,7 @@ def main(argv):
         command.fail(error, status=3 if isinstance(error, RunDivergedError) else 1)
     except (KeyboardInterrupt, BrokenPipeError) as stopped:
         if isinstance(stopped, BrokenPipeError):
-            # Who reads has gone, as `head` does: there is nowhere to print.
+            # The reader has closed the pipe, as `head` does: there is nowhere to print.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             stopped = StoppedError(signal.SIGPIPE)
         is_saved = RunFolder(config).has_checkpoint

@@ -37,7 +37,7 @@ class PerExampleLoss(keras.losses.Loss):
 
     Raises:
         ValueError: `dtype` is no floating-point dtype. Called: labels, outputs or
-            sample weights are no numbers or do not fit together, or a label that can
+            sample weights are not numbers or do not fit together, or a label that can
             be seen is neither a whole number in [0, K) nor K shares that sum to 1. In
             `model.fit`, where labels cannot be seen, such a label makes the loss NaN.
     """

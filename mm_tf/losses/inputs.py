@@ -109,7 +109,7 @@ def check_num_classes(name, values, outputs):
 
 
 def to_tensor(name, values):
-    """Returns `values` as a tensor, or raises a ValueError if they are no numbers.
+    """Returns `values` as a tensor, or raises a ValueError if they are not numbers.
 
     Each backend has another error for strings, None and ragged lists, from deep
     inside.

@@ -155,7 +155,7 @@ def test_subsets_have_their_counts_and_are_nested(subset, seed):
 
 @given(subsets(), SEEDS)
 @FEW
-def test_a_subset_depends_on_seed_labels_and_counts_alone(subset, seed):
+def test_a_subset_depends_only_on_seed_labels_and_counts(subset, seed):
     labels, counts, _ = subset
     first = subsample(labels, counts, seed).tolist()
     state = np.random.get_state()[1].tolist()

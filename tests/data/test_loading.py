@@ -75,7 +75,7 @@ def test_splits_are_in_one_order_however_they_are_stored(monkeypatch, digits):
     assert (again.train_labels == digits.train_labels).all()
 
 
-def test_imbalanced_draws_training_images_alone(digits):
+def test_imbalanced_draws_only_training_images(digits):
     counts = np.arange(10, 0, -1)
     subset = imbalanced(digits, counts, seed=0)
     drawn = subsample(digits.train_labels, counts, seed=0)

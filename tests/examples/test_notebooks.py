@@ -35,7 +35,7 @@ def mean_errors(text):
 
 
 @pytest.mark.parametrize("name", NOTEBOOKS)
-def test_it_is_kept_as_one_run_left_it(name):
+def test_it_is_committed_as_one_run_left_it(name):
     notebook = read(name)
     nbformat.validate(notebook)
     cells = code_cells(notebook)

@@ -239,7 +239,7 @@ FUNCTIONS = {
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_functions_alone_survive_saving(name, features, labels, tmp_path):
+def test_loss_functions_survive_saving(name, features, labels, tmp_path):
     model = keras.Sequential([keras.Input([8]), layers.NormalizedDense(4)])
     model.compile("sgd", FUNCTIONS[name])
     expected = model.evaluate(features, labels, verbose=0)

@@ -121,7 +121,7 @@ for_all_losses = pytest.mark.parametrize("name", NAMES)
 @for_all_losses
 @given(data=st.data())
 @FEW
-def test_an_example_is_judged_alone_wherever_it_stands(name, data):
+def test_the_loss_of_an_example_does_not_depend_on_the_others(name, data):
     labels, cosines, arguments, weights = data.draw(cases(name))
     loss = make(name, arguments, weights)
     together = evaluate(loss, labels, cosines)

@@ -165,7 +165,7 @@ def test_one_set_of_images_can_be_read_by_several_threads(paths):
     assert (np.stack(found) == expected[np.stack(orders)]).all()
 
 
-def test_kept_images_are_decoded_once_and_digests_found_once(tmp_path):
+def test_cached_images_are_decoded_once_and_digests_found_once(tmp_path):
     copies = [save(tmp_path / f"{i}.png", seed=i % 2) for i in range(3)]
     kept, decoded = ImageFiles(copies, 8), ImageFiles(copies, 8, memory_limit=500)
     before, digests = np.asarray(kept), decoded.digests()

@@ -122,7 +122,7 @@ def test_a_data_set_reads_the_same_again_and_elsewhere(photos, tmp_path):
     assert contents(read_folder(moved)) == first
 
 
-def test_the_split_depends_on_its_seed_and_fraction_alone(photos):
+def test_the_split_depends_only_on_its_seed_and_fraction(photos):
     default = read_folder(photos)
     other = read_folder(photos, ReadOptions(split_seed=1))
     assert names_of(default.test_images) != names_of(other.test_images)

@@ -94,7 +94,7 @@ def test_a_machine_that_dies_costs_nothing(two_machines, tmp_path):
 
 @needs_ray
 @pytest.mark.long
-def test_ctrl_c_leaves_checkpoints_from_which_the_same_line_goes_on(tmp_path):
+def test_ctrl_c_leaves_checkpoints_from_which_the_same_line_resumes(tmp_path):
     command = [
         *(sys.executable, "-m", "mm_tf.experiments.table", "--executor=ray"),
         *("--methods=erm", "--settings=digits_lt20", "--seeds=0,1"),

@@ -280,7 +280,7 @@ def test_pairs_of_other_flags_are_marked(flag, here, there):
         ("pretraining_epochs", "ldam_drw_ssp", 5, False),
     ],
 )
-def test_flags_of_one_method_alone_are_not_marked(flag, other, value, is_marked):
+def test_flags_of_only_one_method_are_not_marked(flag, other, value, is_marked):
     results = [*runs(["mm_drw"]), *runs([other], **{flag: value})]
     assert bool(marked(results, "mm_drw", other)) == is_marked
     assert bool(marked(results, other, "mm_drw")) == is_marked
@@ -291,7 +291,7 @@ def test_one_methods_own_flag_must_be_the_same_for_all_seeds():
     assert marked(results) == "delta 0.6 and 0.9"
 
 
-def test_marks_of_pairs_are_told_in_all_texts():
+def test_marks_of_pairs_are_explained_in_all_texts():
     results = [*runs(["mm_drw", "ldam"]), *runs(["erm"], epochs=10)]
     results.append(result("focal", LT100, 0, 1.0, differences=["l2 0 (paper: 0.0002)"]))
     pairs = [("mm_drw", "erm"), ("mm_drw", "ldam"), ("ldam", "erm")]

@@ -196,7 +196,7 @@ def test_missing_data_are_reported_before_the_first_run(tmp_path, worker, monkey
 
 
 @pytest.mark.long
-def test_a_real_grid_is_stopped_and_goes_on(tmp_path, capsys, monkeypatch):
+def test_a_real_grid_is_stopped_and_resumes(tmp_path, capsys, monkeypatch):
     """Two methods, two seeds, really trained; Ctrl-C in the second run."""
 
     train = trains.train

@@ -33,7 +33,7 @@ def trained(folder, stop=lambda: None, **flags):
 @pytest.mark.parametrize(
     "half", ["bfloat16", pytest.param("float16", marks=pytest.mark.long)]
 )
-def test_a_run_in_half_precision_goes_on_as_it_was(half, tmp_path):
+def test_a_run_in_half_precision_resumes_exactly(half, tmp_path):
     before = keras.config.dtype_policy()
     result, model = trained(tmp_path / "once", precision=half)
     assert result.precision == result.flags["precision"] == half

@@ -75,7 +75,7 @@ def test_a_signal_that_is_ignored_stays_ignored():
         signal.signal(signal.SIGINT, before)
 
 
-def test_another_thread_leaves_signals_alone():
+def test_another_thread_does_not_touch_signals():
     before = signal.getsignal(signal.SIGINT)
     seen = []
 

@@ -91,7 +91,7 @@ def test_papers_own_protocol_has_no_differences():
         (dict(augment=False), "augment False (paper: True)"),
     ],
 )
-def test_other_protocols_are_told(arguments, difference):
+def test_other_protocols_are_reported(arguments, difference):
     comparison = paper.compare(papers_run(**arguments))
     assert comparison.differences == (difference,)
     assert not comparison.is_comparable

@@ -149,7 +149,7 @@ def test_order_is_the_seeds():
 
 
 @pytest.mark.parametrize(("is_terminal", "expected"), [(True, 1), (False, 2)])
-def test_progress_bars_at_a_terminal_alone(monkeypatch, is_terminal, expected):
+def test_progress_bars_only_at_a_terminal(monkeypatch, is_terminal, expected):
     monkeypatch.setattr(training.sys.stdout, "isatty", lambda: is_terminal)
     assert training.verbosity() == expected
 

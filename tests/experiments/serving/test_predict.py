@@ -66,7 +66,7 @@ def test_csv_lines_of_json_and_tables(photos, tmp_path, capsys):
     assert "Class" in capsys.readouterr().out
 
 
-def test_a_file_is_replaced_only_if_told(photos, tmp_path, monkeypatch):
+def test_a_file_is_replaced_only_if_asked(photos, tmp_path, monkeypatch):
     output = tmp_path / "classes.csv"
     output.write_text("mine")
     given = [str(RUN), str(photos), "--format=csv", f"--output={output}"]
