@@ -158,7 +158,7 @@ def measure(num_images, cases, scratch):
     Returns:
         Rows of `memory_of_folder.json`.
     """
-    from mm_tf.data.custom.image_files import MEMORY_LIMIT
+    from mm_tf.data.images.image_files import MEMORY_LIMIT
 
     folders = {}
     for number in (BASE_IMAGES, num_images):

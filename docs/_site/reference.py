@@ -12,7 +12,7 @@ _ROOT = pathlib.Path(mm_tf.__file__).parents[1]
 # Modules whose names are in no part, and which docstrings and pages name.
 _NAMED = (
     "mm_tf.data.custom.csv_file",
-    "mm_tf.data.custom.decoding",
+    "mm_tf.data.images.decoding",
     "mm_tf.data.custom.folders",
     "mm_tf.data.custom.listing",
     "mm_tf.data.inspect",

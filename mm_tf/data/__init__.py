@@ -13,13 +13,13 @@ from mm_tf.data.custom import csv_file as tables
 from mm_tf.data.custom import folders
 from mm_tf.data.custom.assembly import DataWarning
 from mm_tf.data.custom.csv_file import read_csv
-from mm_tf.data.custom.decoding import ImageFileError
 from mm_tf.data.custom.folders import read_folder
-from mm_tf.data.custom.image_files import ImageFiles
 from mm_tf.data.custom.npz import read_npz
 from mm_tf.data.custom.options import ReadOptions
 from mm_tf.data.custom.tfds import read_tfds
 from mm_tf.data.dataset import DATASETS, DatasetInfo, ImageData, imbalanced
+from mm_tf.data.images.decoding import ImageFileError
+from mm_tf.data.images.image_files import ImageFiles
 from mm_tf.data.imbalance import (
     IMBALANCES,
     balanced_counts,

@@ -9,7 +9,7 @@ import numpy as np
 
 from mm_tf._checks import in_class_order, nearest
 from mm_tf.data._checks import check_integers
-from mm_tf.data.custom.image_files import ImageFiles, Images, take
+from mm_tf.data.images.image_files import ImageFiles, Images, take
 from mm_tf.data.imbalance import subsample
 
 

@@ -9,9 +9,8 @@ import numpy as np
 from mm_tf.data import prepared
 from mm_tf.data._checks import check_path
 from mm_tf.data.custom.csv_file import list_csv, read_csv
-from mm_tf.data.custom.digests import digest_of, pieces_of_file, pieces_of_listing
 from mm_tf.data.custom.folders import list_folder, read_folder
-from mm_tf.data.custom.listing import data_file
+from mm_tf.data.custom.listing import data_file, pieces_of_listing
 from mm_tf.data.custom.npz import read_npz
 from mm_tf.data.custom.options import ReadOptions
 from mm_tf.data.custom.tfds import read_tfds
@@ -25,6 +24,7 @@ from mm_tf.data.dataset import (
     check_name,
     in_order,
 )
+from mm_tf.data.images.digests import digest_of, pieces_of_file
 
 # CIFAR's images are downloaded from here when they are not prepared yet.
 _CIFAR_HOST = "https://www.cs.toronto.edu"

@@ -19,7 +19,7 @@ import numpy as np
 
 from mm_tf._checks import check_integer
 from mm_tf.data._checks import check_integers
-from mm_tf.data.custom.image_files import ImageFiles, Images
+from mm_tf.data.images.image_files import ImageFiles, Images
 from mm_tf.data.on_device import gather_on_device
 from mm_tf.data.order import EpochOrder
 

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 
 from mm_tf._checks import check_integer
-from mm_tf.data.custom.image_files import ImageFiles, Images
+from mm_tf.data.images.image_files import ImageFiles, Images
 from mm_tf.data.pipeline import LookAhead, as_dataset, as_images
 
 if TYPE_CHECKING:

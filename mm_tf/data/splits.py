@@ -11,8 +11,8 @@ import numpy as np
 
 from mm_tf._checks import check_integer, check_number, in_class_order
 from mm_tf.data._checks import check_integers
-from mm_tf.data.custom.image_files import content_digests, take
 from mm_tf.data.dataset import DATASETS, ImageData
+from mm_tf.data.images.image_files import content_digests, take
 from mm_tf.data.imbalance import order_of_class
 
 

@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from mm_tf.data.custom.decoding import ImageFileError
-from mm_tf.data.custom.image_files import ImageFiles, Images, content_digests, take
 from mm_tf.data.custom.listing import UNKNOWN_SUFFIX, Listing
 from mm_tf.data.custom.options import DEFAULT_SIZE, ReadOptions
 from mm_tf.data.dataset import DatasetInfo, ImageData
+from mm_tf.data.images.decoding import ImageFileError
+from mm_tf.data.images.image_files import ImageFiles, Images, content_digests, take
 from mm_tf.data.splits import stratified_split
 
 # Training images from which the mean and the deviation of the channels are measured.

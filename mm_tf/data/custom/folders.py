@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from mm_tf._checks import nearest
 from mm_tf.data._checks import check_path
 from mm_tf.data.custom.assembly import from_listing
-from mm_tf.data.custom.decoding import FORMAT_NAMES, SUFFIXES
 from mm_tf.data.custom.listing import (
     NO_CLASS,
     SPLITS,
@@ -21,6 +20,7 @@ from mm_tf.data.custom.listing import (
 )
 from mm_tf.data.custom.options import ReadOptions, check_options
 from mm_tf.data.dataset import ImageData
+from mm_tf.data.images.decoding import FORMAT_NAMES, SUFFIXES
 
 _DETAILS = {
     UNKNOWN_SUFFIX: f"skipped: not named as {FORMAT_NAMES}",

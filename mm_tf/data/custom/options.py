@@ -4,7 +4,7 @@ import dataclasses
 import re
 
 from mm_tf._checks import check_bool, check_integer
-from mm_tf.data.custom.image_files import (
+from mm_tf.data.images.image_files import (
     MEMORY_LIMIT,
     check_channels,
     check_image_size,

@@ -7,10 +7,10 @@ import numpy as np
 
 from mm_tf.data import prepared
 from mm_tf.data.custom.assembly import image_data
-from mm_tf.data.custom.decoding import decode
-from mm_tf.data.custom.image_files import check_image_size, in_threads
 from mm_tf.data.custom.options import DEFAULT_SIZE, ReadOptions, check_options
 from mm_tf.data.dataset import ImageData, Split, in_order
+from mm_tf.data.images.decoding import decode
+from mm_tf.data.images.image_files import check_image_size, in_threads
 
 _IMAGES_AT_ONCE = 100
 

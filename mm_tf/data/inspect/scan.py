@@ -10,18 +10,18 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mm_tf.class_errors import SHOT_GROUPS
-from mm_tf.data.custom.decoding import (
+from mm_tf.data.custom.listing import UNREADABLE, Entry, Listing, Problem
+from mm_tf.data.custom.options import ReadOptions, check_options
+from mm_tf.data.dataset import DATASETS, TFDS_PREFIX, ImageData, check_name
+from mm_tf.data.images.decoding import (
     ImageFileError,
     opened,
     quiet,
     to_array,
     unless_broken,
 )
-from mm_tf.data.custom.digests import file_digest, pixel_digest
-from mm_tf.data.custom.image_files import FILES_AT_ONCE, Images, in_threads
-from mm_tf.data.custom.listing import UNREADABLE, Entry, Listing, Problem
-from mm_tf.data.custom.options import ReadOptions, check_options
-from mm_tf.data.dataset import DATASETS, TFDS_PREFIX, ImageData, check_name
+from mm_tf.data.images.digests import file_digest, pixel_digest
+from mm_tf.data.images.image_files import FILES_AT_ONCE, Images, in_threads
 from mm_tf.data.loading import LISTS, load
 from mm_tf.data.splits import stratified_split
 

@@ -14,9 +14,9 @@ import re
 import numpy as np
 
 from mm_tf import backbones, class_weights
-from mm_tf.data.custom.image_files import check_image_size
 from mm_tf.data.custom.options import ReadOptions, parse_image_size
 from mm_tf.data.dataset import CUSTOM_DATASETS, DATASETS, check_name
+from mm_tf.data.images.image_files import check_image_size
 from mm_tf.data.imbalance import class_counts
 from mm_tf.data.splits import holdout_counts
 from mm_tf.experiments.config import checks as config_checks

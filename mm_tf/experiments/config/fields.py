@@ -5,8 +5,8 @@ import functools
 import typing
 
 from mm_tf import _checks
-from mm_tf.data.custom.image_files import MEMORY_LIMIT
 from mm_tf.data.custom.options import ReadOptions
+from mm_tf.data.images.image_files import MEMORY_LIMIT
 from mm_tf.data.imbalance import IMBALANCES
 from mm_tf.experiments.paper.methods import METHODS
 from mm_tf.experiments.paper.protocol import PAPER_EPOCHS

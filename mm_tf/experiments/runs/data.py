@@ -6,7 +6,7 @@ import warnings
 
 from mm_tf import backbones
 from mm_tf.data import DataWarning, hold_out, imbalanced, load
-from mm_tf.data.custom.digests import file_digest
+from mm_tf.data.images.digests import file_digest
 from mm_tf.data.loading import data_digest
 
 

@@ -1,8 +1,8 @@
-"""Encoded images to pixels in a TensorFlow graph, as `custom.decoding` does."""
+"""Encoded images to pixels in a TensorFlow graph, as `images.decoding` does."""
 
 import tensorflow as tf
 
-# As in `mm_tf.data.custom.decoding`.
+# As in `mm_tf.data.images.decoding`.
 _REDUCING_GAP = 2
 
 # Parts of Pillow's luma, of 65,536.
@@ -21,7 +21,7 @@ _MIRRORED = (2, 3, 6, 7)
 def decode(contents, image_size, channels):
     """Decodes files of images and brings them to one size.
 
-    It is `custom.decoding.decode` in TensorFlow's operations: the same box from the
+    It is `images.decoding.decode` in TensorFlow's operations: the same box from the
     centre, the same bicubic kernel without aliasing, large JPEGs at 1/2, 1/4 or 1/8 of
     their size, a JPEG's EXIF orientation, transparent pixels on white. What differs:
 

@@ -11,8 +11,8 @@ from mm_tf import data
 from mm_tf._checks import check_integer
 from mm_tf._text import printable
 from mm_tf._text import table as text_table
-from mm_tf.data.custom.decoding import FORMAT_NAMES, SUFFIXES
-from mm_tf.data.custom.image_files import ImageFiles
+from mm_tf.data.images.decoding import FORMAT_NAMES, SUFFIXES
+from mm_tf.data.images.image_files import ImageFiles
 from mm_tf.experiments.runs import finished
 from mm_tf.experiments.serving.probabilities import output_scale, probabilities
 

@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from mm_tf.data.custom.decoding import decode
+from mm_tf.data.images.decoding import decode
 from mm_tf.experiments.serving import decoding
 
 

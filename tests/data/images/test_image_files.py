@@ -1,4 +1,4 @@
-"""Tests of `mm_tf.data.custom.decoding` and `mm_tf.data.custom.image_files`."""
+"""Tests of `mm_tf.data.images.decoding` and `mm_tf.data.images.image_files`."""
 
 import os
 import pickle
@@ -12,8 +12,8 @@ from made_up_images import BROKEN, pixels, png, save, save_broken
 from PIL import Image
 
 from mm_tf.data import ImageFileError, ImageFiles
-from mm_tf.data.custom.decoding import decode, quiet
-from mm_tf.data.custom.image_files import take
+from mm_tf.data.images.decoding import decode, quiet
+from mm_tf.data.images.image_files import take
 
 
 @pytest.fixture(scope="module")
@@ -167,15 +167,15 @@ def test_one_set_of_images_can_be_read_by_several_threads(paths):
 
 def test_cached_images_are_decoded_once_and_digests_found_once(tmp_path):
     copies = [save(tmp_path / f"{i}.png", seed=i % 2) for i in range(3)]
-    kept, decoded = ImageFiles(copies, 8), ImageFiles(copies, 8, memory_limit=500)
-    before, digests = np.asarray(kept), decoded.digests()
+    cached, decoded = ImageFiles(copies, 8), ImageFiles(copies, 8, memory_limit=500)
+    before, digests = np.asarray(cached), decoded.digests()
     assert digests[0] == digests[2] != digests[1]
     assert (decoded[:] == before).all()
     for path in copies:
         path.unlink()
-    assert (kept[:] == before).all()
+    assert (cached[:] == before).all()
     assert decoded.subset([1, 0]).digests() == [digests[1], digests[0]]
-    assert kept.digests() == [str(path) for path in copies]
+    assert cached.digests() == [str(path) for path in copies]
     with pytest.raises(ImageFileError, match="0.png$"):
         decoded[:]
     with pytest.raises(ValueError, match="memory_limit=500 .* 3 images of 576 bytes"):
@@ -222,7 +222,7 @@ def test_subsets_share_one_memory_limit(paths, monkeypatch):
     bytes_per_image = 16 * 16 * 3
     decoded = []
     monkeypatch.setattr(
-        "mm_tf.data.custom.image_files.decode",
+        "mm_tf.data.images.image_files.decode",
         lambda *given: decoded.append(given[0]) or decode(*given),
     )
 

@@ -12,14 +12,14 @@ import numpy as np
 
 from mm_tf._checks import check_integer
 from mm_tf.data._checks import check_path
-from mm_tf.data.custom.decoding import (
+from mm_tf.data.images.decoding import (
     ImageFileError,
     decode,
     import_plugins,
     quiet,
     unless_broken,
 )
-from mm_tf.data.custom.digests import file_digest, pixel_digest
+from mm_tf.data.images.digests import file_digest, pixel_digest
 
 MEMORY_LIMIT = 2**30
 
@@ -32,7 +32,7 @@ class ImageFiles:
 
     It is read like a NumPy array along its first axis, `images[7]`,
     `images[10:20]`, `images[indices]`, and gives NumPy arrays. How an image is
-    turned, converted, resized and cropped: see `mm_tf.data.custom.decoding.decode`.
+    turned, converted, resized and cropped: see `mm_tf.data.images.decoding.decode`.
     The images depend only on the files, not on the number of threads.
 
     Where all images together have at most `memory_limit` bytes, each is decoded
@@ -48,8 +48,8 @@ class ImageFiles:
         image_size: Height and width of all images, at least 1 each, or one number
             for both.
         channels: 3 (RGB) or 1 (grey). Defaults to 3.
-        memory_limit: Bytes of decoded images that may be kept, at least 0. Defaults
-            to 2**30, 1 GiB.
+        memory_limit: Bytes of decoded images that may stay in memory, at least 0.
+            Defaults to 2**30, 1 GiB.
         num_threads: Threads that decode, at least 1. Defaults to `None`: the number
             of CPU cores that the process may use.
 
@@ -101,17 +101,17 @@ class ImageFiles:
         self._num_threads = check_threads(num_threads)
         # Subsets share these two.
         self._digests: dict[str, bytes | str] = {}
-        self._all_kept: weakref.WeakSet[_Kept] = weakref.WeakSet()
-        self._keep_what_fits()
+        self._caches: weakref.WeakSet[_Cache] = weakref.WeakSet()
+        self._cache_if_it_fits()
 
-    def _keep_what_fits(self) -> None:
+    def _cache_if_it_fits(self) -> None:
         """Makes room for all images if `memory_limit` has as much left."""
         self._rows = np.arange(len(self._files))
-        taken = sum(kept.images.nbytes for kept in self._all_kept)
-        self._kept: _Kept | None = None
+        taken = sum(cache.images.nbytes for cache in self._caches)
+        self._cache: _Cache | None = None
         if taken + self.nbytes <= self._memory_limit:
-            self._kept = _Kept(self.shape)
-            self._all_kept.add(self._kept)
+            self._cache = _Cache(self.shape)
+            self._caches.add(self._cache)
 
     def __reduce__(self):
         """The files for pickling, without the images, and with a limit of its own."""
@@ -162,9 +162,9 @@ class ImageFiles:
     def subset(self, indices: Any) -> "ImageFiles":
         """Some of the images, none of which is decoded for that.
 
-        Decoded images in memory are shared. Where the whole is too large to be
-        kept, the subset is kept if it fits into what other subsets have left of
-        `memory_limit`.
+        Decoded images in memory are shared. Where the whole is too large
+        for the memory, the subset stays in it if it fits into what other subsets
+        have left of `memory_limit`.
 
         Args:
             indices: Positions, integers [M], or a slice or bool [N].
@@ -175,9 +175,9 @@ class ImageFiles:
         part = object.__new__(ImageFiles)
         vars(part).update(vars(self))
         part._rows = self._rows[indices]
-        if self._kept is None:
+        if self._cache is None:
             part._files = part.paths
-            part._keep_what_fits()
+            part._cache_if_it_fits()
         return part
 
     def check(self) -> dict[int, ImageFileError]:
@@ -187,7 +187,9 @@ class ImageFiles:
             The error of each such image by its position, rising.
         """
         with quiet():
-            found = self._map(functools.partial(unless_broken, self._keep), self._rows)
+            found = self._map(
+                functools.partial(unless_broken, self._decode_into_cache), self._rows
+            )
         return {place: error for place, error in enumerate(found) if error is not None}
 
     def digests(self) -> list[bytes | str]:
@@ -207,9 +209,9 @@ class ImageFiles:
         """The images of some files, [B, height, width, channels]."""
         # Re-sampling draws an image more than once: it is decoded once.
         unique, places = np.unique(rows, return_inverse=True)
-        if self._kept is not None:
-            self._map(self._keep, unique[~self._kept.is_there[unique]])
-            return self._kept.images[rows]
+        if self._cache is not None:
+            self._map(self._decode_into_cache, unique[~self._cache.is_there[unique]])
+            return self._cache.images[rows]
         images = np.empty((len(unique), *self.shape[1:]), np.uint8)
 
         def fill(place: int) -> None:
@@ -218,17 +220,17 @@ class ImageFiles:
         self._map(fill, range(len(unique)))
         return images if np.array_equal(unique, rows) else images[places]
 
-    def _keep(self, row: int) -> None:
-        """Decodes an image, and keeps it where there is room for that."""
+    def _decode_into_cache(self, row: int) -> None:
+        """Decodes an image, which stays in memory if there is a cache."""
         image = self._decode(row)
-        if self._kept is not None:
-            self._kept.images[row], self._kept.is_there[row] = image, True
+        if self._cache is not None:
+            self._cache.images[row], self._cache.is_there[row] = image, True
 
     def _decode(self, row: int) -> np.ndarray:
         return decode(self._files[row], self._size, self._channels)
 
 
-class _Kept:
+class _Cache:
     """Decoded images that stay in memory, and which of them are there."""
 
     def __init__(self, shape: tuple[int, ...]):

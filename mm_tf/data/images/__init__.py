@@ -1,0 +1,1 @@
+"""Images in files: decoding, digests, and arrays that are decoded when read."""
