@@ -1,6 +1,8 @@
 """The data sets: what is known of each without reading it, and its images."""
 
 import dataclasses
+import os
+import pathlib
 from collections.abc import Sequence
 from types import MappingProxyType
 from typing import Any
@@ -90,6 +92,7 @@ CUSTOM_DATASETS = ("folder", "csv", "npz")
 TFDS_PREFIX = "tfds:"
 
 DATASETS = MappingProxyType({info.name: info for info in _ROWS})
+DEFAULT_DATASET = "digits"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -177,6 +180,18 @@ def check_name(name: Any, argument: str = "name") -> str:
             f"{nearest(name, choices)} Received: {argument}={name!r}"
         )
     return name
+
+
+def dataset_at(data_dir: str | os.PathLike[str] | None) -> str:
+    """The name of the data set at a path: a folder, a CSV file, or an archive.
+
+    Without a path it is the data set that needs none.
+    """
+    if data_dir is None:
+        return DEFAULT_DATASET
+    path = pathlib.Path(data_dir).expanduser()
+    kind = path.suffix.lower().removeprefix(".")
+    return kind if kind in ("csv", "npz") and not path.is_dir() else "folder"
 
 
 def imbalanced(

@@ -2,7 +2,7 @@
 
     python -m mm_tf.experiments.run --flagfile=experiments/cifar100_lt10.flags
     python -m mm_tf.experiments.run --dataset=digits --method=mm_drw --epochs=20
-    python -m mm_tf.experiments.run --dataset=folder --data_dir=PHOTOS --image_size=64
+    python -m mm_tf.experiments.run PHOTOS --image_size=64
 
 A flag on the command line overrides the flag file. The exit status is 0 when the run is
 finished, 1 when it failed, 2 when flags, data or the folder are refused, 3 when it
@@ -31,9 +31,8 @@ __all__ = ["RunConfig", "RunDivergedError", "RunFailedError", "run"]
 
 def main(argv):
     """The command."""
-    if len(argv) > 1:
-        command.fail(f"Only flags are expected, as --method=mm. Received: {argv[1]!r}")
     try:
+        command.take_path(argv)
         config = config_flags.from_flags()
         command.set_up(config.backend)
         stop_with_parent()

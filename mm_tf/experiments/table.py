@@ -23,6 +23,7 @@ from absl import app, flags
 
 from mm_tf import _files
 from mm_tf.data import DATASETS, DatasetUnavailableError
+from mm_tf.data.dataset import dataset_at
 from mm_tf.experiments import paper
 from mm_tf.experiments.config import RunConfig
 from mm_tf.experiments.config import flags as config_flags
@@ -127,10 +128,7 @@ def define_flags(values=flags.FLAGS):
 def main(argv, values=flags.FLAGS):
     """The command."""
     try:
-        if len(argv) > 1:
-            raise ValueError(
-                f"Only flags are expected, as --methods=mm. Received: {argv[1]!r}"
-            )
+        command.take_path(argv, values)
         configs, layout = _check(values)
         worker = _worker(configs[0], values)
         command.set_up(configs[0].backend)
@@ -166,7 +164,10 @@ def main(argv, values=flags.FLAGS):
 
 def _check(values):
     """The runs that the flags say, and how `aggregate.summarize` puts them together."""
-    is_custom = values.dataset not in DATASETS
+    dataset = values.dataset
+    if dataset is None and not values["settings"].present:
+        dataset = dataset_at(values.data_dir)
+    is_custom = dataset not in (None, *DATASETS)
     for name, instead in _SET_BY_GRID.items():
         if values[name].present and not (is_custom and instead == "settings"):
             raise ValueError(

@@ -171,10 +171,7 @@ def define_flags(values=flags.FLAGS):
 def main(argv, values=flags.FLAGS):
     """The command."""
     try:
-        if len(argv) > 1:
-            raise ValueError(
-                f"Only flags are expected, as --tuner=random. Received: {argv[1]!r}"
-            )
+        command.take_path(argv, values)
         if values.overwrite:
             raise ValueError(
                 "`overwrite` is not for a search: give another --output_dir. "

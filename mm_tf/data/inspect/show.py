@@ -1,6 +1,6 @@
 """Shows what is in a data set before training.
 
-    python -m mm_tf.data.inspect --dataset=folder --data_dir=photos --output=look
+    python -m mm_tf.data.inspect photos --output=look
 
 prints the images of each class, how imbalanced they are, and which files are broken,
 there twice, or both in the training and in the test set. The exit status is 0, or 1
@@ -29,7 +29,7 @@ from mm_tf.data.custom.assembly import DataWarning
 from mm_tf.data.custom.folders import check_outside
 from mm_tf.data.custom.listing import Problem
 from mm_tf.data.custom.options import ReadOptions, parse_image_size
-from mm_tf.data.dataset import check_name
+from mm_tf.data.dataset import check_name, dataset_at
 from mm_tf.data.inspect.scan import Inspection, inspect_data
 from mm_tf.data.prepared import DatasetUnavailableError
 
@@ -240,15 +240,15 @@ def _table(
 def _parser() -> argparse.ArgumentParser:
     parser = _text.parser("mm_tf.data.inspect", __doc__)
     flag = parser.add_argument
+    place = "the folder, CSV file or archive; for cifar and tfds the folder of tfds"
+    flag("path", metavar="PATH", nargs="?", help=f"as --data_dir: {place}")
+    flag("--data_dir", metavar="PATH", help=place)
     flag(
         "--dataset",
-        default="folder",
         metavar="NAME",
         help="folder, csv or npz for your images; digits, cifar10, cifar100; "
-        "or tfds:NAME; default folder",
+        "or tfds:NAME; default as the path says, digits without one",
     )
-    place = "the folder, CSV file or archive; for cifar and tfds the folder of tfds"
-    flag("--data_dir", metavar="PATH", help=place)
     written = f"write {COUNTS}, {PROBLEMS} and {PICTURE} there"
     flag("--output", metavar="FOLDER", help=written)
     flag("--overwrite", action="store_true", help="replace these files if they exist")
@@ -265,17 +265,23 @@ def _inspect(given: argparse.Namespace) -> Inspection:
     size = given.image_size
     image_size = None if size is None else parse_image_size(size)
     options = ReadOptions(image_size=image_size, **numbers)
-    check_name(given.dataset)
+    place = given.data_dir if given.path is None else given.path
+    if None not in (given.data_dir, given.path):
+        raise ValueError(
+            "`data_dir` must be given once, as a flag or without. "
+            f"Received: data_dir={given.data_dir!r} and {given.path!r}"
+        )
+    name = dataset_at(place) if given.dataset is None else check_name(given.dataset)
     if given.output is not None:
         check_output(given.output, given.overwrite)
-        if given.dataset == "folder" and given.data_dir:
-            check_outside("output", given.output, given.data_dir)
+        if name == "folder" and place:
+            check_outside("output", given.output, place)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with warnings.catch_warnings():
         # They are among the notes.
         warnings.simplefilter("ignore", DataWarning)
         with _progress() as progress:
-            return inspect_data(given.dataset, given.data_dir, options, progress)
+            return inspect_data(name, place, options, progress)
 
 
 @contextlib.contextmanager

@@ -4,7 +4,7 @@ import re
 
 from mm_tf import _checks, backbones
 from mm_tf.data.custom.options import DEFAULT_SIZE
-from mm_tf.data.dataset import CUSTOM_DATASETS, DATASETS
+from mm_tf.data.dataset import CUSTOM_DATASETS, DATASETS, DEFAULT_DATASET
 from mm_tf.data.imbalance import IMBALANCES
 from mm_tf.experiments.config import device_parts
 from mm_tf.experiments.config.fields import (
@@ -114,6 +114,12 @@ def _check_known_data(config):
         choices = ", ".join(IMBALANCES)
         message = f"`imbalance` must be one of {choices} for {config.dataset}"
         raise _error(config, message, "imbalance")
+    if config.dataset == DEFAULT_DATASET and config.data_dir is not None:
+        message = (
+            "`data_dir` must not be given for digits, which come with scikit-learn "
+            "(your images: --dataset=folder, csv or npz)"
+        )
+        raise _error(config, message, "data_dir", "dataset")
     for field in flag_fields():
         value = getattr(config, field.name)
         if field.name in CUSTOM_DATA_FLAGS and value != field.default:

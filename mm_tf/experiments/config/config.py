@@ -15,7 +15,7 @@ import numpy as np
 
 from mm_tf import backbones, class_weights
 from mm_tf.data.custom.options import ReadOptions, parse_image_size
-from mm_tf.data.dataset import CUSTOM_DATASETS, DATASETS, check_name
+from mm_tf.data.dataset import CUSTOM_DATASETS, DATASETS, check_name, dataset_at
 from mm_tf.data.images.image_files import check_image_size
 from mm_tf.data.imbalance import class_counts
 from mm_tf.data.splits import holdout_counts
@@ -61,6 +61,8 @@ class RunConfig(config_fields.RunFields):
     counts_of_data: tuple[int, ...] | None = None
 
     def __post_init__(self):
+        if self.dataset is None:
+            self._set("dataset", dataset_at(self.data_dir))
         check_name(self.dataset, "dataset")
         if self.imbalance is None:
             self._set("imbalance", AS_IS if self.is_custom else "long_tailed")
@@ -124,7 +126,7 @@ class RunConfig(config_fields.RunFields):
         For custom data it contains the name of their folder or file:
         `folder-photos_as_is`.
         """
-        name = self.dataset
+        name = str(self.dataset)
         if name in CUSTOM_DATASETS:
             path = os.path.abspath(os.path.expanduser(str(self.data_dir)))
             place = pathlib.Path(path)
@@ -182,7 +184,7 @@ class RunConfig(config_fields.RunFields):
     def full_class_counts(self):
         """Training images of each class before a subset is drawn."""
         if not self.is_custom:
-            info = DATASETS[self.dataset]
+            info = DATASETS[str(self.dataset)]
             return (info.images_per_class,) * info.num_classes
         if self.counts_of_data is None:
             raise ValueError(

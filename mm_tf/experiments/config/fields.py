@@ -49,10 +49,11 @@ class RunFields:
     of a number, and whether it is a `place`.
     """
 
-    dataset: str = _flag(
-        "digits",
+    dataset: str | None = _flag(
+        None,
         "Data set: digits (no download), cifar10, cifar100, tfds:NAME, or your images "
-        "in --data_dir as a folder, csv or npz.",
+        "in --data_dir as a folder, csv or npz; default as the path of --data_dir "
+        "says, digits without one.",
     )
     imbalance: str | None = _flag(
         None,

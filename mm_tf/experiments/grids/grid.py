@@ -103,8 +103,8 @@ def _parse_setting(name):
         kinds = " or ".join(f"{short}RATIO" for short in _IMBALANCES)
         raise ValueError(
             f"`settings` must be a data set ({', '.join(DATASETS)}), `_`, and {kinds} "
-            "or balanced, as cifar10_lt100; for your images give --dataset and "
-            f"--data_dir instead. Received: settings={name!r}"
+            "or balanced, as cifar10_lt100; for your images give their path instead. "
+            f"Received: settings={name!r}"
         )
     arguments: dict[str, Any] = {"dataset": match["dataset"], "imbalance": "none"}
     if match["short"]:

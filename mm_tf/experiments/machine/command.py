@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import pathlib
+import shlex
 import sys
 import warnings
 
@@ -10,6 +11,7 @@ from absl import flags
 
 from mm_tf import _text
 from mm_tf._checks import nearest
+from mm_tf.data.dataset import CUSTOM_DATASETS
 from mm_tf.experiments.config.fields import BACKENDS
 from mm_tf.experiments.machine import environment
 
@@ -50,6 +52,28 @@ def parse_flags(argv):
         return flags.FLAGS(flagfiles_first(argv, "setting" in flags.FLAGS))
     except (flags.Error, ValueError) as error:
         fail(error)
+
+
+def take_path(argv, values=flags.FLAGS):
+    """Takes the path that may stand among the flags of a command as `--data_dir`."""
+    program, *words = argv
+    if not words:
+        return
+    if len(words) > 1 or not os.path.exists(os.path.expanduser(words[0])):
+        raise ValueError(
+            "Only flags, as --method=mm, and one path of your images are expected. "
+            f"Received: {shlex.join(words)}"
+        )
+    for name in ("data_dir", "dataset", "settings", "grid"):
+        if name not in values or not values[name].present:
+            continue
+        value = values[name].value
+        if value not in CUSTOM_DATASETS:
+            raise ValueError(
+                f"`{name}` must not be given with a path of your images. "
+                f"Received: {name}={value!r} and {words[0]!r}"
+            )
+    values([program, f"--data_dir={words[0]}"])
 
 
 def flagfiles_first(arguments, with_settings=True):

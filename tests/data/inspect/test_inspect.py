@@ -249,11 +249,12 @@ def test_the_command_and_its_files(spoilt, tmp_path, capsys):
     assert rows(folder / "problems.csv")[1:] == [list(p) for p in found.problems]
     with Image.open(folder / "counts.png") as image:
         assert image.format == "PNG" and image.width > 1000
-    refused(main, [place, "--strict"], status=1)
+    refused(main, [str(spoilt), "--strict"], status=1)
     for arguments, message in (
         ([place, output], "mm_tf: `output` must be a folder without counts.csv"),
         ([place, "--test_fraction=2"], "`test_fraction`"),
         (["--dataset=folder"], "Received: data_dir=None"),
+        ([place, str(spoilt)], "`data_dir` must be given once"),
         (["--dataset=mnist"], "Received: name='mnist'"),
         (["--dataset=npz", place], "`data_dir` must be a .npz file"),
         ([place, "--strct"], "unrecognized arguments: --strct"),

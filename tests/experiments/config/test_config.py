@@ -46,6 +46,10 @@ def test_folder_of_a_run(arguments, folder):
         (dict(dataset="folder", data_dir="/my/a b: c/"), "folder-a-b-c_as_is"),
         (dict(dataset="csv", data_dir="x/list.csv"), "csv-list_as_is"),
         (dict(dataset="npz", data_dir="/"), "npz_as_is"),
+        # Without a data set, the path says which kind it is.
+        (dict(data_dir="/my/Photos"), "folder-Photos_as_is"),
+        (dict(data_dir="x/list.CSV", imbalance="none"), "csv-list_balanced"),
+        (dict(data_dir="~/all.npz"), "npz-all_as_is"),
         (dict(dataset="tfds:im/32x32:1.0.0"), "tfds-im-32x32-1.0.0_as_is"),
         (
             dict(dataset="tfds:mnist", imbalance="step", imbalance_ratio=5),

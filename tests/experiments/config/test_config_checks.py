@@ -26,6 +26,7 @@ from mm_tf.experiments.config import RunConfig
         ),
         (dict(dataset="foldr"), "`dataset` must be one of.*Did you mean folder?"),
         (dict(dataset="folder"), "`data_dir` must say where"),
+        (dict(dataset="digits", data_dir="photos"), "`data_dir` must not.*'digits'"),
         (dict(dataset="digits", image_size="64"), "`image_size` is for"),
         (dict(dataset="cifar10", strict=True), "`strict` is for"),
         (dict(dataset="digits", imbalance="as_is"), "`imbalance` must be one of long"),

@@ -190,7 +190,8 @@ class TestOneProcess:
 
     def test_paths_mean_the_same_everywhere(self, monkeypatch, tmp_path):
         monkeypatch.chdir(tmp_path)
-        (config, *_) = cells("runs", data_dir="data", pretrained_dir="run")
+        places = dict(data_dir="data", output_dir="runs", pretrained_dir="run")
+        config = RunConfig(dataset="cifar10", **places)
         there = cluster._everywhere(config)
         assert there.run_folder == tmp_path / config.run_folder
         assert there.data_dir == str(tmp_path / "data")

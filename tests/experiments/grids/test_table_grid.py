@@ -6,6 +6,7 @@ import sys
 import pytest
 from flag_parsing import call_command, parse
 from helpers import ROOT, refused
+from made_up_images import save_classes
 from made_up_worker import MadeUpWorker
 
 from mm_tf.data import DatasetUnavailableError
@@ -64,7 +65,8 @@ WRONG = [
     (["--epochs=0"], "`epochs` must be"),
     (["--output_dir= "], "`output_dir` must be a path"),
     (["--report_only"], "`output_dir` holds no result"),
-    (["erm"], "Only flags are expected"),
+    (["erm"], "Only flags, as --method=mm, and one path"),
+    (["--settings=cifar10_lt100", "."], "`settings` must not be given with a path"),
     (["--ray_address=auto"], "`ray_address` is for --executor=ray"),
     (["--gpus_per_run=1"], "`gpus_per_run` is for --executor=ray"),
     (["--cpus_per_run=2"], "`cpus_per_run` is for --executor=ray"),
@@ -81,6 +83,15 @@ def test_wrong_flags(arguments, message, tmp_path, monkeypatch, worker):
     printed = refused(call, *arguments)
     assert message in printed and printed.count("\n") == 1
     assert not worker.trained and not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("form", ["{}", "--data_dir={}"])
+def test_a_path_is_the_data_of_the_table(form, tmp_path, worker):
+    photos = save_classes(tmp_path / "photos", {"ant": 3, "bee": 2})
+    words = (form.format(photos), "--seeds=0", f"--output_dir={tmp_path / 'runs'}")
+    call(*TINY[1:], *words)
+    settings = {(config.dataset, config.setting) for config in worker.trained}
+    assert settings == {("folder", "folder-photos_as_is")}
 
 
 @pytest.mark.parametrize("flag", ["output_dir", "report"])
@@ -190,8 +201,9 @@ def test_missing_data_are_reported_before_the_first_run(tmp_path, worker, monkey
         raise DatasetUnavailableError(f"no {name} in {data_dir}")
 
     monkeypatch.setattr(trains, "check_data", check_data)
-    printed = refused(call, *TINY, "--data_dir=there", f"--output_dir={tmp_path}")
-    assert printed == "mm_tf: no digits in there\n"
+    cifar = ("--settings=cifar10_lt100", "--data_dir=there")
+    printed = refused(call, *TINY, *cifar, f"--output_dir={tmp_path}")
+    assert printed == "mm_tf: no cifar10 in there\n"
     assert not worker.trained
 
 

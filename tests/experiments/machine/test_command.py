@@ -9,6 +9,7 @@ from absl import flags
 from flag_parsing import parse
 from helpers import ROOT, python
 
+from mm_tf.experiments.config import flags as config_flags
 from mm_tf.experiments.machine import command
 
 FLAGFILE = ROOT / "experiments" / "cifar10_lt100.flags"
@@ -52,7 +53,10 @@ WRONG_CALLS = [
     (["--output_dir=file"], "`output_dir` cannot be read (Not a directory)"),
     (["--output_dir=run"], "holds other files"),
     (["--dataset=cifar10", "--data_dir=none"], "none"),
-    (["mm_drw"], "Only flags are expected"),
+    (["mm_drw"], "Only flags, as --method=mm, and one path"),
+    (["run", "run"], "Received: run run"),
+    (["--data_dir=run", "run"], "`data_dir` must not be given with a path"),
+    (["--setting=quickstart", "run"], "Received: dataset='digits' and 'run'"),
 ]
 
 
@@ -75,6 +79,17 @@ def test_flags_before_and_behind_the_flagfile_beat_it(form):
     arguments = command.flagfiles_first(["run", "--epochs=10", *flagfile, "--beta=2"])
     config = parse(*arguments[1:])
     assert (config.dataset, config.epochs, config.beta) == ("cifar10", 10, 2.0)
+
+
+def test_a_path_among_the_flags_is_the_data(tmp_path):
+    values = flags.FlagValues()
+    config_flags.define_flags(values)
+    command.take_path(values(["run", "--seed=1", str(tmp_path), "--epochs=3"]), values)
+    config = config_flags.from_flags(values)
+    assert (config.dataset, config.data_dir) == ("folder", str(tmp_path))
+    assert (config.seed, config.epochs) == (1, 3)
+    # As the same line reads it, the next time.
+    assert "--dataset=folder\n" in config_flags.to_flagfile(config)
 
 
 def test_help_names_every_flag():

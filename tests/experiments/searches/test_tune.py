@@ -66,7 +66,7 @@ WRONG = [
         "`output_dir` cannot be read or written (Not a directory)",
     ),
     (["--overwrite"], "`overwrite` is not for a search"),
-    (["beta"], "Only flags are expected"),
+    (["beta"], "Only flags, as --method=mm, and one path"),
     (["--report_only"], "holds no trial of a search"),
     (["--grid=table2", "--tuner=random"], "`tuner` must not be given with --grid"),
     (["--grid=table2"], "`dataset` must not be given with --grid=table2"),
