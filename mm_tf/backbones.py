@@ -80,6 +80,20 @@ def check_size(name, height, width, argument="input_shape"):
         )
 
 
+@contextlib.contextmanager
+def channels_last():
+    """Makes Keras build layers for channels last, whatever its settings file says."""
+    import keras
+
+    before = keras.config.image_data_format()
+    keras.config.set_image_data_format("channels_last")
+    try:
+        yield
+    finally:
+        keras.config.set_image_data_format(before)
+
+
+@channels_last()
 def build(name, input_shape, weights=None, seed=None):
     """Builds a network of `keras.applications` without its head.
 

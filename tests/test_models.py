@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 
-from mm_tf import class_weights, layers, losses, models, optimizers
+from mm_tf import backbones, class_weights, layers, losses, models, optimizers
 
 
 def trainable_parameters(model):
@@ -161,6 +161,39 @@ class TestPreprocessing:
         pixels = np.array([0, 51, 255], "uint8").repeat(64).reshape(3, 8, 8, 1)
         found = keras.ops.convert_to_numpy(rescaled(pixels))[:, 0, 0, 0]
         np.testing.assert_allclose(found, [-0.75, -0.25, 1.75], rtol=1e-5)
+
+
+@pytest.fixture
+def channels_first():
+    before = keras.config.image_data_format()
+    keras.config.set_image_data_format("channels_first")
+    yield
+    keras.config.set_image_data_format(before)
+
+
+class TestWithChannelsFirstInTheSettingsOfKeras:
+    """Images are [N, height, width, channels] there too."""
+
+    def test_networks_are_built_for_channels_last(self, channels_first):
+        network = models.resnet_cifar(4, depth=8, input_shape=(12, 8, 3))
+        assert network.get_layer("layer1_0_conv1").output.shape == (None, 12, 8, 16)
+        backbone = backbones.build("MobileNetV3Small", (32, 40, 1))
+        model = models.with_cosine_head(backbone, 4, crop_padding=1)
+        assert model.get_layer("features").output.shape == (None, 576)
+        assert keras.config.image_data_format() == "channels_first"
+
+    def test_maps_of_features_are_averaged_over_the_image(self, channels_first):
+        convolution = keras.layers.Conv2D(5, 3, data_format="channels_last")
+        backbone = keras.Sequential([keras.Input([8, 8, 3]), convolution])
+        model = models.with_cosine_head(backbone, 4)
+        assert model.get_layer("features").output.shape == (None, 5)
+
+    def test_a_backbone_for_channels_first_is_refused(self, channels_first):
+        layers_inside = [keras.Input([3, 8, 8]), keras.layers.Conv2D(5, 3)]
+        backbone = keras.Sequential([keras.Sequential(layers_inside)])
+        backbone.build((None, 3, 8, 8))
+        with pytest.raises(ValueError, match="`backbone` must be built for channels l"):
+            models.with_cosine_head(backbone, 4)
 
 
 def test_save_and_load(tmp_path):

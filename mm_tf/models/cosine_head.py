@@ -6,6 +6,7 @@ from mm_tf import _checks, backbones
 from mm_tf.models import parts
 
 
+@backbones.channels_last()
 def with_cosine_head(
     backbone,
     num_classes,
@@ -27,7 +28,8 @@ def with_cosine_head(
 
     Args:
         backbone: A `keras.Model`, images [N, height, width, channels] of known sizes
-            in, features [N, D] or maps of features [N, h, w, D] out.
+            in, features [N, D] or maps of features [N, h, w, D] out. Its layers are for
+            channels last.
         num_classes: The number of classes K, >= 2.
         head: `"normalized"` for cosines [N, K] (`NormalizedDense`) or `"linear"` for
             logits [N, K]. Defaults to `"normalized"`.
@@ -110,4 +112,12 @@ def _shape_of_images(backbone):
             f"of known sizes. Received: backbone={backbone!r} of the input shape "
             f"{shape}"
         )
+    # Keras has no public list of the layers in layers.
+    for layer in backbone._flatten_layers():
+        if getattr(layer, "data_format", None) == "channels_first":
+            raise ValueError(
+                "`backbone` must be built for channels last "
+                '(`keras.config.set_image_data_format("channels_last")` before it). '
+                f"Received: a layer {layer.name} for channels first"
+            )
     return shape[1:]

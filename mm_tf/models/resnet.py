@@ -4,6 +4,7 @@ import keras
 import numpy as np
 
 from mm_tf import _checks
+from mm_tf.backbones import channels_last
 from mm_tf.layers import BatchNormalization, PaddedShortcut
 from mm_tf.models import parts
 
@@ -13,6 +14,7 @@ CIFAR_MEAN = (0.4914, 0.4822, 0.4465)
 CIFAR_STD = (0.2023, 0.1994, 0.2010)
 
 
+@channels_last()
 def resnet_cifar(
     num_classes,
     depth=32,
