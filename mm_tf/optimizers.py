@@ -1,4 +1,4 @@
-"""Stochastic gradient descent as PyTorch does it."""
+"""Stochastic gradient descent as PyTorch does it, and a rate that rises and falls."""
 
 import keras
 from keras import ops
@@ -25,6 +25,9 @@ class SGD(keras.optimizers.SGD):
             trainable variables is added to the loss, except for those of
             `exclude_from_weight_decay`.
         nesterov: Whether to use Nesterov momentum, in PyTorch's form.
+        vector_rate: The learning rate of variables with one axis (biases, and the
+            scales and offsets of normalization), as a multiple of the others', > 0.
+            Defaults to 1.
         name: The optimizer's name.
         **kwargs: As for `keras.optimizers.SGD` (`clipnorm`, `use_ema`, ...), but
             for `weight_decay`.
@@ -52,6 +55,7 @@ class SGD(keras.optimizers.SGD):
         momentum=0.9,
         l2=2e-4,
         nesterov=False,
+        vector_rate=1.0,
         name="sgd",
         **kwargs,
     ):
@@ -73,6 +77,9 @@ class SGD(keras.optimizers.SGD):
             **kwargs,
         )
         self.l2 = _checks.check_number("l2", l2, low=0.0)
+        self.vector_rate = _checks.check_number(
+            "vector_rate", vector_rate, low=0.0, low_allowed=False
+        )
         self._trained = None
 
     def train_only(self, variables):
@@ -121,6 +128,8 @@ class SGD(keras.optimizers.SGD):
 
     def update_step(self, gradient, variable, learning_rate):
         """Updates one variable; called by Keras."""
+        if len(variable.shape) == 1:
+            learning_rate = learning_rate * self.vector_rate
         learning_rate = ops.cast(learning_rate, variable.dtype)
         step = ops.cast(gradient, variable.dtype)
         if self.l2 > 0 and self._use_weight_decay(variable):
@@ -134,4 +143,54 @@ class SGD(keras.optimizers.SGD):
         self.assign_sub(variable, learning_rate * step)
 
     def get_config(self):
-        return {**super().get_config(), "l2": self.l2}
+        config = {"l2": self.l2, "vector_rate": self.vector_rate}
+        return {**super().get_config(), **config}
+
+
+@keras.saving.register_keras_serializable("mm_tf")
+class OneCycle(keras.optimizers.schedules.LearningRateSchedule):
+    """A learning rate that rises linearly to its peak, then falls linearly.
+
+    It is a function of the optimizer's step, so a training that resumes from the
+    optimizer's state has the rates that it would have had.
+
+    Args:
+        peak: The largest rate, > 0.
+        steps: The steps of the whole training, >= 1.
+        rise: The share of the steps in which it rises, in [0, 1]. Defaults to 0.2.
+        start: The first rate, as a share of the peak, in [0, 1]. Defaults to 0.2.
+        end: The rate after the last step, likewise. Defaults to 0.
+
+    Raises:
+        ValueError: An argument is outside its range.
+
+    Example:
+
+    >>> import mm_tf
+    >>> rate = mm_tf.optimizers.OneCycle(0.5, steps=100)
+    >>> [round(float(rate(step)), 3) for step in (0, 10, 20, 60, 100)]
+    [0.1, 0.3, 0.5, 0.25, 0.0]
+
+    Source: Smith and Topin, "Super-Convergence", 2018, without its third phase.
+    """
+
+    def __init__(self, peak, steps, rise=0.2, start=0.2, end=0.0):
+        self.peak = _checks.check_number("peak", peak, low=0.0, low_allowed=False)
+        self.steps = _checks.check_integer("steps", steps, low=1)
+        shares = {"rise": rise, "start": start, "end": end}
+        for name, value in shares.items():
+            checked = _checks.check_number(name, value, low=0.0, high=1.0)
+            setattr(self, name, checked)
+
+    def __call__(self, step):
+        done = ops.cast(step, "float32") / self.steps
+        # A rise or a fall of no length has no slope.
+        risen = self.start + (1 - self.start) * done / max(self.rise, 1e-12)
+        fallen = 1 - (1 - self.end) * (done - self.rise) / max(1 - self.rise, 1e-12)
+        return self.peak * ops.where(
+            done < self.rise, risen, ops.maximum(fallen, self.end)
+        )
+
+    def get_config(self):
+        names = ("peak", "steps", "rise", "start", "end")
+        return {name: getattr(self, name) for name in names}

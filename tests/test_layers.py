@@ -97,6 +97,19 @@ class TestRandomPaddedCrop:
         tops, lefts = zip(*corners, strict=True)
         assert set(tops) == set(lefts) == set(range(5))
 
+    def test_a_reflected_border_is_numpys(self, images):
+        crop = layers.RandomPaddedCrop(padding=2, seed=1, border="reflect")
+        cropped = to_numpy(crop(images, training=True))
+        padded = np.pad(images, ((0, 0), (2, 2), (2, 2), (0, 0)), "reflect")
+        for image, whole in zip(cropped, padded, strict=True):
+            assert any(
+                np.array_equal(image, whole[top : top + 6, left : left + 5])
+                for top in range(5)
+                for left in range(5)
+            )
+        with pytest.raises(ValueError, match="more than 6 pixels a side. Received"):
+            layers.RandomPaddedCrop(padding=6, border="reflect")(images)
+
     def test_images_pass_unchanged_outside_training(self, images):
         crop = layers.RandomPaddedCrop(padding=2)
         np.testing.assert_array_equal(to_numpy(crop(images)), images)
@@ -259,3 +272,71 @@ class TestBatchNormalization:
         after = model(layers.BatchNormalization)
         after.load_weights(tmp_path / "before.weights.h5")
         assert to_numpy(after.layers[0].moving_mean).tolist() == [1.0, 2.0, 3.0]
+
+
+class TestPatchWhitening:
+    @pytest.fixture
+    def images(self):
+        """Images whose pixels depend on their neighbours and channels on each other."""
+        noise = np.random.default_rng(0).normal(size=(50, 9, 9, 3))
+        smooth = noise[:, :-1, :-1] + noise[:, 1:, :-1] + noise[:, :-1, 1:]
+        return (smooth @ [[1, 2, 0], [0, 1, 0], [1, 0, 0.3]]).astype("float32")
+
+    def test_patches_come_out_white(self, images):
+        whitening = layers.PatchWhitening(size=2, epsilon=1e-9)
+        whitening.adapt(images)
+        outputs = to_numpy(whitening(images)).reshape(-1, 24).astype("float64")
+        half = outputs[:, :12]
+        np.testing.assert_allclose(half.T @ half / len(half), np.eye(12), atol=1e-3)
+        np.testing.assert_allclose(outputs[:, 12:], -half, atol=1e-5)
+
+    def test_a_large_epsilon_leaves_weak_directions_weak(self, images):
+        whitening = layers.PatchWhitening(epsilon=1e6)
+        whitening.adapt(images)
+        assert np.abs(to_numpy(whitening(images))).max() < 0.1
+
+    def test_only_the_bias_is_trained(self, images):
+        whitening = layers.PatchWhitening()
+        whitening.adapt(images)
+        whitening.trainable = True
+        assert [each.name for each in whitening.trainable_variables] == ["bias"]
+
+    def test_save_and_load(self, images, tmp_path):
+        whitening = layers.PatchWhitening(size=3)
+        whitening.adapt(images)
+        copy, model = save_and_load(whitening, images, tmp_path)
+        np.testing.assert_array_equal(
+            model.predict(images, verbose=0), copy.predict(images, verbose=0)
+        )
+
+    @pytest.mark.parametrize(
+        "images", [np.zeros((4, 4, 3)), np.full((2, 4, 4, 3), np.nan), np.zeros((0,))]
+    )
+    def test_what_is_no_images_is_refused(self, images):
+        with pytest.raises(ValueError, match="`images` must be finite .* Received: "):
+            layers.PatchWhitening().adapt(images)
+
+
+class TestViews:
+    @pytest.fixture
+    def images(self):
+        return np.random.default_rng(0).integers(0, 256, (3, 6, 5, 2)).astype("uint8")
+
+    def test_six_views_are_numpys(self, images):
+        padded = np.pad(images, ((0, 0), (1, 1), (1, 1), (0, 0)), "reflect")
+        shifted = [images, padded[:, :-2, :-2], padded[:, 2:, 2:]]
+        expected = np.concatenate(shifted + [each[:, :, ::-1] for each in shifted])
+        views = to_numpy(layers.ImageViews(6)(images))
+        assert views.dtype == images.dtype
+        np.testing.assert_array_equal(views, expected)
+
+    def test_other_numbers_are_some_of_the_six(self, images):
+        six = to_numpy(layers.ImageViews(6)(images)).reshape(6, *images.shape)
+        for number, chosen in ((1, [0]), (2, [0, 3]), (3, [0, 1, 2])):
+            views = to_numpy(layers.ImageViews(number)(images))
+            expected = six[chosen].reshape(views.shape)
+            np.testing.assert_array_equal(views, expected)
+
+    def test_another_number_is_refused(self):
+        with pytest.raises(ValueError, match="`views` must be .* Received: views=4"):
+            layers.ImageViews(4)

@@ -204,3 +204,79 @@ def test_save_and_load(tmp_path):
     np.testing.assert_array_equal(
         copy.predict(images, verbose=0), model.predict(images, verbose=0)
     )
+
+
+class TestWhitenedCnn:
+    @pytest.fixture
+    def images(self):
+        generator = np.random.default_rng(0)
+        return generator.integers(0, 256, (20, 17, 17, 3)).astype("uint8")
+
+    def test_its_convolutions_begin_as_the_identity(self):
+        model = models.whitened_cnn(10, seed=0)
+        kernel = keras.ops.convert_to_numpy(model.get_layer("block2_conv1").kernel)
+        assert kernel.shape == (3, 3, 64, 256)
+        identity = np.zeros((3, 3, 64, 64))
+        identity[1, 1] = np.eye(64)
+        np.testing.assert_array_equal(kernel[..., :64], identity)
+        drawn, bound = kernel[..., 64:], (9 * 64) ** -0.5
+        assert 0.99 * bound < np.abs(drawn).max() <= bound
+
+    def test_its_first_layer_whitens_the_normalized_images(self, images):
+        model = models.whitened_cnn(10, images, input_shape=(17, 17, 3))
+        inner = keras.Model(model.input, model.get_layer("whitening").output)
+        outputs = inner.predict(images, verbose=0).reshape(-1, 24).astype("float64")
+        moments = outputs.T @ outputs / len(outputs)
+        np.testing.assert_allclose(moments[:12, :12], np.eye(12), atol=0.01)
+
+    @pytest.mark.parametrize("head", ["linear", "normalized"])
+    def test_save_and_load(self, images, head, tmp_path):
+        model = models.whitened_cnn(
+            4, images, head, (8, 16, 16), (17, 17, 3), horizontal_flip=True, seed=1
+        )
+        model.save(tmp_path / "model.keras")
+        copy = keras.saving.load_model(tmp_path / "model.keras")
+        np.testing.assert_array_equal(
+            model.predict(images, verbose=0), copy.predict(images, verbose=0)
+        )
+
+    def test_it_trains(self, images):
+        model = models.whitened_cnn(
+            4, images, widths=(8, 16, 16), input_shape=(17, 17, 3), seed=0
+        )
+        rate = optimizers.OneCycle(0.05, steps=30)
+        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        model.compile(optimizers.SGD(rate, nesterov=True, vector_rate=8.0), loss)
+        history = model.fit(images, np.arange(20) % 4, 20, epochs=30, verbose=0).history
+        assert history["loss"][-1] < 0.5 * history["loss"][0]
+
+    @pytest.mark.parametrize("widths", [(8, 8), (8, 0, 8), 8])
+    def test_other_widths_are_refused(self, widths):
+        with pytest.raises(ValueError, match="`widths` must be three .* Received: "):
+            models.whitened_cnn(4, widths=widths)
+
+
+class TestMeanOverViews:
+    @pytest.mark.parametrize("views", [1, 2, 3, 6])
+    def test_outputs_are_the_mean_over_the_views(self, views):
+        images = np.random.default_rng(0).integers(0, 256, (5, 9, 8, 3)).astype("uint8")
+        model = models.resnet_cifar(4, depth=8, input_shape=(9, 8, 3), seed=0)
+        seen = keras.ops.convert_to_numpy(layers.ImageViews(views)(images))
+        of_each = model.predict(seen, verbose=0).reshape(views, 5, 4)
+        averaged = models.mean_over_views(model, views)
+        np.testing.assert_allclose(
+            averaged.predict(images, batch_size=3, verbose=0),
+            of_each.mean(axis=0),
+            atol=1e-5,
+        )
+
+    def test_it_is_evaluated_and_saved_as_any_model(self, tmp_path):
+        images = np.random.default_rng(0).integers(0, 256, (6, 8, 8, 3)).astype("uint8")
+        model = models.resnet_cifar(4, depth=8, input_shape=(8, 8, 3), seed=0)
+        averaged = models.mean_over_views(model)
+        averaged.compile(loss=losses.MaximumMargin())
+        value = averaged.evaluate(images, np.arange(6) % 4, verbose=0)
+        averaged.save(tmp_path / "model.keras")
+        copy = keras.saving.load_model(tmp_path / "model.keras")
+        again = copy.evaluate(images, np.arange(6) % 4, verbose=0)
+        assert value == pytest.approx(again, rel=1e-6)

@@ -80,6 +80,40 @@ def test_variables_can_be_left_out_of_the_decay():
     assert float(left_out.value[0]) == 1.0
 
 
+def test_biases_and_normalization_have_a_rate_of_their_own():
+    kernel, bias = keras.Variable([[1.0]]), keras.Variable([1.0])
+    optimizer = optimizers.SGD(0.1, momentum=0.0, l2=0.0, vector_rate=8.0)
+    one = keras.ops.ones
+    optimizer.apply([one([1, 1]), one([1])], [kernel, bias])
+    assert float(kernel.value[0, 0]) == pytest.approx(0.9)
+    assert float(bias.value[0]) == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize("rise", [0.0, 0.2, 1.0])
+def test_one_cycle_is_numpys_interpolation(rise):
+    schedule = optimizers.OneCycle(0.5, 50, rise, start=0.1, end=0.02)
+    corners = [0.0, 50 * rise, 50.0], [0.05, 0.5, 0.01]
+    for step in (1, 9, 10, 11, 30, 49):
+        expected = np.interp(step, *corners)
+        assert float(schedule(step)) == pytest.approx(expected, rel=1e-5)
+    assert float(schedule(80)) == pytest.approx(0.01)
+
+
+def test_one_cycle_trains_with_the_rate_of_each_step():
+    weight = keras.Variable([[0.0]])
+    schedule = optimizers.OneCycle(1.0, steps=4, rise=0.5, start=0.5)
+    optimizer = optimizers.SGD(schedule, momentum=0.0, l2=0.0)
+    steps = []
+    for _ in range(4):
+        before = float(weight.value[0, 0])
+        optimizer.apply([keras.ops.ones([1, 1])], [weight])
+        steps.append(before - float(weight.value[0, 0]))
+    np.testing.assert_allclose(steps, [0.5, 0.75, 1.0, 0.5], rtol=1e-6)
+    text = json.dumps(keras.saving.serialize_keras_object(optimizer))
+    copy = keras.saving.deserialize_keras_object(json.loads(text))
+    assert copy.get_config() == optimizer.get_config()
+
+
 def test_json_round_trip(gradients):
     optimizer = optimizers.SGD(0.1, momentum=0.8, l2=0.01, nesterov=True, clipnorm=1.0)
     text = json.dumps(keras.saving.serialize_keras_object(optimizer))

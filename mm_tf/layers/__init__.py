@@ -1,14 +1,19 @@
-"""Layers: cosine head, random crops, ResNet's shortcut, batch normalization."""
+"""Layers: cosine head, crops, ResNet's shortcut, batch normalization, whitening."""
 
 from mm_tf.layers.augmentation import RandomHorizontalFlip, RandomPaddedCrop
 from mm_tf.layers.batch_normalization import BatchNormalization
 from mm_tf.layers.cosine_head import NormalizedDense
 from mm_tf.layers.shortcut import PaddedShortcut
+from mm_tf.layers.views import ImageViews, MeanOverViews
+from mm_tf.layers.whitening import PatchWhitening
 
 __all__ = [
     "BatchNormalization",
+    "ImageViews",
+    "MeanOverViews",
     "NormalizedDense",
     "PaddedShortcut",
+    "PatchWhitening",
     "RandomHorizontalFlip",
     "RandomPaddedCrop",
 ]

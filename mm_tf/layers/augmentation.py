@@ -30,7 +30,7 @@ class _RandomImages(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable("mm_tf")
 class RandomPaddedCrop(_RandomImages):
-    """Pads images with black and crops each back to its size at a random place.
+    """Pads images and crops each back to its size at a random place.
 
     In training only; otherwise images pass unchanged. Each image of a batch has
     a crop of its own.
@@ -38,14 +38,17 @@ class RandomPaddedCrop(_RandomImages):
     Args:
         padding: Pixels added on every side, >= 0.
         seed: An integer >= 0, for the same crops in every run; None for others.
+        border: What is added: `"black"`, or `"reflect"`, the image mirrored at its
+            outermost pixels, of which it must then have more than `padding`. Defaults
+            to `"black"`.
         **kwargs: As for `keras.layers.Layer`.
 
     Input and output shape: [N, height, width, channels], the values unchanged in
     dtype and range.
 
     Raises:
-        ValueError: `padding` or `seed` is no integer >= 0, or the inputs are no
-            images of a known size.
+        ValueError: `padding` or `seed` is no integer >= 0, `border` is none of its
+            two names, or the inputs are no images of a known size, large enough.
 
     Example:
 
@@ -60,14 +63,20 @@ class RandomPaddedCrop(_RandomImages):
     section 4.2.
     """
 
-    def __init__(self, padding=4, seed=None, **kwargs):
+    def __init__(self, padding=4, seed=None, border="black", **kwargs):
         super().__init__(seed, **kwargs)
         self.padding = _checks.check_integer("padding", padding, low=0)
+        self.border = _checks.check_choice("border", border, ("black", "reflect"))
 
     def build(self, input_shape):
         if None in input_shape[1:]:
             raise ValueError(
                 "Images must have a known size to be cropped. "
+                f"Received: input_shape={tuple(input_shape)}"
+            )
+        if self.border == "reflect" and min(input_shape[1:3]) <= self.padding:
+            raise ValueError(
+                f"Images must have more than {self.padding} pixels a side. "
                 f"Received: input_shape={tuple(input_shape)}"
             )
         self.built = True
@@ -77,9 +86,10 @@ class RandomPaddedCrop(_RandomImages):
             return images
         count = ops.shape(images)[0]
         height, width, channels = images.shape[1:]
-        border = (self.padding, self.padding)
-        padded = ops.pad(images, ((0, 0), border, border, (0, 0)))
-        padded_height, padded_width = padded.shape[1:3]
+        if self.border == "black":
+            border = (self.padding, self.padding)
+            images = ops.pad(images, ((0, 0), border, border, (0, 0)))
+        stored_height, stored_width = images.shape[1:3]
         corners = _replicas.draw(
             lambda number: keras.random.randint(
                 (number, 2),
@@ -92,15 +102,23 @@ class RandomPaddedCrop(_RandomImages):
         )
         rows = corners[:, :1] + ops.arange(height, dtype="int32")
         columns = corners[:, 1:] + ops.arange(width, dtype="int32")
+        if self.border == "reflect":
+            rows = _reflected(rows - self.padding, height)
+            columns = _reflected(columns - self.padding, width)
         image_of = ops.reshape(ops.arange(count, dtype="int32"), (-1, 1, 1))
         pixel_of = (
-            image_of * padded_height + ops.expand_dims(rows, 2)
-        ) * padded_width + ops.expand_dims(columns, 1)
-        pixels = ops.reshape(padded, (-1, channels))
+            image_of * stored_height + ops.expand_dims(rows, 2)
+        ) * stored_width + ops.expand_dims(columns, 1)
+        pixels = ops.reshape(images, (-1, channels))
         return ops.take(pixels, pixel_of, axis=0)
 
     def get_config(self):
-        return {**super().get_config(), "padding": self.padding}
+        return {**super().get_config(), "padding": self.padding, "border": self.border}
+
+
+def _reflected(positions, size):
+    """Positions outside of 0 to size - 1, mirrored at the ends."""
+    return (size - 1) - abs((size - 1) - abs(positions))
 
 
 @keras.saving.register_keras_serializable("mm_tf")

@@ -74,7 +74,7 @@ def with_cosine_head(
     _checks.check_choice("scaling", scaling, backbones.SCALINGS)
     _checks.check_integer("crop_padding", crop_padding, low=0)
     _checks.check_bool("horizontal_flip", horizontal_flip)
-    input_shape = _shape_of_images(backbone)
+    input_shape = parts.shape_of_images("backbone", backbone)
     if scaling in ("torch", "caffe") and input_shape[-1] != 3:
         raise ValueError(
             f"`scaling` {scaling!r} is for three channels. "
@@ -97,27 +97,3 @@ def with_cosine_head(
         )
     outputs = parts.head_on(x, num_classes, head, seeds)
     return keras.Model(inputs, outputs, name=name or f"{backbone.name}_with_head")
-
-
-def _shape_of_images(backbone):
-    shape = getattr(backbone, "input_shape", None)
-    if (
-        not isinstance(backbone, keras.Model)
-        or not isinstance(shape, tuple)
-        or len(shape) != 4
-        or None in shape[1:]
-    ):
-        raise ValueError(
-            "`backbone` must be a `keras.Model` of images [N, height, width, channels] "
-            f"of known sizes. Received: backbone={backbone!r} of the input shape "
-            f"{shape}"
-        )
-    # Keras has no public list of the layers in layers.
-    for layer in backbone._flatten_layers():
-        if getattr(layer, "data_format", None) == "channels_first":
-            raise ValueError(
-                "`backbone` must be built for channels last "
-                '(`keras.config.set_image_data_format("channels_last")` before it). '
-                f"Received: a layer {layer.name} for channels first"
-            )
-    return shape[1:]

@@ -1,17 +1,11 @@
 """Residual networks for small images."""
 
 import keras
-import numpy as np
 
 from mm_tf import _checks
 from mm_tf.backbones import channels_last
 from mm_tf.layers import BatchNormalization, PaddedShortcut
 from mm_tf.models import parts
-
-# Per-channel statistics of CIFAR-10's training images, for pixels in [0, 1]. The
-# reference codes use them for CIFAR-100 as well.
-CIFAR_MEAN = (0.4914, 0.4822, 0.4465)
-CIFAR_STD = (0.2023, 0.1994, 0.2010)
 
 
 @channels_last()
@@ -81,9 +75,9 @@ def resnet_cifar(
             f"Received: depth={depth!r}"
         )
     _checks.check_choice("head", head, parts.HEADS)
-    input_shape = _checked_shape(input_shape)
+    input_shape = parts.checked_shape(input_shape)
     _checks.check_bool("preprocess", preprocess)
-    mean, std = _checked_statistics(mean, std, channels=input_shape[-1])
+    mean, std = parts.checked_statistics(mean, std, channels=input_shape[-1])
     _checks.check_integer("crop_padding", crop_padding, low=0)
     _checks.check_bool("horizontal_flip", horizontal_flip)
     seeds = parts.layer_seeds(seed)
@@ -91,9 +85,7 @@ def resnet_cifar(
     x = inputs
     if preprocess:
         x = parts.augment(x, crop_padding, horizontal_flip, seeds)
-        x = keras.layers.Rescaling(
-            (1 / (255 * std)).tolist(), (-mean / std).tolist(), name="rescale"
-        )(x)
+        x = parts.normalize(x, mean, std)
     x = _convolution(x, 16, 1, "conv1", seeds)
     x = _batch_normalization(x, "bn1")
     x = keras.layers.ReLU(name="relu1")(x)
@@ -104,42 +96,6 @@ def resnet_cifar(
     x = keras.layers.GlobalAveragePooling2D(name="features")(x)
     outputs = parts.head_on(x, num_classes, head, seeds)
     return keras.Model(inputs, outputs, name=name or f"resnet{depth}")
-
-
-def _checked_shape(input_shape):
-    try:
-        return tuple(
-            _checks.check_integer("size", size, low=1)
-            for _, size in zip("hwc", input_shape, strict=True)
-        )
-    except (TypeError, ValueError):
-        raise ValueError(
-            "`input_shape` must be (height, width, channels), integers >= 1. "
-            f"Received: input_shape={input_shape!r}"
-        ) from None
-
-
-def _checked_statistics(mean, std, channels):
-    is_color = channels == 3
-    mean = _per_channel("mean", mean, CIFAR_MEAN if is_color else 0.5, channels)
-    checked = _per_channel("std", std, CIFAR_STD if is_color else 0.5, channels)
-    if np.any(checked <= 0):
-        raise ValueError(f"`std` must be positive. Received: std={std!r}")
-    return mean, checked
-
-
-def _per_channel(name, values, default, channels):
-    numbers = _checks.as_numbers(default if values is None else values)
-    if (
-        numbers is None
-        or numbers.shape not in ((), (1,), (channels,))
-        or not np.all(np.isfinite(numbers))
-    ):
-        raise ValueError(
-            f"`{name}` must be a finite number or {channels}, one a channel. "
-            f"Received: {name}={values!r}"
-        )
-    return np.broadcast_to(numbers, (channels,))
 
 
 def _block(x, filters, strides, name, seeds):
