@@ -91,19 +91,18 @@ def test_all_settings_of_the_paper_and_the_quickstart_are_there():
     "words", [["--setting=cifar10_lt100"], ["--setting", "cifar10_lt100"]]
 )
 def test_other_flags_beat_the_setting_wherever_they_stand(words):
-    line = command.flagfiles_first(["run", "--epochs=10", *words, "--beta=2"])
-    config = parse(*line[1:])
+    config = parse("--epochs=10", *words, "--beta=2")
     assert (config.dataset, config.epochs, config.beta) == ("cifar10", 10, 2.0)
     assert config.delta == 0.6
     flagfile = parse(f"--flagfile={ROOT}/experiments/cifar10_lt100.flags")
-    assert parse(*command.flagfiles_first(["run", *words])[1:]) == flagfile
+    assert parse(*words) == flagfile
 
 
 def test_unknown_settings_are_refused_with_a_suggestion():
     with pytest.raises(ValueError, match="Did you mean quickstart?.*'quikstart'"):
-        command.flagfiles_first(["run", "--setting=quikstart"])
+        parse("--setting=quikstart")
     with pytest.raises(ValueError, match="Received: setting=''"):
-        command.flagfiles_first(["run", "--setting"])
+        parse("--setting")
 
 
 @pytest.mark.long

@@ -5,10 +5,12 @@ A new flag is a field in `fields.py`: this file follows.
 
 import functools
 import os
+import shlex
 import typing
 
 from absl import flags
 
+from mm_tf import _checks
 from mm_tf.experiments.config import RunConfig
 from mm_tf.experiments.config import fields as config_fields
 
@@ -61,8 +63,45 @@ def from_lines(lines):
     """Returns the `RunConfig` of the lines of a run's `flags.txt`."""
     values = flags.FlagValues()
     define_flags(values)
-    values(["flags", *(line for line in lines if line.strip())])
+    values(["flags", *flags_in(lines, values)])
     return from_flags(values)
+
+
+def flags_in(lines, values=flags.FLAGS):
+    """Returns the flags in the lines of a flagfile, all of which may stand there.
+
+    Flagfiles are passed on. So they set only flags of mm_tf, none of absl, which can
+    write files anywhere, and none that counts only where a user types it.
+    """
+    own = {
+        flag.name
+        for module, defined in values.flags_by_module_dict().items()
+        if not module.startswith("absl.")
+        for flag in defined
+    }
+    lines = [line.strip() for line in lines]
+    lines = [line for line in lines if line and not line.startswith(("#", "//"))]
+    for line in lines:
+        name, _, value = line.removeprefix("-").removeprefix("-").partition("=")
+        if counts_only_when_typed(name, value):
+            raise ValueError(
+                f"A flagfile must not set `{name}`, which counts only on the command "
+                f"line itself: give {shlex.quote(line)} there. Received: {line}"
+            )
+        if not line.startswith("-") or not {name, name.removeprefix("no")} & own:
+            raise ValueError(
+                "A flagfile must hold one flag of this command in each line, as "
+                f"--seed=1.{_checks.nearest(name, own)} Received: {line}"
+            )
+    return lines
+
+
+def counts_only_when_typed(name, value):
+    """Whether a flag must be typed by the user: what it does could harm them.
+
+    It reaches another machine, or names another file of flags.
+    """
+    return name in ("ray_address", "flagfile", "setting")
 
 
 def to_flagfile(config):

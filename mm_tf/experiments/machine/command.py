@@ -9,9 +9,10 @@ import warnings
 
 from absl import flags
 
-from mm_tf import _text
+from mm_tf import _files, _text
 from mm_tf._checks import nearest
 from mm_tf.data.dataset import CUSTOM_DATASETS
+from mm_tf.experiments.config import flags as config_flags
 from mm_tf.experiments.config.fields import BACKENDS
 from mm_tf.experiments.machine import environment
 
@@ -49,7 +50,7 @@ def parse_flags(argv):
     """
     _text.replace_what_cannot_be_encoded()
     try:
-        return flags.FLAGS(flagfiles_first(argv, "setting" in flags.FLAGS))
+        return flags.FLAGS(flagfiles_first(argv))
     except (flags.Error, ValueError) as error:
         fail(error)
 
@@ -76,12 +77,12 @@ def take_path(argv, values=flags.FLAGS):
     values([program, f"--data_dir={words[0]}"])
 
 
-def flagfiles_first(arguments, with_settings=True):
-    """Returns a command line with its flagfiles before its other flags.
+def flagfiles_first(arguments, values=flags.FLAGS):
+    """Returns a command line with the flags of its flagfiles before its other flags.
 
     absl takes the last value, and a flag on the command line should take precedence
-    over a flagfile wherever it stands. `--setting=quickstart` becomes the flagfile of
-    that name.
+    over a flagfile wherever it stands. `--setting=quickstart` stands for the flagfile
+    of that name.
     """
     program, *rest = arguments
     files, others = [], []
@@ -89,17 +90,28 @@ def flagfiles_first(arguments, with_settings=True):
         argument = rest.pop(0)
         name, equals, value = argument.partition("=")
         name = name.removeprefix("-").removeprefix("-")
-        is_setting = with_settings and name == "setting"
+        is_setting = name == "setting" and name in values
         if not argument.startswith("-") or not (is_setting or name == "flagfile"):
             others.append(argument)
             continue
         if not equals:
             value = rest.pop(0) if rest else ""
         if not value and not is_setting:
-            # absl would pass over it, and train what the defaults say.
             raise ValueError("`flagfile` must name a file. Received: flagfile=''")
-        files.append(f"--flagfile={_flagfile_of(value) if is_setting else value}")
+        files += _flags_of(_flagfile_of(value) if is_setting else value, values)
     return [program, *files, *others]
+
+
+def _flags_of(flagfile, values):
+    path = pathlib.Path(flagfile).expanduser()
+    try:
+        text = _files.read_text(path, _files.MOST_BYTES_OF_FLAGS)
+        return config_flags.flags_in(text.splitlines(), values)
+    except (OSError, ValueError) as error:
+        raise ValueError(
+            f"`flagfile` cannot be read ({getattr(error, 'strerror', None) or error}). "
+            f"Received: flagfile={flagfile}"
+        ) from None
 
 
 def settings():

@@ -42,7 +42,7 @@ WRONG = {
 @pytest.mark.parametrize("flag", WRONG)
 def test_wrong_flags(flag):
     with pytest.raises((flags.Error, ValueError), match=re.escape(WRONG[flag])):
-        parse(*command.flagfiles_first(["run", flag])[1:])
+        parse(flag)
 
 
 WRONG_CALLS = [
@@ -76,8 +76,7 @@ def test_wrong_calls(arguments, message, tmp_path):
 @pytest.mark.parametrize("form", [["--flagfile={}"], ["--flagfile", "{}"]])
 def test_flags_before_and_behind_the_flagfile_beat_it(form):
     flagfile = [part.format(FLAGFILE) for part in form]
-    arguments = command.flagfiles_first(["run", "--epochs=10", *flagfile, "--beta=2"])
-    config = parse(*arguments[1:])
+    config = parse("--epochs=10", *flagfile, "--beta=2")
     assert (config.dataset, config.epochs, config.beta) == ("cifar10", 10, 2.0)
 
 

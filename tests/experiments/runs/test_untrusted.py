@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import re
 import shutil
 
 import keras
@@ -13,7 +14,7 @@ from absl import flags
 from flag_parsing import parse
 from helpers import OLD_RUN
 
-from mm_tf.experiments import report
+from mm_tf.experiments import report, table
 from mm_tf.experiments.machine import command
 from mm_tf.experiments.runs import finished
 from mm_tf.experiments.runs.result import RunResult
@@ -36,7 +37,7 @@ def nothing_is_executed(tmp_path, monkeypatch):
 def test_a_flagfile_without_a_name_is_refused():
     for words in (["--flagfile"], ["--flagfile="]):
         with pytest.raises(ValueError, match="Received: flagfile=''"):
-            command.flagfiles_first(["run", *words])
+            parse(*words)
 
 
 FLAGS_OF_A_RUN = [
@@ -55,6 +56,8 @@ def test_flags_of_a_run_that_are_refused(make, reason, tmp_path):
     make(tmp_path / "flags.txt")
     with pytest.raises(ValueError, match=f"flags.txt that can be read .*{reason}"):
         finished.read_config(tmp_path)
+    with pytest.raises(ValueError, match=f"`flagfile` cannot be read .*{reason}"):
+        parse("--flagfile=flags.txt")
 
 
 LINES = {
@@ -70,7 +73,27 @@ LINES = {
 def test_lines_of_flagfiles_that_are_refused(line, tmp_path):
     (tmp_path / "a.flags").write_text(f"--model=resnet8\n{line}\n")
     with pytest.raises((ValueError, flags.Error, OSError), match=LINES[line]):
-        parse(*command.flagfiles_first(["run", "--flagfile=a.flags"])[1:])
+        parse("--flagfile=a.flags")
+
+
+REFUSED = [
+    *("--profile_file=executed", "--log_dir=executed", "--undefok=evil", "-v=3"),
+    *("--flagfile=/dev/zero", "-flagfile=b", "--setting=quickstart", "--", "photos"),
+    *("--ray_address=evil.example:1", "--noonly_check_args"),
+]
+
+
+@pytest.mark.parametrize("line", REFUSED)
+def test_flagfiles_set_only_flags_of_mm_tf_and_reach_no_other_machine(line, tmp_path):
+    (tmp_path / "flags.txt").write_text(f"--model=resnet8\n{line}\n")
+    message = rf"Received: {re.escape(line)}\)\. Received: "
+    values = flags.FlagValues()
+    table.define_flags(values)
+    values.append_flag_values(flags.FLAGS)  # absl's own.
+    with pytest.raises(ValueError, match=message):
+        command.flagfiles_first(["table", "--flagfile=flags.txt"], values)
+    with pytest.raises(ValueError, match=message):
+        finished.read_config(tmp_path)
 
 
 def changed(**fields):
