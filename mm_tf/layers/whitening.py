@@ -94,7 +94,7 @@ class PatchWhitening(keras.layers.Layer):
         self.kernel.assign(whitening_filters(images, self.size, self.epsilon))
 
     def call(self, images):
-        outputs = ops.conv(images, self.kernel, padding="valid")
+        outputs = ops.conv(images, self.kernel, data_format="channels_last")
         return outputs + self.bias
 
     def compute_output_shape(self, input_shape):

@@ -52,8 +52,7 @@ def whitened_cnn(
         crop_padding: Pixels by which images are shifted at most in training, what
             leaves the image is mirrored in at the other side; >= 0. Defaults to 2.
         horizontal_flip: Whether images are mirrored at random in training. Defaults
-            to `False`, for `mm_tf.data.fit_data(..., flips=...)`, which mirrors each
-            image in every second epoch.
+            to `False`, for `mm_tf.data.EpochOrder(..., alternating_flip=True)`.
         seed: An integer >= 0, for the same initial weights, shifts and flips in
             every run; None for others.
         name: The model's name. Defaults to `"whitened_cnn"`.
