@@ -6,6 +6,7 @@ import numpy as np
 from mm_tf import _checks
 from mm_tf.backbones import channels_last
 from mm_tf.layers import BatchNormalization, PatchWhitening
+from mm_tf.layers.whitening import evenly_spaced
 from mm_tf.models import parts
 
 WIDTHS = (64, 256, 256)
@@ -38,9 +39,9 @@ def whitened_cnn(
 
     Args:
         num_classes: The number of classes K, >= 2.
-        images: Training images, pixels from 0 to 255 [N, *input_shape], from the
-            first 5,000 of which the first layer is computed. Defaults to `None`: that
-            layer is of zeros, for a network whose weights are loaded next.
+        images: Training images, pixels from 0 to 255 [N, *input_shape], from at most
+            5,000 of which the first layer is computed. Defaults to `None`: that layer
+            is of zeros, for a network whose weights are loaded next.
         head: `"linear"` for logits [N, K] or `"normalized"` for cosines [N, K].
             Defaults to `"linear"`.
         widths: Channels of the three blocks. Defaults to (64, 256, 256).
@@ -100,7 +101,7 @@ def whitened_cnn(
         x = keras.layers.Rescaling(1 / 9, name="ninth")(x)
     outputs = parts.head_on(x, num_classes, head, seeds)
     if images is not None:
-        pixels = np.asarray(images[:5000], dtype="float32")
+        pixels = images[evenly_spaced(len(images))].astype("float32")
         whitening.adapt((pixels / 255 - mean) / std)
     return keras.Model(inputs, outputs, name=name)
 
