@@ -120,8 +120,19 @@ def check_address(name, value):
     return host, int(port)
 
 
+def _initials(name):
+    return "".join(word[:1] for word in name.split("_"))
+
+
 def nearest(name, names):
     """Words that suggest a name in place of a wrong one, or none."""
     lowered = {each.lower(): each for each in names}
-    found = difflib.get_close_matches(str(name).lower(), lowered, n=1)
+    name = str(name).lower()
+    found = difflib.get_close_matches(name, lowered, n=1)
+    # `lr` is short for learning_rate, and `batch` for batch_size.
+    found = found or [
+        each
+        for each in lowered
+        if name and (each.startswith(name) or name == _initials(each))
+    ]
     return f" Did you mean {lowered[found[0]]}?" if found else ""

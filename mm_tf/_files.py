@@ -1,6 +1,7 @@
 """Files that are whole or not there, and files of strangers read with care."""
 
 import contextlib
+import json
 import math
 import os
 import pathlib
@@ -8,6 +9,7 @@ import shutil
 import stat
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import numpy as np
 from numpy.lib import format as numpy_format
@@ -113,6 +115,13 @@ def write_text(path: str | os.PathLike[str], text: str, errors: str = "strict") 
     """Writes a text file in UTF-8, whole or not at all."""
     with whole_file(path) as unfinished:
         unfinished.write_text(text, encoding="utf-8", errors=errors)
+
+
+def json_text(value: Any, indent: int | None = None) -> str:
+    """JSON as people read it: letters are not escaped, but what is no Unicode is."""
+    text = json.dumps(value, ensure_ascii=False, indent=indent)
+    # JSON writes a lone surrogate as Python does.
+    return text.encode("utf-8", "backslashreplace").decode("utf-8") + "\n"
 
 
 def sync(path: str | os.PathLike[str]) -> None:

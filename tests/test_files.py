@@ -2,6 +2,7 @@
 
 import errno
 import io
+import json
 import os
 import pickle
 import zipfile
@@ -46,6 +47,14 @@ def test_what_a_killed_process_left_is_removed_by_name(tmp_path):
     }
     _files.remove_unfinished(tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {"a.csv", ".incomplete"}
+
+
+def test_json_keeps_letters_and_escapes_what_is_no_unicode(tmp_path):
+    facts = {"Möwe": ["雀", os.fsdecode(b"\xff.png")]}
+    text = _files.json_text(facts)
+    assert text == '{"Möwe": ["雀", "\\udcff.png"]}\n'
+    _files.write_text(tmp_path / "facts.json", text)
+    assert json.loads((tmp_path / "facts.json").read_text("utf-8")) == facts
 
 
 def test_arrays_come_back_as_they_were(tmp_path):

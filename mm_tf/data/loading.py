@@ -26,9 +26,6 @@ from mm_tf.data.dataset import (
 )
 from mm_tf.data.images.digests import digest_of, pieces_of_file
 
-# CIFAR's images are downloaded from here when they are not prepared yet.
-_CIFAR_HOST = "https://www.cs.toronto.edu"
-
 _DIGITS_TEST_IMAGES_PER_CLASS = 50
 
 _READERS: Mapping[str, Any] = {"folder": read_folder, "csv": read_csv, "npz": read_npz}
@@ -148,7 +145,7 @@ def _read_digits(info: DatasetInfo) -> tuple[_Splits, tuple[str, ...]]:
 def _read_cifar(
     info: DatasetInfo, data_dir: str | os.PathLike[str] | None
 ) -> tuple[_Splits, tuple[str, ...]]:
-    builder = prepared.prepared_builder(info.name, data_dir, _CIFAR_HOST)
+    builder = prepared.prepared_builder(info.name, data_dir)
     with prepared.reading(info.name, builder):
         import tensorflow_datasets as tfds
 

@@ -2,7 +2,8 @@
 
 import contextlib
 import os
-from collections.abc import Iterator
+import urllib.parse
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 
@@ -10,9 +11,7 @@ class DatasetUnavailableError(RuntimeError):
     """A data set is neither prepared where it was looked for nor downloadable."""
 
 
-def prepared_builder(
-    name: str, data_dir: str | os.PathLike[str] | None, host: str | None = None
-) -> Any:
+def prepared_builder(name: str, data_dir: str | os.PathLike[str] | None) -> Any:
     """The `tfds` builder of a prepared data set, after a download if needed."""
     data_dir = expand(data_dir)
     try:
@@ -28,8 +27,7 @@ def prepared_builder(
             folder = str(builder.data_dir)
             if not builder.is_prepared():
                 problem = "is not prepared and cannot be downloaded"
-                if host is not None:
-                    _check_reachable(host)
+                _check_reachable(builder.url_infos)
                 builder.download_and_prepare()
     except Exception as error:  # tfds fails in as many ways as there are files.
         raise _unavailable(name, problem, folder, error) from None
@@ -81,16 +79,20 @@ def not_installed(name: str, package: str) -> DatasetUnavailableError:
     )
 
 
-def _check_reachable(url: str) -> None:
+def _check_reachable(urls: Iterable[str]) -> None:
     """Fails at once where the download would retry for minutes."""
     import requests
 
-    try:
-        requests.head(url, timeout=10)
-    except requests.exceptions.SSLError:
-        pass  # Reachable; its certificate is the download's affair.
-    except requests.exceptions.RequestException:
-        raise ConnectionError(f"{url} cannot be reached") from None
+    parts = [urllib.parse.urlsplit(url) for url in urls]
+    for host in dict.fromkeys(
+        f"{part.scheme}://{part.netloc}" for part in parts if "http" in part.scheme
+    ):
+        try:
+            requests.head(host, timeout=10)
+        except requests.exceptions.SSLError:
+            pass  # Reachable; its certificate is the download's affair.
+        except requests.exceptions.RequestException:
+            raise ConnectionError(f"{host} cannot be reached") from None
 
 
 @contextlib.contextmanager

@@ -31,9 +31,10 @@ def write_report(runs, output=None, data_dir=None, gallery=True, data=None):
     """Writes a page about finished runs, and its pictures as PNG files.
 
     Args:
-        runs: Folders of one to six runs of one setting.
+        runs: Folders of one to six runs of one setting. A folder of runs, as
+            `saved_models/digits_lt20`, stands for the finished runs in it.
         output: The folder to write, which is new, empty or an earlier report.
-            Defaults to `None`, `report` in the folder of a single run.
+            Defaults to `None`, `report` in the folder if only one is given.
         data_dir: Where the images are now: the folder, CSV file or archive of your
             images, else the folder in which tfds keeps data sets. Defaults to `None`,
             as in the run's flags.
@@ -68,7 +69,7 @@ def write_report(runs, output=None, data_dir=None, gallery=True, data=None):
 def _write_report(runs, output, data_dir, gallery, data=None):
     """The page's path, and what is missing from it that was asked for, or None."""
     folders, results = report_runs.check_folders(runs)
-    output = _check_output(output, folders)
+    output = _check_output(output, runs)
     _check_is_no_class(output, folders[0], data_dir)
     read = list(map(report_runs.read, folders, results))
     images, without_images = None, "they were switched off (--no_gallery)."
@@ -91,14 +92,14 @@ def _write_report(runs, output, data_dir, gallery, data=None):
     return output / PAGE, missing
 
 
-def _check_output(output, folders):
+def _check_output(output, runs):
     if output is None:
-        if len(folders) > 1:
+        if len(runs) > 1:
             raise ValueError(
                 "`output` must be given with several runs: the folder to write. "
-                f"Received: {len(folders)} runs and no --output"
+                f"Received: {len(runs)} runs and no --output"
             )
-        output = folders[0] / "report"
+        output = pathlib.Path(runs[0], "report")
     if not str(output).strip():
         raise ValueError(f"`output` must name a folder. Received: output={output!r}")
     output = pathlib.Path(output).expanduser().resolve()
@@ -138,13 +139,14 @@ def main(arguments=None):
         "runs",
         nargs="+",
         metavar="RUN",
-        help="a folder that mm_tf.experiments.run wrote; up to six of one setting",
+        help="a folder that mm_tf.experiments.run wrote, or one with such folders "
+        "in it; up to six runs of one setting",
     )
     parser.add_argument(
         "--output",
         metavar="FOLDER",
         help="the folder to write: new, empty or an earlier report; default `report` "
-        "in the folder of a single run",
+        "in RUN if there is one",
     )
     parser.add_argument(
         "--data_dir",

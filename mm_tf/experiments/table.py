@@ -42,7 +42,12 @@ _SET_BY_GRID = {
 
 # The command's own flags: kind, name, default, the values of an enum, help.
 _FLAGS: tuple[tuple[Any, ...], ...] = (
-    (flags.DEFINE_list, "methods", list(METHODS), "The methods, with commas."),
+    (
+        flags.DEFINE_list,
+        "methods",
+        list(METHODS),
+        "The methods, with commas; by default those of --compare, else all.",
+    ),
     (
         flags.DEFINE_list,
         "settings",
@@ -175,11 +180,13 @@ def _check(values):
                 f"Received: {name}={values[name].value!r}"
             )
     methods = grid.parse_methods(values.methods)
+    pairs = grid.parse_pairs(values.compare, methods)
+    if pairs and not values["methods"].present:
+        methods = tuple(m for m in methods if any(m in pair for pair in pairs))
     settings = (
         _own_setting(values) if is_custom else grid.parse_settings(values.settings)
     )
     seeds = grid.parse_seeds(values.seeds)
-    pairs = grid.parse_pairs(values.compare, methods)
     for name in ("output_dir", "report"):
         path = values[name].value
         if path is not None and not path.strip():

@@ -43,8 +43,8 @@ HEAVY = ("keras", "tensorflow", "jax", "torch", "sklearn", "matplotlib", "pandas
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["run", "--metod=mm"], "method ?"),
-        (["tune", "--tunner=grid"], "Did you mean: tuner"),
+        (["run", "--metod=mm"], "Did you mean method?"),
+        (["tune", "--tunner=grid"], "Did you mean tuner?"),
         (["table", "--settings=digit_lt20"], "`settings` must be a data set"),
         (["report", "none"], "`run` must be the folder of a finished run"),
         (["predict", "none", "photo.jpg"], "`run` must be the folder of a"),

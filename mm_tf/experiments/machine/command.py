@@ -43,16 +43,37 @@ def set_up(backend):
     warnings.formatwarning = lambda message, kind, *_: f"{kind.__name__}: {message}\n"
 
 
-def parse_flags(argv):
+def parse_flags(argv, values=flags.FLAGS):
     """Parses the flags of a command line and returns its other words.
 
     A wrong flag ends the command with one message.
     """
     _text.replace_what_cannot_be_encoded()
     try:
-        return flags.FLAGS(flagfiles_first(argv))
+        return values(flagfiles_first(argv, values))
+    except flags.UnrecognizedFlagError as error:
+        name = error.flagname
+        fail(
+            "A flag must be one of those that --help lists."
+            f"{nearest(name, list(values))} Received: --{name}"
+        )
+    except flags.IllegalFlagValueError as error:
+        fail(_in_our_words(error, values))
     except (flags.Error, ValueError) as error:
         fail(error)
+
+
+def _in_our_words(error, values):
+    """Says what absl says of a value as `flag --NAME=VALUE: ...`."""
+    text = str(error).removeprefix("flag --").removesuffix(f": {error.__context__}")
+    name, _, value = text.partition("=")
+    parser = values[name].parser
+    choices = getattr(parser, "enum_values", ())
+    expected = f"one of {', '.join(choices)}" if choices else parser.syntactic_help
+    return (
+        f"`{name}` must be {expected or 'true or false'}.{nearest(value, choices)} "
+        f"Received: {name}={value!r}"
+    )
 
 
 def take_path(argv, values=flags.FLAGS):

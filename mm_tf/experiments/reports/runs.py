@@ -16,7 +16,7 @@ from mm_tf.experiments.config import flags as config_flags
 from mm_tf.experiments.paper.methods import METHODS
 from mm_tf.experiments.runs import finished
 from mm_tf.experiments.runs.finished import FLAGS, HISTORY, PREDICTIONS
-from mm_tf.experiments.runs.result import RunResult
+from mm_tf.experiments.runs.result import RESULT, RunResult
 
 # As many as there are colours that differ clearly.
 MOST_RUNS = 6
@@ -48,7 +48,11 @@ def check_folders(runs):
     """The folders and the results of runs, if they may share a page."""
     if isinstance(runs, str | os.PathLike):
         raise ValueError(f"`runs` must be a list of folders. Received: runs={runs!r}")
-    folders = [pathlib.Path(run).expanduser().resolve() for run in runs]
+    folders = [
+        folder
+        for run in runs
+        for folder in _runs_at(pathlib.Path(run).expanduser().resolve())
+    ]
     results = [finished.read_result(folder) for folder in folders]
     check_comparable(results, folders)
     if len(set(folders)) < len(folders):
@@ -57,11 +61,18 @@ def check_folders(runs):
     return folders, results
 
 
+def _runs_at(folder):
+    """A run's folder, or the finished runs below another folder."""
+    is_run = (folder / RESULT).exists()
+    return [folder] if is_run else finished.runs_below(folder) or [folder]
+
+
 def check_comparable(results, sources=None):
     """Raises a ValueError if results may not be shown side by side."""
     if not 1 <= len(results) <= MOST_RUNS:
         raise ValueError(
-            f"`runs` must be 1 to {MOST_RUNS} runs. Received: {len(results)}"
+            f"`runs` must be 1 to {MOST_RUNS} runs. "
+            f"Received: {len(results)} {' '.join(map(str, sources or ()))}"
         )
     sources = sources or [result.method for result in results]
     first = results[0]

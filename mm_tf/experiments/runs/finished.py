@@ -21,12 +21,21 @@ def read_result(run):
     """Reads the result of a finished run."""
     run = pathlib.Path(run)
     if not (run / RESULT).is_file():
-        stopped = " It has not finished." if (run / FLAGS).is_file() else ""
+        hint = " It has not finished." if (run / FLAGS).is_file() else ""
+        below = runs_below(run)
+        if below:
+            hint = f" Runs below it: {', '.join(map(str, below))}."
         raise ValueError(
-            f"`run` must be the folder of a finished run, with its {RESULT}.{stopped} "
+            f"`run` must be the folder of a finished run, with its {RESULT}.{hint} "
             f"Received: {run}"
         )
     return RunResult.read(run)
+
+
+def runs_below(folder):
+    """The finished runs below a folder: <setting>/<method>/seed<seed>, or a part."""
+    found = (folder.glob(f"{'*/' * depth}{RESULT}") for depth in (1, 2, 3))
+    return sorted(path.parent for paths in found for path in paths)
 
 
 def read_config(run):

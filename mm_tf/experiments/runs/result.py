@@ -1,7 +1,6 @@
 """The result of a run, as its `result.json` has it."""
 
 import dataclasses
-import json
 import pathlib
 from types import MappingProxyType
 from typing import Annotated, Any, Literal
@@ -103,7 +102,7 @@ class RunResult:
 
     def to_json(self):
         """Returns the result as JSON text."""
-        return json.dumps(dataclasses.asdict(self), indent=2) + "\n"
+        return _files.json_text(dataclasses.asdict(self), indent=2)
 
     @classmethod
     def read(cls, path):

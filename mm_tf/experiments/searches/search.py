@@ -118,5 +118,5 @@ class Search:
         """Makes the folder, and writes what the search is."""
         self.check_folder()
         self.folder.mkdir(parents=True, exist_ok=True)
-        text = json.dumps(self.identity(), indent=2) + "\n"
+        text = _files.json_text(self.identity(), indent=2)
         _files.write_text(self.folder / SEARCH, text)

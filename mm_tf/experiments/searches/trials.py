@@ -4,7 +4,6 @@ It reads the folders of the trials, and needs neither KerasTuner nor Keras.
 """
 
 import dataclasses
-import json
 import math
 from types import MappingProxyType
 
@@ -65,7 +64,7 @@ def _failure_file(run_folder):
 def write_failure(run_folder, values, reason):
     """Writes why a trial failed, beside its run's folder."""
     run_folder.parent.mkdir(parents=True, exist_ok=True)
-    text = json.dumps({"values": values, "reason": reason}, indent=2) + "\n"
+    text = _files.json_text({"values": values, "reason": reason}, indent=2)
     _files.write_text(_failure_file(run_folder), text)
 
 

@@ -1,7 +1,6 @@
 """Exports a finished run: its model, with calibrated probabilities, in a folder."""
 
 import dataclasses
-import json
 import pathlib
 from typing import Any
 
@@ -171,7 +170,7 @@ def export(
         )
         labels = "".join(f"{printable(name)}\n" for name in result.class_names)
         _files.write_text(unfinished / LABELS, labels)
-        _files.write_text(unfinished / EXPORT, json.dumps(facts, indent=2) + "\n")
+        _files.write_text(unfinished / EXPORT, _files.json_text(facts, indent=2))
     return Export(folder, facts)
 
 

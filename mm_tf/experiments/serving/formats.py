@@ -5,12 +5,12 @@ gives, so it is put together here.
 """
 
 import importlib.util
-import json
 import logging
 import warnings
 
 import numpy as np
 
+from mm_tf import _files
 from mm_tf._text import first_line
 
 SAVED_MODEL = "saved_model"
@@ -144,7 +144,8 @@ def _to_onnx(model, class_names, folder, images):
     path = folder / "model.onnx"
     model.export(path, format="onnx", verbose=False, opset_version=_OPSET)
     written = onnx.load(path)
-    onnx.helper.set_model_props(written, {"class_names": json.dumps(class_names)})
+    names = _files.json_text(class_names).strip()
+    onnx.helper.set_model_props(written, {"class_names": names})
     onnx.save(written, path)
     if importlib.util.find_spec("onnxruntime") is None:
         return None

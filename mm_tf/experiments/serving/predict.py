@@ -3,11 +3,10 @@
 import csv
 import dataclasses
 import io
-import json
 import os
 import pathlib
 
-from mm_tf import data
+from mm_tf import _files, data
 from mm_tf._checks import check_integer
 from mm_tf._text import printable
 from mm_tf._text import table as text_table
@@ -206,7 +205,7 @@ def to_json(predictions):
     for each in predictions:
         pairs = zip(each.classes, each.probabilities, strict=True)
         top = [{"class": name, "probability": chance} for name, chance in pairs]
-        lines.append(json.dumps({"path": each.path, **top[0], "top": top}) + "\n")
+        lines.append(_files.json_text({"path": each.path, **top[0], "top": top}))
     return "".join(lines)
 
 

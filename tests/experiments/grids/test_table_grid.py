@@ -162,6 +162,14 @@ def test_a_failed_run_is_reported_and_does_not_stop_the_rest(tmp_path, capsys, w
     assert "4 runs: 3 there, 1 to train" in capsys.readouterr().out
 
 
+def test_without_methods_only_those_that_are_compared_are_trained(tmp_path, worker):
+    compared = ("--compare=mm_drw,erm", f"--output_dir={tmp_path}")
+    call(TINY[0], "--seeds=0", *compared)
+    assert trained(worker) == [("erm", 0), ("mm_drw", 0)]
+    call(TINY[0], "--seeds=0", *compared, "--methods=erm,mm,mm_drw")
+    assert trained(worker) == [("mm", 0)]
+
+
 def test_a_folder_with_another_run_is_reported_and_stays(tmp_path, capsys, worker):
     call(*TINY, "--seeds=0", f"--output_dir={tmp_path}")
     trained(worker)

@@ -7,7 +7,7 @@ import re
 import pytest
 from absl import flags
 from flag_parsing import parse
-from helpers import ROOT, python
+from helpers import ROOT, python, refused
 
 from mm_tf.experiments.config import flags as config_flags
 from mm_tf.experiments.machine import command
@@ -43,6 +43,26 @@ WRONG = {
 def test_wrong_flags(flag):
     with pytest.raises((flags.Error, ValueError), match=re.escape(WRONG[flag])):
         parse(flag)
+
+
+IN_OUR_WORDS = {
+    "--epochs=3.5": "`epochs` must be an integer. Received: epochs='3.5'",
+    "--beta=": "`beta` must be a number. Received: beta=''",
+    "--augment=maybe": "`augment` must be true or false. Received: augment='maybe'",
+    "--method=mm_drv": "mm_ldam_drw. Did you mean mm_drw? Received: method='mm_drv'",
+    "--lr=0.1": "Did you mean learning_rate? Received: --lr",
+    "--batch=8": "Did you mean batch_size? Received: --batch",
+    "--metod=mm": "Did you mean method? Received: --metod",
+    "--zzz": "one of those that --help lists. Received: --zzz",
+}
+
+
+@pytest.mark.parametrize("flag", IN_OUR_WORDS)
+def test_wrong_flags_in_our_words_with_a_suggestion(flag):
+    values = flags.FlagValues()
+    config_flags.define_flags(values)
+    printed = refused(command.parse_flags, ["run", flag], values)
+    assert printed.startswith("mm_tf: ") and printed.endswith(f"{IN_OUR_WORDS[flag]}\n")
 
 
 WRONG_CALLS = [

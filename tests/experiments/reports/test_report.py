@@ -12,6 +12,7 @@ from PIL import Image
 
 from mm_tf.experiments import report
 from mm_tf.experiments.reports import figures, page
+from mm_tf.experiments.reports.runs import check_folders
 
 pytestmark = pytest.mark.usefixtures("coarse_pictures")
 
@@ -36,6 +37,16 @@ def test_nothing_is_left_of_a_report_that_fails(run, monkeypatch):
     assert sorted(run.iterdir()) == before
 
 
+def test_a_folder_of_runs_stands_for_the_runs_in_it(tmp_path):
+    runs = [tmp_path / "digits_lt20" / "mm" / f"seed{seed}" for seed in (0, 1)]
+    for seed, run in enumerate(runs):
+        make_run(run, seed=seed)
+    folder = tmp_path / "digits_lt20"
+    assert check_folders([folder])[0] == runs
+    page = report.write_report([folder], gallery=False)
+    assert page == folder / "report" / "index.html"
+
+
 def make_wrong_calls(folder):
     """Runs for the wrong calls below, and a file and a folder in the way."""
     make_run(folder / "a")
@@ -51,6 +62,8 @@ def make_wrong_calls(folder):
     flags = f"--dataset=folder\n--data_dir={folder / 'flat'}\n"
     (folder / "photos" / "flags.txt").write_text(flags)
     (folder / "flat" / "cat").mkdir(parents=True)
+    for seed in range(7):
+        shutil.copytree(folder / "a", folder / "many" / "mm" / f"seed{seed}")
     (folder / "empty").mkdir()
     (folder / "file").write_text("mine")
 
@@ -70,6 +83,7 @@ WRONG = [
     (["a", "counts", "--output=x"], "the same class counts"),
     (["a", "./a", "--output=x"], "twice"),
     (["a"] * 7, "1 to 6 runs. Received: 7"),
+    (["many"], "many/mm/seed6"),
     (["a", "b"], "`output` must be given"),
     (["a", "--output=file"], "`output` must be a folder"),
     (["a", "--output=b"], "this one holds flags.txt"),

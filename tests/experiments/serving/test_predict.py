@@ -94,6 +94,7 @@ def test_names_of_files_that_are_no_text(photos, tmp_path, capsysbinary):
     [
         (["nowhere", "."], "`run` must be the folder of a finished run", 2),
         (["stopped", "."], "It has not finished.", 2),
+        ([".", "PHOTOS"], "Runs below it: damaged. Received: .", 2),
         (["damaged", "PHOTOS"], "`run` must hold a model.keras that can be read", 2),
         (["RUN", "nowhere.png"], "`paths` must be existing files and folders", 2),
         (["RUN", "empty"], "`paths` must hold an image", 2),
