@@ -62,15 +62,21 @@ def store_in_tfds(folder, name, splits, **features):
     )
 
 
-def png(width, height, color_type=2, data=b"", bit_depth=8):
-    """The bytes of a PNG file that says it has this size, whatever its data."""
+def png(width, height, color_type=2, data=b"", bit_depth=8, transparent=()):
+    """The bytes of a PNG file that says it has this size, whatever its data.
+
+    `transparent` is the color to which it gives no opacity.
+    """
 
     def chunk(kind, content):
         checksum = struct.pack(">I", zlib.crc32(kind + content))
         return struct.pack(">I", len(content)) + kind + content + checksum
 
     header = struct.pack(">IIBBBBB", width, height, bit_depth, color_type, 0, 0, 0)
-    content = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(data))
+    content = chunk(b"IHDR", header)
+    if transparent:
+        content += chunk(b"tRNS", struct.pack(f">{len(transparent)}H", *transparent))
+    content += chunk(b"IDAT", zlib.compress(data))
     return b"\x89PNG\r\n\x1a\n" + content + chunk(b"IEND", b"")
 
 

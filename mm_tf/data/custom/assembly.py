@@ -36,6 +36,12 @@ def from_listing(
     options: ReadOptions,
 ) -> ImageData:
     """The data set of listed files, without those that cannot be decoded."""
+    class_names = options.class_names or listing.class_names
+    if {*class_names} != {*listing.class_names}:
+        raise ValueError(
+            "`class_names` must be the classes of the data set, "
+            f"{', '.join(listing.class_names)}. Received: class_names={class_names!r}"
+        )
     files = ImageFiles(
         [listing.path(entry) for entry in listing.entries],
         options.image_size or DEFAULT_SIZE,
@@ -54,7 +60,7 @@ def from_listing(
             )
         notes.append(f"Left out, because they cannot be decoded: {broken}")
     good = [i for i in range(len(files)) if i not in errors]
-    number = {label: j for j, label in enumerate(listing.class_names)}
+    number = {label: j for j, label in enumerate(class_names)}
     entries = [listing.entries[i] for i in good]
     labels = np.array([number[entry.label] for entry in entries], dtype=np.int64)
     images = files.subset(np.array(good, dtype=int))
@@ -63,7 +69,7 @@ def from_listing(
         is_test = np.array([entry.split == "test" for entry in entries], dtype=bool)
         parts = _divided(images, labels, is_test)
     what = f"{len(listing.entries):,} files of {os.path.basename(listing.root)}"
-    return image_data(name, what, parts, listing.class_names, options, notes)
+    return image_data(name, what, parts, class_names, options, notes)
 
 
 def image_data(

@@ -15,6 +15,7 @@ from mm_tf.data.custom.listing import (
     Entry,
     Listing,
     Problem,
+    class_order,
     sort_key,
     visible,
 )
@@ -77,8 +78,8 @@ def list_folder(data_dir: str | os.PathLike[str]) -> Listing:
     A class's images may lie in folders inside its own. `data_dir` holds either the
     classes, or `train` and beside it `test` or `val` (or the longer names) with the
     classes in them; where there are both, `val` is not used. Classes are in the order
-    of their names, and so are the images of a class, whatever order the file system
-    has.
+    of their names, or of their numbers where all of them are whole numbers. The images
+    of a class are in the order of their names.
 
     Names that begin with a dot, `__MACOSX`, `Thumbs.db` and `desktop.ini` are passed
     over without a word. No folder is entered twice for one class, so that links in
@@ -122,7 +123,7 @@ def _list_folder(root: str) -> Listing:
                     problems.append(Problem(kind, file, _DETAILS[kind]))
     _check_classes(root, classes, entries)
     entries.sort(key=lambda entry: (entry.label, sort_key(entry.name)))
-    names = tuple(sorted(set().union(*classes.values())))
+    names = class_order(set().union(*classes.values()))
     return Listing(root, tuple(entries), names, tuple(problems), (*notes,))
 
 

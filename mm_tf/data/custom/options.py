@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+from collections.abc import Sequence
 
 from mm_tf._checks import check_bool, check_integer
 from mm_tf.data.images.image_files import (
@@ -45,6 +46,9 @@ class ReadOptions:
             see `ImageFiles`. Defaults to 2**30, 1 GiB.
         num_threads: Threads that decode, at least 1. Defaults to `None`: the number
             of CPU cores that the process may use.
+        class_names: The classes of a folder or a CSV file in the order of their
+            numbers. Defaults to `None`: the order of their names, or of their
+            numbers where all of them are whole numbers.
 
     Raises:
         ValueError: If a value is not as described.
@@ -65,6 +69,7 @@ class ReadOptions:
     horizontal_flip: bool = True
     memory_limit: int = MEMORY_LIMIT
     num_threads: int | None = None
+    class_names: Sequence[str] | None = None
 
     def __post_init__(self) -> None:
         """Checks all values, before anything is read."""

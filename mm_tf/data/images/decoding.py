@@ -56,7 +56,9 @@ def decode(
     - A camera's orientation (EXIF) is applied; an animation gives its first frame;
       colour profiles are not applied.
     - Grey, palette, CMYK and other modes become RGB (or grey, for one channel);
-      16 bits become their upper 8; transparent pixels are shown on white.
+      16 bits become their upper 8; transparent pixels are shown on white. Where a
+      PNG of 16-bit colours names one that is transparent, so is every colour of
+      the same upper 8 bits.
     - The largest box of `image_size`'s proportions is cut out of the centre and
       resized to it, bicubic and without aliasing: the shorter side is resized and
       the longer one cropped. An image that has the size already keeps its pixels.
@@ -142,6 +144,7 @@ def to_array(
         # Which side is which is not known before the orientation is applied.
         longer = _REDUCING_GAP * max(image_size)
         image.draft(None, (longer, longer))
+    _scale_transparent_color(image)
     # First of all, because orientation swallows what goes wrong.
     image.load()
     # EXIF that cannot be read leaves the image as it lies in the file.
@@ -154,12 +157,25 @@ def to_array(
     return np.asarray(image).reshape(image.height, image.width, channels)
 
 
+def _scale_transparent_color(image: Any) -> None:
+    """Brings the transparent colour of a PNG to the 8 bits that its pixels get."""
+    color = image.info.get("transparency")
+    if image.format == "PNG" and color is not None:
+        stored = image.tile[0][3]
+        if stored == "RGB;16B":
+            image.info["transparency"] = tuple(value >> 8 for value in color)
+        elif stored in ("L;2", "L;4"):
+            image.info["transparency"] = color * 255 // (2 ** int(stored[-1]) - 1)
+
+
 def _in_mode(image: "Image.Image", mode: str) -> "Image.Image":
     from PIL import Image
 
     if image.mode.startswith("I"):
         # Pillow's own conversion makes everything above 255 white.
-        upper = np.clip(np.asarray(image), 0, 2**16 - 1) >> 8
+        values = np.asarray(image)
+        upper = np.clip(values, 0, 2**16 - 1) >> 8
+        upper[values == image.info.get("transparency")] = 255
         image = Image.fromarray(upper.astype(np.uint8))
     elif image.has_transparency_data:
         image = image.convert("RGBA")

@@ -95,6 +95,7 @@ class RunConfig(config_fields.RunFields):
         values = {
             field.name: getattr(self, field.name)
             for field in dataclasses.fields(ReadOptions)
+            if field.name != "class_names"
         }
         if self.image_size is not None:
             values["image_size"] = parse_image_size(self.image_size)

@@ -25,7 +25,7 @@ def evaluation_images(runs, data_dir=None, data=None):
             # Without flags there is only the data set's name.
             data = load(run.result.dataset, data_dir)
         else:
-            data = run_data.read_again(run.config, data_dir)
+            data = run_data.read_again(run.config, run.result.class_names, data_dir)
     except (ValueError, DatasetUnavailableError) as error:
         return None, f"{advice}{error}"
     for run in runs:

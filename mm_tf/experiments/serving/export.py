@@ -111,7 +111,7 @@ def export(
     config = finished.read_config(run) if calibrate or prior is not None else None
     folder = _check_output(output or run / "export" / format, overwrite)
     formats.check_installed(format)
-    holdout = _read_holdout(config, data_dir) if calibrate else None
+    holdout = _read_holdout(config, result.class_names, data_dir) if calibrate else None
     model = formats.in_float32(finished.load_model(run))
     offset, train_offset = _offsets(prior, config, result)
     temperature, measured = 1.0, None
@@ -211,9 +211,9 @@ def _check_output(output, overwrite):
     return folder
 
 
-def _read_holdout(config, data_dir):
+def _read_holdout(config, class_names, data_dir):
     try:
-        return read_again(config, data_dir)
+        return read_again(config, class_names, data_dir)
     except (ValueError, DatasetUnavailableError) as error:
         kind = ValueError if isinstance(error, ValueError) else DatasetUnavailableError
         raise kind(

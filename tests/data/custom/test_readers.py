@@ -180,6 +180,22 @@ def test_names_of_all_kinds(tmp_path):
     assert len(data.train_images[:]) == 7
 
 
+def test_folders_named_by_numbers_are_in_the_order_of_a_csv_file(tmp_path):
+    save_classes(tmp_path, dict.fromkeys(map(str, range(12)), 2))
+    data = read_folder(tmp_path)
+    assert data.class_names == tuple(map(str, range(12)))
+    rows = [(path, path.parent.name) for path in tmp_path.rglob("*.png")]
+    assert read_csv(write_csv(tmp_path / "x.csv", rows)).class_names == data.class_names
+    # As version 0.1.0 had them.
+    names = sorted(data.class_names)
+    before = read_folder(tmp_path, ReadOptions(class_names=names))
+    assert before.class_names == tuple(names)
+    for path, label in zip(before.train_images.paths, before.train_labels, strict=True):
+        assert names_of(ImageFiles([path], 8))[0].split("/")[0] == names[label]
+    with pytest.raises(ValueError, match="`class_names` must be the classes.*Received"):
+        read_folder(tmp_path, ReadOptions(class_names=names[1:]))
+
+
 def test_what_systems_leave_is_passed_over_silently(photos):
     for name in (
         ".DS_Store",

@@ -93,6 +93,22 @@ def test_sixteen_bits_of_color_lose_their_lower_eight(tmp_path):
     assert decode(tmp_path / "deep.png").tolist() == [[[0xC8, 0x64, 0x32]]]
 
 
+@pytest.mark.parametrize(
+    "color_type, bit_depth, row, color, expected",
+    [
+        (0, 2, b"\x60", [1], [[255] * 3, [170] * 3]),
+        (0, 4, b"\x3a", [3], [[255] * 3, [170] * 3]),
+        (0, 16, b"\x03\xe8\x9c\x40", [1000], [[255] * 3, [0x9C] * 3]),
+        (2, 16, b"\x01\x02" * 3 + b"\x9c\x40" * 3, [258] * 3, [[255] * 3, [0x9C] * 3]),
+    ],
+)
+def test_a_transparent_color_of_any_bit_depth_is_white(
+    color_type, bit_depth, row, color, expected
+):
+    content = png(2, 1, color_type, b"\0" + row, bit_depth, transparent=color)
+    assert decode("name.png", content=content).tolist() == [expected]
+
+
 @pytest.mark.parametrize("ending", ["jpg", "png", "webp"])
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_orientation_is_applied(tmp_path, ending, orientation):

@@ -127,6 +127,15 @@ def test_from_a_source_to_what_is_done_with_a_run(
     assert sum(found.probabilities) == pytest.approx(1)
 
 
+def test_classes_of_a_finished_run_keep_their_order(config, tmp_path):
+    folder = save_classes(tmp_path / "numbers", {"2": 10, "10": 5})
+    config = dataclasses.replace(config, data_dir=str(folder))
+    assert read(config)[1].class_names == ("2", "10")
+    again = run_data.read_again(config, ("10", "2"))
+    assert again.class_names == ("10", "2")
+    assert again.class_counts.tolist() == [4, 8]
+
+
 def test_photos_that_changed_are_noticed(config, copied):
     before = with_digests(config)
     moved = dataclasses.replace(before, data_dir=copied.data_dir)
