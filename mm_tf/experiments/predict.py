@@ -91,8 +91,10 @@ def main(arguments=None):
             f"`output` cannot be written ({error.strerror or error}). "
             f"Received: output={given.output}"
         )
-    for path, reason in found.unreadable:
-        line = f"cannot be decoded ({reason}): {path}"
+    unreadable = [
+        f"cannot be decoded ({why}): {path}" for path, why in found.unreadable
+    ]
+    for line in (*found.notes, *unreadable):
         print(f"mm_tf: {_text.printable(line)}", file=sys.stderr)
     if not found.predictions:
         command.fail("No image can be decoded.", status=1)

@@ -3,24 +3,31 @@
 import os
 import shlex
 import warnings
-from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from mm_tf.data.custom.listing import UNKNOWN_SUFFIX, Listing
+from mm_tf._text import counted
+from mm_tf.data.custom.listing import (
+    NAMED,
+    NO_SPLITS,
+    TWO_LABELS,
+    UNREADABLE,
+    Listing,
+    Problem,
+    contradictory,
+    first_few,
+    named,
+    notes_on,
+)
 from mm_tf.data.custom.options import DEFAULT_SIZE, ReadOptions
 from mm_tf.data.dataset import DatasetInfo, ImageData
-from mm_tf.data.images.decoding import ImageFileError
 from mm_tf.data.images.image_files import ImageFiles, Images, content_digests, take
 from mm_tf.data.splits import stratified_split
 
 # Training images from which the mean and the deviation of the channels are measured.
 _MEASURED_IMAGES = 1000
 _IMAGES_AT_ONCE = 100
-
-# Names that a message holds before it says how many more there are.
-_NAMED = 5
 
 Part = tuple[Images, np.ndarray]
 
@@ -35,7 +42,9 @@ def from_listing(
     listing: Listing,
     options: ReadOptions,
 ) -> ImageData:
-    """The data set of listed files, without those that cannot be decoded."""
+    """The data set of listed files, without those that cannot be used."""
+    if options.class_names is None:
+        _check_splits(listing)
     class_names = options.class_names or listing.class_names
     if {*class_names} != {*listing.class_names}:
         raise ValueError(
@@ -49,17 +58,20 @@ def from_listing(
         options.memory_limit,
         options.num_threads,
     )
-    notes = [*listing.notes, *_notes_on_problems(listing)]
-    errors = files.check() if options.verify else {}
-    if errors:
-        broken = _named_errors(name, data_dir, listing, errors)
-        if options.strict:
-            raise ValueError(
-                "With `strict`, every file must be a whole image. Cannot be decoded: "
-                f"{broken}"
-            )
-        notes.append(f"Left out, because they cannot be decoded: {broken}")
-    good = [i for i in range(len(files)) if i not in errors]
+    left_out = _unusable(files, listing) if options.verify else {}
+    if left_out and options.strict:
+        raise ValueError(
+            "With `strict`, every file must be a whole image, and of one class. "
+            f"Received: {named(list(left_out.values()))}"
+        )
+    notes = [*listing.notes, *notes_on([*listing.problems, *left_out.values()])]
+    if len(left_out) > NAMED:
+        place = shlex.quote(os.fspath(data_dir))
+        notes.append(
+            "All of them are in look/problems.csv after python -m mm_tf.data.inspect "
+            f"--dataset={name} --data_dir={place} --output=look"
+        )
+    good = [i for i in range(len(files)) if i not in left_out]
     number = {label: j for j, label in enumerate(class_names)}
     entries = [listing.entries[i] for i in good]
     labels = np.array([number[entry.label] for entry in entries], dtype=np.int64)
@@ -70,6 +82,28 @@ def from_listing(
         parts = _divided(images, labels, is_test)
     what = f"{len(listing.entries):,} files of {os.path.basename(listing.root)}"
     return image_data(name, what, parts, class_names, options, notes)
+
+
+def _check_splits(listing: Listing) -> None:
+    for problem in listing.problems:
+        if problem.kind == NO_SPLITS:
+            raise ValueError(
+                "`data_dir` must have a folder for each class, or such folders in "
+                "train and beside it in test or val: rename splits to train and test, "
+                "and put folders that are classes into one that is named train. "
+                f"Received: data_dir={listing.root!r} with {problem.file}: "
+                f"{problem.detail}"
+            )
+
+
+def _unusable(files: ImageFiles, listing: Listing) -> dict[int, Problem]:
+    """The files of a listing that cannot be decoded or are in two classes, by place."""
+    errors = {i: (UNREADABLE, error.reason) for i, error in files.check().items()}
+    names = [entry.name for entry in listing.entries]
+    labels = [entry.label for entry in listing.entries]
+    twice = contradictory(names, labels, files.digests())
+    found = {i: (TWO_LABELS, detail) for i, detail in twice.items()} | errors
+    return {i: Problem(kind, names[i], detail) for i, (kind, detail) in found.items()}
 
 
 def image_data(
@@ -88,9 +122,11 @@ def image_data(
     empty = _without_images(labels, class_names)
     if empty:
         raise ValueError(
-            "Every class must have a training image that can be decoded. Received: "
-            f"the data set {name!r} with none of {_first_few(empty)}"
+            "Every class must have a training image that can be used. "
+            f"{' '.join([*notes, 'Received:'])} {what} with none of {first_few(empty)}"
         )
+    if isinstance(images, np.ndarray):
+        notes = [*notes, *_two_labels(parts, class_names, options.strict)]
     is_drawn = "test" not in parts
     if is_drawn:
         is_test = stratified_split(
@@ -102,12 +138,12 @@ def image_data(
     if not len(test[1]):
         raise ValueError(
             "There must be test images, or a class with two different images to take "
-            f"one from. Received: the data set {name!r} with none"
+            f"one from. Received: {what} with none"
         )
     untested = _without_images(test[1], class_names)
     if untested:
         why = ": what it has, one image or copies of one, is for training"
-        note = f"No test image of {_first_few(untested)}{why if is_drawn else ''}."
+        note = f"No test image of {first_few(untested)}{why if is_drawn else ''}."
         notes = [*notes, note]
     height, width, channels = images.shape[1:]
     mean, std = _channel_statistics(images)
@@ -129,6 +165,24 @@ def image_data(
     return ImageData(info, *train, *test, tuple(class_names), tuple(notes))
 
 
+def _two_labels(
+    parts: Mapping[str, Part], class_names: Sequence[str], strict: bool
+) -> list[str]:
+    """A note on arrays' images in two classes, which keep their places."""
+    names = [f"{split}[{i}]" for split in parts for i in range(len(parts[split][1]))]
+    labels = [class_names[j] for _, y in parts.values() for j in y.tolist()]
+    contents = [each for x, _ in parts.values() for each in content_digests(x)]
+    found = contradictory(names, labels, contents, "pixels")
+    if not found:
+        return []
+    words = named([Problem(TWO_LABELS, names[i], why) for i, why in found.items()])
+    if strict:
+        raise ValueError(
+            f"With `strict`, every image must be of one class. Received: {words}"
+        )
+    return [f"In two classes: {counted(len(found), 'image')}: {words}."]
+
+
 def _divided(
     images: Images, labels: np.ndarray, is_test: np.ndarray
 ) -> dict[str, Part]:
@@ -141,46 +195,6 @@ def _divided(
 def _without_images(labels: np.ndarray, class_names: Sequence[str]) -> list[str]:
     counts = np.bincount(labels, minlength=len(class_names))
     return [class_names[j] for j in np.flatnonzero(counts == 0).tolist()]
-
-
-def _first_few(names: Sequence[str], separator: str = ", ") -> str:
-    more = [f"and {len(names) - _NAMED:,} more"] if len(names) > _NAMED else []
-    return separator.join([*names[:_NAMED], *more])
-
-
-def _named_errors(
-    name: str,
-    data_dir: str | os.PathLike[str],
-    listing: Listing,
-    errors: Mapping[int, ImageFileError],
-) -> str:
-    """Words for the files of a listing that cannot be decoded."""
-    named = [f"{listing.entries[i].name} ({e.reason})" for i, e in errors.items()]
-    of_all = f"{len(errors):,} of {len(listing.entries):,} files"
-    words = f"{of_all}: {_first_few(named, '; ')}."
-    if len(named) <= _NAMED:
-        return words
-    place = shlex.quote(os.fspath(data_dir))
-    return (
-        f"{words} All of them are in look/problems.csv after python -m "
-        f"mm_tf.data.inspect --dataset={name} --data_dir={place} --output=look"
-    )
-
-
-def _notes_on_problems(listing: Listing) -> list[str]:
-    suffixes = Counter(
-        os.path.splitext(problem.file)[1] or "none"
-        for problem in listing.problems
-        if problem.kind == UNKNOWN_SUFFIX
-    )
-    others = Counter(
-        problem.detail for problem in listing.problems if problem.kind != UNKNOWN_SUFFIX
-    )
-    notes = [f"{count:,} x {detail}." for detail, count in sorted(others.items())]
-    if suffixes:
-        named = ", ".join(f"{name} {n:,}" for name, n in sorted(suffixes.items()))
-        notes.append(f"Skipped for their suffixes: {named}.")
-    return notes
 
 
 def _channel_statistics(

@@ -1,33 +1,32 @@
 """Images in folders, one for each class."""
 
+import itertools
 import os
 import unicodedata
-from collections.abc import Iterator
 
 from mm_tf._checks import nearest
 from mm_tf.data._checks import check_path
 from mm_tf.data.custom.assembly import from_listing
 from mm_tf.data.custom.listing import (
+    LINK,
     NO_CLASS,
+    NO_SPLITS,
     SPLITS,
-    UNKNOWN_SUFFIX,
-    UNREADABLE,
     Entry,
     Listing,
     Problem,
     class_order,
+    files_below,
+    first_few,
+    is_image_name,
+    leads_out,
+    notes_on,
     sort_key,
     visible,
 )
 from mm_tf.data.custom.options import ReadOptions, check_options
 from mm_tf.data.dataset import ImageData
-from mm_tf.data.images.decoding import FORMAT_NAMES, SUFFIXES
-
-_DETAILS = {
-    UNKNOWN_SUFFIX: f"skipped: not named as {FORMAT_NAMES}",
-    NO_CLASS: "skipped: it is in no class's folder",
-    UNREADABLE: "skipped: the folder cannot be listed",
-}
+from mm_tf.data.images.decoding import SUFFIXES
 
 
 def read_folder(
@@ -51,7 +50,9 @@ def read_folder(
 
     Raises:
         ValueError: If the folder is not as described, if a class has no image that
-            can be decoded, or, with `strict`, if a file cannot be decoded.
+            can be used, or, with `strict`, if a file cannot be. Two folders without
+            images of their own that hold the same folders are taken for splits, and
+            refused; inside `train` they are classes.
 
     Example:
 
@@ -82,8 +83,8 @@ def list_folder(data_dir: str | os.PathLike[str]) -> Listing:
     of a class are in the order of their names.
 
     Names that begin with a dot, `__MACOSX`, `Thumbs.db` and `desktop.ini` are passed
-    over without a word. No folder is entered twice for one class, so that links in
-    a circle end.
+    over without a word. Links are followed, and those that lead out of `data_dir` are
+    listed. No folder is entered twice for one class, so that links in a circle end.
     """
     root = os.path.abspath(check_path("data_dir", data_dir))
     if not os.path.isdir(root):
@@ -106,22 +107,26 @@ def _list_folder(root: str) -> Listing:
     problems: list[Problem] = []
     classes: dict[str | None, set[str]] = {split: set() for split in splits}
     for split, folder in splits.items():
+        if leads_out(root, folder):
+            problems.append(Problem.of_kind(LINK, folder))
         for name in visible(root, folder):
             path = os.path.join(folder, name)
             if not os.path.isdir(os.path.join(root, path)):
-                if _is_image_name(name):
-                    problems.append(Problem(NO_CLASS, path, _DETAILS[NO_CLASS]))
+                if is_image_name(name):
+                    problems.append(Problem.of_kind(NO_CLASS, path))
                 continue
             # One letter with an accent can be written in two ways, and macOS
             # changes one into the other.
             label = unicodedata.normalize("NFC", name)
             classes[split].add(label)
-            for kind, file in _files(root, folder, name):
+            for kind, file in files_below(root, path, above=("", folder)):
                 if kind is None:
                     entries.append(Entry(file, label, split))
                 else:
-                    problems.append(Problem(kind, file, _DETAILS[kind]))
-    _check_classes(root, classes, entries)
+                    problems.append(Problem.of_kind(kind, file))
+    _check_classes(root, classes, entries, problems)
+    if splits == {None: ""}:
+        problems += _same_folders(entries)
     entries.sort(key=lambda entry: (entry.label, sort_key(entry.name)))
     names = class_order(set().union(*classes.values()))
     return Listing(root, tuple(entries), names, tuple(problems), (*notes,))
@@ -188,7 +193,10 @@ def _split_folders(root: str) -> tuple[dict[str | None, str], list[str]]:
 
 
 def _check_classes(
-    root: str, classes: dict[str | None, set[str]], entries: list[Entry]
+    root: str,
+    classes: dict[str | None, set[str]],
+    entries: list[Entry],
+    problems: list[Problem],
 ) -> None:
     received = f"Received: data_dir={root!r}"
     train, test = next(iter(classes.values())), classes.get("test", set())
@@ -209,38 +217,22 @@ def _check_classes(
     empty = sorted(train - with_images)
     if empty:
         raise ValueError(
-            f"Every class must have an image ({FORMAT_NAMES}). {received} with none in "
+            f"Every class must have an image ({', '.join(SUFFIXES)}). "
+            f"{' '.join([*notes_on(problems), received])} with none in "
             f"{', '.join(map(repr, empty))}"
         )
 
 
-def _files(root: str, folder: str, name: str) -> Iterator[tuple[str | None, str]]:
-    """Pairs (what is wrong or None, path from the root) of a class's files."""
-    visited = {_identity(root), _identity(os.path.join(root, folder))}
-    waiting = [os.path.join(folder, name)]
-    while waiting:
-        here = waiting.pop(0)
-        try:
-            identity = _identity(os.path.join(root, here))
-            names = visible(root, here)
-        except OSError:
-            yield UNREADABLE, here
-            continue
-        if identity in visited:
-            continue
-        visited.add(identity)
-        for inside in names:
-            path = os.path.join(here, inside)
-            if os.path.isdir(os.path.join(root, path)):
-                waiting.append(path)
-            else:
-                yield (None if _is_image_name(inside) else UNKNOWN_SUFFIX), path
-
-
-def _identity(path: str) -> tuple[int, int]:
-    status = os.stat(path)
-    return status.st_dev, status.st_ino
-
-
-def _is_image_name(name: str) -> bool:
-    return os.path.splitext(name)[1].lower() in SUFFIXES
+def _same_folders(entries: list[Entry]) -> list[Problem]:
+    """Two classes that hold folders of the same names, as splits do."""
+    inside: dict[str, set[str]] = {}
+    for entry in entries:
+        name, first, *rest = entry.name.split(os.sep)
+        inside.setdefault(name, set()).add(first if rest else "")
+    holders = [name for name, found in inside.items() if len(found - {""}) > 1]
+    for one, other in itertools.combinations(sorted(holders), 2):
+        common = inside[one] & inside[other]
+        if common in (inside[one], inside[other]) and "" not in common:
+            named = first_few(sorted(common))
+            return [Problem(NO_SPLITS, other, f"same folders as {one}: {named}")]
+    return []

@@ -35,11 +35,12 @@ class ReadOptions:
             Defaults to 0.2.
         split_seed: Seed of the choice of these, an integer of at least 0. Defaults
             to 0.
-        strict: Whether a file that cannot be decoded is an error. Defaults to
-            `False`: it is left out, and a `DataWarning` says so.
-        verify: Whether every file is decoded once before anything else, to find
-            those that cannot be. Without it, such a file is an error when it is
-            met. Defaults to `True`.
+        strict: Whether a file that cannot be decoded, or has a copy in another class,
+            is an error. Defaults to `False`: it is left out, and a `DataWarning` says
+            so. Arrays in two classes stay, and a warning names them.
+        verify: Whether every file is read and decoded once before anything else, to
+            find those. Without it, a file that cannot be decoded is an error when it
+            is met. Defaults to `True`.
         horizontal_flip: Whether a mirrored image still shows the same class.
             Defaults to `True`, as for photographs; say `False` for writing.
         memory_limit: Bytes of decoded images that stay in memory, at least 0;

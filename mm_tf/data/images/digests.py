@@ -1,8 +1,10 @@
 """Digests by which equal files, equal images and equal data sets are found."""
 
+import errno
 import functools
 import hashlib
 import os
+import stat
 from collections.abc import Iterable, Iterator
 
 import numpy as np
@@ -12,6 +14,9 @@ _BYTES_AT_ONCE = 2**20
 
 def file_digest(path: str | os.PathLike[str]) -> bytes:
     """Digest of a file's bytes."""
+    # To open a pipe would wait for a writer, and a device has no end.
+    if not stat.S_ISREG(os.stat(path).st_mode):
+        raise OSError(errno.EINVAL, "not a regular file", os.fspath(path))
     with open(path, "rb") as file:
         blake2b = functools.partial(hashlib.blake2b, digest_size=16)
         return hashlib.file_digest(file, blake2b).digest()

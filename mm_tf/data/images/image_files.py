@@ -285,7 +285,7 @@ def _pool(number: int, process: int) -> ThreadPoolExecutor:
 def _digest_or_path(path: str) -> bytes | str:
     try:
         return file_digest(path)
-    except OSError:
+    except (OSError, ValueError):  # No path has a null byte.
         return path
 
 

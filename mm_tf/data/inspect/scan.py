@@ -10,7 +10,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mm_tf.class_errors import SHOT_GROUPS
-from mm_tf.data.custom.listing import UNREADABLE, Entry, Listing, Problem
+from mm_tf.data.custom.listing import (
+    TWO_LABELS,
+    UNREADABLE,
+    Entry,
+    Listing,
+    Problem,
+    contradictory,
+)
 from mm_tf.data.custom.options import ReadOptions, check_options
 from mm_tf.data.dataset import DATASETS, TFDS_PREFIX, ImageData, check_name
 from mm_tf.data.images.decoding import (
@@ -25,7 +32,8 @@ from mm_tf.data.images.image_files import FILES_AT_ONCE, Images, in_threads
 from mm_tf.data.loading import LISTS, load
 from mm_tf.data.splits import stratified_split
 
-_KINDS = LEAKAGE, TWO_LABELS, DUPLICATE = "leakage", "two labels", "duplicate"
+LEAKAGE, DUPLICATE = "leakage", "duplicate"
+_KINDS = LEAKAGE, TWO_LABELS, DUPLICATE
 
 Progress = Callable[[int, int], Any]
 
@@ -105,6 +113,9 @@ def inspect_data(
     - of two labels, if their classes differ, perhaps besides,
     - a duplicate otherwise.
 
+    Files of the same bytes in several classes are of two labels, left out as in
+    training, and compared no further.
+
     At most `num_threads` files are in memory at a time, and some 300 bytes for each
     image of the data set. Data sets that are not in files are in memory as a whole.
 
@@ -156,6 +167,16 @@ def _inspect_files(
             else:
                 good.append((entry, found))
         progress(first + len(part), len(entries))
+    twice = contradictory(
+        [entry.name for entry, _ in good],
+        [entry.label for entry, _ in good],
+        [found.content for _, found in good],
+    )
+    problems += [
+        Problem(TWO_LABELS, good[i][0].name, f"left out: {detail}")
+        for i, detail in twice.items()
+    ]
+    good = [pair for i, pair in enumerate(good) if i not in twice]
     number = {label: j for j, label in enumerate(listing.class_names)}
     labels = [number[entry.label] for entry, _ in good]
     notes = list(listing.notes)

@@ -217,8 +217,8 @@ class RunFields:
     )
     strict: bool = _place(
         False,
-        "Custom data: stop at a file that cannot be decoded, instead of leaving it "
-        "out.",
+        "Custom data: stop at a file that cannot be decoded, or has a copy in another "
+        "class, instead of leaving it out.",
     )
     verify: bool = _place(
         True,

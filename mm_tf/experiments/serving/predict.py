@@ -10,7 +10,8 @@ from mm_tf import _files, data
 from mm_tf._checks import check_integer
 from mm_tf._text import printable
 from mm_tf._text import table as text_table
-from mm_tf.data.images.decoding import FORMAT_NAMES, SUFFIXES
+from mm_tf.data.custom.listing import Problem, files_below, notes_on
+from mm_tf.data.images.decoding import SUFFIXES
 from mm_tf.data.images.image_files import ImageFiles
 from mm_tf.experiments.runs import finished
 from mm_tf.experiments.serving.probabilities import output_scale, probabilities
@@ -40,10 +41,13 @@ class Predictions:
     Attributes:
         predictions: A `Prediction` for each image that can be decoded, in their order.
         unreadable: Pairs (path, reason), one for each of the others.
+        notes: What else to know, each a sentence: suffixes of files in the folders that
+            were skipped, links out of them that were followed.
     """
 
     predictions: tuple[Prediction, ...]
     unreadable: tuple[tuple[str, str], ...]
+    notes: tuple[str, ...] = ()
 
 
 def predict(run, paths, top=1, strict=False):
@@ -52,7 +56,7 @@ def predict(run, paths, top=1, strict=False):
     Args:
         run: The run's folder.
         paths: Files and folders. A folder stands for all images in it and below it,
-            sorted by name.
+            sorted by name, as `mm_tf.data.read_folder` finds those of a class.
         top: How many classes to return for each image, from 1 to K. Defaults to 1.
         strict: Whether a file that cannot be decoded is an error. Defaults to
             `False`: it is listed as `unreadable`.
@@ -88,7 +92,7 @@ def predict(run, paths, top=1, strict=False):
     result = finished.read_result(run)
     top = check_integer("top", top, low=1, high=len(result.class_names))
     scale = output_scale(result)
-    files = list_images(paths)
+    files, problems = _listed(paths)
     model = finished.load_model(run)
     *size, channels = model.input_shape[1:]
     predictions, unreadable = [], []
@@ -112,7 +116,8 @@ def predict(run, paths, top=1, strict=False):
                 predictions.append(
                     Prediction(batch[i], names, tuple(chances[best].tolist()))
                 )
-    return Predictions(tuple(predictions), tuple(unreadable))
+    notes = tuple(notes_on(problems))
+    return Predictions(tuple(predictions), tuple(unreadable), notes)
 
 
 def list_images(paths):
@@ -134,11 +139,18 @@ def list_images(paths):
     >>> [pathlib.Path(path).name for path in list_images([folder])]
     ['a.jpg', 'b.png']
     """
-    found = []
+    return _listed(paths)[0]
+
+
+def _listed(paths):
+    """Image files, and problems of others in the same folders."""
+    found, problems = [], []
     for path in paths:
         path = os.path.expanduser(os.fspath(path))
         if os.path.isdir(path):
-            found += _images_below(path)
+            images, others = _images_below(path)
+            found += images
+            problems += others
         elif os.path.exists(path):
             found.append(path)
         else:
@@ -147,19 +159,25 @@ def list_images(paths):
             )
     if not found:
         raise ValueError(
-            f"`paths` must hold an image ({FORMAT_NAMES}, by the ending of its name). "
-            f"Received: {', '.join(map(str, paths)) or 'none'}"
+            f"`paths` must hold an image ({', '.join(SUFFIXES)}). "
+            f"{' '.join([*notes_on(problems), 'Received:'])} "
+            f"{', '.join(map(str, paths)) or 'none'}"
         )
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(found)), problems
 
 
 def _images_below(folder):
-    for place, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(names):
-            is_image = os.path.splitext(name)[1].lower() in SUFFIXES
-            if is_image and not name.startswith("."):
-                yield os.path.join(place, name)
+    """The images of a folder as training lists them, and problems of others in it."""
+    images, problems = [], []
+    for kind, name in files_below(folder, ""):
+        if kind is None:
+            images.append(name)
+        else:
+            path = os.path.join(folder, name)
+            problems.append(Problem.of_kind(kind, path))
+    # The images of a folder come before those of the folders in it.
+    images.sort(key=lambda name: (os.path.dirname(name).split(os.sep), name))
+    return [os.path.join(folder, name) for name in images], problems
 
 
 def to_csv(predictions):

@@ -33,6 +33,8 @@ from mm_tf.data import (
     read_tfds,
 )
 from mm_tf.data.inspect import show
+from mm_tf.data.inspect.scan import inspect_data
+from mm_tf.data.loading import data_digest
 
 pytestmark = pytest.mark.filterwarnings("error::mm_tf.data.DataWarning")
 warns = pytest.mark.filterwarnings("default::mm_tf.data.DataWarning")
@@ -219,10 +221,11 @@ def test_other_files_and_links_to_nothing_are_reported(photos):
     (photos / "cat" / "loop.png").symlink_to("loop.png")
     with pytest.warns(DataWarning):
         data = read_folder(photos)
-    assert "cannot be decoded: 2 of 19 files: cat/gone.png" in data.notes[2]
-    assert data.notes[:2] == (
-        "1 x skipped: it is in no class's folder.",
-        "Skipped for their suffixes: .tif 2, none 1.",
+    suffixes, left_out = data.notes
+    assert suffixes == "Skipped for their suffixes: .tif 2, none 1."
+    assert left_out.startswith(
+        "Left out: 3 files: loose.png (skipped: it is in no class's folder); "
+        "cat/gone.png (No such file"
     )
     assert data.class_counts.tolist() == [8, 4, 1]
 
@@ -234,10 +237,24 @@ def test_links_in_a_circle_end(photos):
     (photos / "fox" / "more").mkdir()
     (photos / "fox" / "more" / "again").symlink_to(photos / "fox" / "more")
     save(photos / "fox" / "more" / "1.png", seed=50)
-    # A link to a folder elsewhere is followed.
-    elsewhere = save_classes(photos.parent / "elsewhere", {"owl": 5}, first_seed=70)
+    assert read_folder(photos).class_counts.tolist() == [8, 4, 2]
+
+
+@warns
+def test_links_out_of_the_folder_are_followed_and_reported(photos, tmp_path):
+    elsewhere = save_classes(tmp_path / "elsewhere", {"owl": 5, "x": 1}, first_seed=70)
     (photos / "owl").symlink_to(elsewhere / "owl")
-    assert read_folder(photos).class_counts.tolist() == [8, 4, 2, 4]
+    (photos / "cat" / "one.png").symlink_to(elsewhere / "x" / "000.png")
+    (photos / "cat" / "inside.png").symlink_to("000.png")
+    with pytest.warns(DataWarning, match="out of the folder are followed: cat/one.png"):
+        data = read_folder(photos)
+    assert data.class_counts.tolist() == [10, 4, 1, 4]
+    kinds = {p.file: p.kind for p in inspect_data("folder", photos).problems}
+    assert kinds == {
+        "cat/one.png": "link",
+        "owl": "link",
+        "cat/inside.png": "duplicate",
+    }
 
 
 @warns
@@ -246,11 +263,9 @@ def test_broken_files_are_left_out_and_reported(photos, tmp_path, monkeypatch):
     save_broken(photos / "dog")
     with pytest.warns(DataWarning) as caught:
         data = read_folder(photos)
-    (note,) = data.notes
-    assert [str(warning.message) for warning in caught] == [note]
-    assert note.startswith(
-        "Left out, because they cannot be decoded: 12 of 29 files: dog/bomb.png ("
-    )
+    left_out, note = data.notes
+    assert [str(warning.message) for warning in caught] == [left_out, note]
+    assert left_out.startswith("Left out: 12 files: dog/bomb.png (")
     assert data.class_counts.tolist() == [8, 4, 1]
     # The command that the note names lists all of them.
     monkeypatch.chdir(tmp_path)
@@ -258,14 +273,16 @@ def test_broken_files_are_left_out_and_reported(photos, tmp_path, monkeypatch):
     with open(tmp_path / "look" / "problems.csv", newline="") as file:
         listed = [row["file"] for row in csv.DictReader(file)]
     assert len(listed) == 12 and all(name.startswith("dog/") for name in listed)
-    with pytest.raises(ValueError, match=r"`strict`.*of 29 files: dog/bomb.png \("):
+    with pytest.raises(ValueError, match=r"`strict`.*Received: dog/bomb.png \("):
         read_folder(photos, ReadOptions(strict=True))
     # Without a look beforehand, a broken file is an error when it is met.
     with pytest.raises(ImageFileError, match="Received: .*/dog/[a-z ]*[.][a-z]*$"):
         data = read_folder(photos, ReadOptions(verify=False))
         data.train_images[:], data.test_images[:]
     save_broken(photos / "owl")
-    with pytest.raises(ValueError, match="that can be decoded.*with none of owl$"):
+    with pytest.raises(
+        ValueError, match="that can be used. .*files of photos with none of owl$"
+    ):
         read_folder(photos)
 
 
@@ -290,13 +307,96 @@ def test_the_only_image_of_a_class_is_for_training(tmp_path):
         ({"test/a": 1, "test/b": 1}, "must have the folder train.*photos' with test$"),
         ({**TWO_CLASSES, "Training/a": 1}, "folder for train.*'Training' and 'train'"),
         ({"train/a": 1, "train/b": 1, "test/a": 0}, "There must be test.*with none$"),
-        ({"a": 1, "b": 1}, "two different images.*'folder' with none$"),
+        ({"a": 1, "b": 1}, "two different images.*2 files of photos with none$"),
     ],
 )
 def test_folders_that_are_no_data_set(tmp_path, counts, message):
     (tmp_path / "photos").mkdir()
     with pytest.raises(ValueError, match=message):
         read_folder(save_classes(tmp_path / "photos", counts))
+
+
+@pytest.mark.parametrize(
+    "names", [("training_set", "test_set"), ("a", "b"), ("train", "hold-out")]
+)
+def test_splits_of_other_names_are_not_taken_for_classes(tmp_path, names):
+    one, other = names
+    counts = {f"{one}/cat": 3, f"{one}/dog": 3, f"{one}/owl": 1}
+    save_classes(tmp_path, {**counts, f"{other}/cat": 2, f"{other}/dog": 2})
+    with pytest.raises(ValueError, match=r"rename splits to train.*: cat, dog$"):
+        read_folder(tmp_path)
+    (problem,) = inspect_data("folder", tmp_path).problems
+    assert problem.kind == "no splits" and problem.detail.endswith("cat, dog")
+
+
+def test_classes_may_hold_folders(tmp_path):
+    some = {f"{name}/{part}": 2 for name in ("bus", "car") for part in ("day", "night")}
+    # Inside a folder named train, folders of the same names are classes.
+    data = read_folder(save_classes(tmp_path / "x", {f"train/{k}": 2 for k in some}))
+    assert data.class_names == ("bus", "car")
+    # One folder of the same name, other names, images beside them: no splits.
+    for more in ({"bus/day": 2, "car/day": 2}, {"bus/1": 1, "bus/2": 1, "car/3": 2}):
+        read_folder(save_classes(tmp_path / str(len(more)), more))
+    save_classes(tmp_path / "y", some)
+    for name in ("bus", "car"):
+        save(tmp_path / "y" / name / "own.png", seed=len(name) + ord(name[0]))
+    assert read_folder(tmp_path / "y").class_names == ("bus", "car")
+
+
+@warns
+def test_an_image_in_two_classes_is_left_out_of_both(photos, tmp_path):
+    shutil.copy(photos / "cat" / "000.png", photos / "dog" / "copy.png")
+    with pytest.warns(DataWarning, match="^Left out: 2 files: cat/000.png .same bytes"):
+        data = read_folder(photos)
+    assert data.class_counts.tolist() == [7, 4, 1]
+    images = [*data.train_images.paths, *data.test_images.paths]
+    assert len(images) == 16 and str(photos / "cat" / "000.png") not in images
+    with pytest.raises(ValueError, match=r"of one class. Received: .*copy.png \(same"):
+        read_folder(photos, ReadOptions(strict=True))
+    # A row of a CSV file for each class.
+    path = photos / "cat" / "001.png"
+    rows = [(p, p.parent.name) for p in sorted(photos.glob("[cd]*/00[1-4].png"))]
+    with pytest.warns(DataWarning, match="^Left out: 2 files: .*: cat and dog"):
+        read_csv(write_csv(tmp_path / "x.csv", [*rows, (path, "dog")]))
+
+
+@warns
+def test_images_of_arrays_in_two_classes_are_reported(tmp_path):
+    images = noise(8, 4, 4)
+    images[5] = images[0]
+    path = archive(tmp_path / "x.npz", images=images, labels=[0, 1] * 4)
+    with pytest.warns(
+        DataWarning, match=r"two classes: 2 images: train\[0\] .same pix"
+    ):
+        data = read_npz(path)
+    assert len(data.train_labels) + len(data.test_labels) == 8
+    with pytest.raises(ValueError, match=r"of one class. Received: train\[0\]"):
+        read_npz(path, ReadOptions(strict=True))
+
+
+def test_what_is_wrong_with_all_files_is_said(tmp_path):
+    photos = tmp_path / "photos"
+    for name in ("cat", "dog"):
+        (photos / name).mkdir(parents=True)
+        (photos / name / "1.tif").write_text("an image")
+    with pytest.raises(
+        ValueError, match=r"\.png, .*suffixes: .tif 2. Received: .*'dog'$"
+    ):
+        read_folder(photos)
+    path = write_csv(tmp_path / "x.csv", [("a.png", "cat"), ("b.png", "dog")])
+    message = r"2 files: a.png \(No such file.*Received: 2 files of .* of cat, dog$"
+    with pytest.raises(ValueError, match=message):
+        read_csv(path)
+
+
+@warns
+def test_a_pipe_among_the_images_does_not_hang(photos):
+    os.mkfifo(photos / "cat" / "x.png")
+    assert data_digest("folder", photos)
+    with pytest.warns(DataWarning, match="1 file: cat/x.png .it is not a regular file"):
+        read_folder(photos)
+    with pytest.raises(ImageFileError, match="not a regular file.*x.png$"):
+        read_folder(photos, ReadOptions(verify=False))
 
 
 # CSV files
@@ -344,7 +444,7 @@ def test_missing_images_are_reported_and_numbers_are_in_their_order(tmp_path):
     for number in range(24):
         save(tmp_path / f"{number}.png", seed=number)
     path = write_csv(tmp_path / "x.csv", [*rows, ("a\0b.png", 0)])
-    with pytest.warns(DataWarning, match="2 of 26 files: 24.png .No such file.*null"):
+    with pytest.warns(DataWarning, match="2 files: 24.png .No such file.*null"):
         data = read_csv(path)
     assert data.class_names == tuple(map(str, range(12)))
     assert data.class_counts.tolist() == [1] * 12

@@ -134,6 +134,20 @@ def test_images_of_a_folder_come_in_the_order_of_their_names(tmp_path):
     assert found == [str(tmp_path / name) for name in expected]
 
 
+def test_what_is_linked_or_skipped_is_found_as_in_training(photos, tmp_path, capsys):
+    (tmp_path / "album").mkdir()
+    (tmp_path / "album" / "more").symlink_to(photos)
+    (tmp_path / "album" / "scan.tif").touch()
+    main([str(RUN), str(tmp_path / "album"), "--format=csv"])
+    out, err = capsys.readouterr()
+    assert out.count("/album/more/") == 25
+    assert "Skipped for their suffixes: .tif 1." in err
+    assert f"out of the folder are followed: {tmp_path}/album/more." in err
+    (tmp_path / "album" / "more").unlink()
+    said = refused(main, [str(RUN), str(tmp_path / "album")])
+    assert ".png, .webp" in said and "suffixes: .tif 1." in said
+
+
 def test_many_images_are_read_part_by_part(photos, monkeypatch):
     whole = predict(RUN, [photos])
     monkeypatch.setattr(serving, "_BATCH", 4)
