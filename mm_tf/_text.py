@@ -28,6 +28,11 @@ def printable(text: str) -> str:
     return "".join(letter if letter.isprintable() else "\ufffd" for letter in text)
 
 
+def escaped(name: str) -> str:
+    """The name as text that JSON and every screen take, of bytes that are no text."""
+    return name.encode("utf-8", "backslashreplace").decode()
+
+
 def replace_what_cannot_be_encoded() -> None:
     """Makes prints end in no error where the terminal or the pipe is not UTF-8."""
     for stream in (sys.stdout, sys.stderr):

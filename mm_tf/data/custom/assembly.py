@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from mm_tf._text import counted
+from mm_tf._text import counted, escaped
 from mm_tf.data.custom.listing import (
     NAMED,
     NO_SPLITS,
@@ -45,12 +45,15 @@ def from_listing(
     """The data set of listed files, without those that cannot be used."""
     if options.class_names is None:
         _check_splits(listing)
-    class_names = options.class_names or listing.class_names
-    if {*class_names} != {*listing.class_names}:
+    # A result has names that are no text in the way of `escaped`.
+    names = {escaped(name): name for name in listing.class_names}
+    order = [escaped(name) for name in options.class_names or listing.class_names]
+    if sorted(order) != sorted(names):
         raise ValueError(
-            "`class_names` must be the classes of the data set, "
-            f"{', '.join(listing.class_names)}. Received: class_names={class_names!r}"
+            f"`class_names` must be the classes of the data set, {', '.join(names)}. "
+            f"Received: class_names={options.class_names!r}"
         )
+    class_names = tuple(names[name] for name in order)
     files = ImageFiles(
         [listing.path(entry) for entry in listing.entries],
         options.image_size or DEFAULT_SIZE,

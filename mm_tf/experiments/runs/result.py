@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 import pydantic
 
 from mm_tf import _files
+from mm_tf._text import escaped
 
 # `evaluated_on` in words, before "images".
 EVALUATED_ON = MappingProxyType({"test": "test", "holdout": "hold-out"})
@@ -89,10 +90,7 @@ class RunResult:
 
     def __post_init__(self):
         """Makes all names text that JSON and every screen take."""
-        names = [
-            name.encode("utf-8", "backslashreplace").decode()
-            for name in self.class_names
-        ]
+        names = [escaped(name) for name in self.class_names]
         object.__setattr__(self, "class_names", names)
 
     @property
