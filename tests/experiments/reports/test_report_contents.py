@@ -122,7 +122,8 @@ def test_photos_that_moved_or_changed(run, tmp_path, capsys):
     make_run(run)
     photos, moved = tmp_path / "photos", tmp_path / "moved"
     for part, size in {"train": 1, "test": 10}.items():
-        save_classes(photos / part, dict.fromkeys(["cat", "dog", "eel"], size))
+        classes = dict.fromkeys(["cat", "dog", "eel"], size)
+        save_classes(photos / part, classes, first_seed=50 * size)
     digest = data_digest("folder", photos)
     (run / "flags.txt").write_text(
         f"--dataset=folder\n--data_dir={photos}\n--data_digest={digest}\n"
