@@ -5,6 +5,9 @@ import tensorflow as tf
 # As in `mm_tf.data.images.decoding`.
 _REDUCING_GAP = 2
 
+# Pillow's limit too. TensorFlow's own lets a PNG of 65 KB take gigabytes.
+_MOST_PIXELS = 89_478_485
+
 # Parts of Pillow's luma, of 65,536.
 _LUMA = (19595, 38470, 7471)
 
@@ -33,8 +36,9 @@ def decode(contents, image_size, channels):
     - An animated WebP is an error, and so is a BMP with a palette, masks or
       compression. WebP needs TensorFlow 2.21 or later.
 
-    A file that is no image, or is cut off, is an `InvalidArgumentError`, which fails
-    the whole batch.
+    A file that is no image, is cut off, or has more than 89,478,485 pixels (a GIF: all
+    its images together) is an `InvalidArgumentError`, which fails the whole batch. A
+    size is read from the file's header, before anything is decoded.
     """
     return tf.map_fn(
         lambda content: _decode_one(content, image_size, channels),
@@ -50,6 +54,7 @@ def _decode_one(content, image_size, channels):
             (_bytes(content, 0, 4) == b"\x89PNG", lambda: _png(content)),
             (_bytes(content, 0, 2) == b"BM", lambda: _bmp(content)),
             (_bytes(content, 0, 4) == b"RIFF", lambda: _webp(content)),
+            (_bytes(content, 0, 3) == b"GIF", lambda: _gif(content)),
         ],
         default=lambda: _any(content),
     )
@@ -60,7 +65,8 @@ def _decode_one(content, image_size, channels):
 
 
 def _jpeg(content, image_size):
-    shape = tf.io.extract_jpeg_shape(content)
+    shape = tf.io.extract_jpeg_shape(content, output_type=tf.int64)
+    content = _not_too_large(content, shape[0] * shape[1])
     longer = _REDUCING_GAP * max(image_size)
     times = tf.reduce_min(shape[:2]) // longer
 
@@ -128,17 +134,21 @@ def _orientation(content):
 
 
 def _png(content):
-    has_transparency = _place(content, b"tRNS") < _place(content, b"IDAT")
-    # TensorFlow gives pixels of less than 8 bits an alpha of less than 8 bits.
+    pixels = _number(content, 16, 4) * _number(content, 20, 4)
+    content = _not_too_large(content, pixels)
+    has_color = _place(content, b"tRNS") < _place(content, b"IDAT")
+    # By its type of colors. Without alpha it takes half the memory, and TensorFlow
+    # gives pixels of less than 8 bits an alpha of less than 8 bits.
+    has_alpha = has_color | (_number(content, 25, 1) >= 4)
     return tf.cond(
-        (_number(content, 24, 1) < 8) & ~has_transparency,
-        lambda: tf.io.decode_png(content, channels=3),
+        has_alpha,
         lambda: _on_white(tf.io.decode_png(content, channels=4)),
+        lambda: tf.io.decode_png(content, channels=3),
     )
 
 
 def _on_white(image):
-    image = tf.cast(image, tf.int32)
+    image = tf.cast(image, tf.uint16)
     color, alpha = image[..., :3], image[..., 3:]
     return tf.cast((color * alpha + 255 * (255 - alpha) + 127) // 255, tf.uint8)
 
@@ -150,9 +160,71 @@ def _webp(content):
     is_still = ~is_extended | (_number(content, 20, 1) & 0x02 == 0)
     message = "A WebP must not be animated: save its first image as PNG."
     content = _checked(content, is_still, message)
+    content = _not_too_large(content, _pixels_of_webp(content))
     image = tf.io.decode_image(content, channels=0, expand_animations=False)
     with_alpha = tf.pad(image, [(0, 0), (0, 0), (0, 1)], constant_values=255)
     return _on_white(with_alpha[..., :4])
+
+
+def _pixels_of_webp(content):
+    """By the header of its kind: lossless, lossy, or extended."""
+
+    def number(place, count):
+        return _number(content, place, count, is_little=True)
+
+    kind, bits = _bytes(content, 12, 4), number(21, 4)
+    lossless = (bits % 2**14 + 1) * (bits // 2**14 % 2**14 + 1)
+    lossy = (number(26, 2) % 2**14) * (number(28, 2) % 2**14)
+    extended = (number(24, 3) + 1) * (number(27, 3) + 1)
+    rest = tf.where(kind == b"VP8 ", lossy, extended)
+    return tf.where(kind == b"VP8L", lossless, rest)
+
+
+def _gif(content):
+    """The first image; TensorFlow reads all of them, and makes room for the largest."""
+    size = tf.strings.length(content)
+    # What a header says is read beyond the end of a file that is cut off.
+    data = tf.io.decode_raw(content + bytes(16), tf.uint8)
+
+    def at(place):
+        return tf.cast(data[place], tf.int32)
+
+    def short(place):
+        return tf.cast(at(place) + 256 * at(place + 1), tf.int64)
+
+    def behind_colors(place, flags):
+        return place + tf.where(flags < 128, 0, tf.bitwise.left_shift(6, flags % 8))
+
+    def behind_data(place):
+        parts = tf.while_loop(
+            lambda place: (place < size) & (at(place) > 0),
+            lambda place: [place + 1 + at(place)],
+            [place],
+        )
+        return parts[0] + 1
+
+    def is_block(place, *sizes):
+        return (place < size) & tf.reduce_any(at(place) == (0x21, 0x2C))
+
+    def next_block(place, width, height, pixels):
+        wide, high = short(place + 5), short(place + 7)
+        behind_image = behind_colors(place + 10, at(place + 9)) + 1
+        return tf.cond(
+            at(place) == 0x2C,
+            lambda: (
+                behind_data(behind_image),
+                tf.maximum(width, wide),
+                tf.maximum(height, high),
+                pixels + wide * high,
+            ),
+            lambda: (behind_data(place + 2), width, height, pixels),
+        )
+
+    none = tf.constant(0, tf.int64)
+    _, width, height, pixels = tf.while_loop(
+        is_block, next_block, [behind_colors(13, at(10)), none, none, none]
+    )
+    return _any(_not_too_large(content, tf.maximum(width * height, pixels)))
 
 
 def _any(content):
@@ -171,6 +243,11 @@ def _bmp(content):
         "it as PNG. Received bits and compression:"
     )
     return _any(_checked(content, is_plain, message, bits, compression))
+
+
+def _not_too_large(content, pixels):
+    message = f"An image must have at most {_MOST_PIXELS:,} pixels. Received:"
+    return _checked(content, pixels <= _MOST_PIXELS, message, pixels)
 
 
 def _checked(content, is_good, *message):

@@ -96,6 +96,26 @@ def test_decoding_in_the_graph_is_that_of_training(channels):
     assert not different
 
 
+@pytest.mark.parametrize("name", [name for name in FILES if "BMP" not in name])
+def test_too_many_pixels_are_refused_by_the_header(name, monkeypatch):
+    with Image.open(io.BytesIO(FILES[name])) as image:
+        pixels = image.width * image.height * getattr(image, "n_frames", 1)
+    monkeypatch.setattr(decoding, "_MOST_PIXELS", pixels)
+    decoding.decode(tf.constant([FILES[name]]), (32, 24), 3)
+    monkeypatch.setattr(decoding, "_MOST_PIXELS", pixels - 1)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="at most.* pixels"):
+        decoding.decode(tf.constant([FILES[name]]), (32, 24), 3)
+
+
+def test_sizes_of_a_gif_count_together():
+    # A tall image and a wide one, for which TensorFlow makes room.
+    content = b"GIF89a" + struct.pack("<HHBBB", 9, 9, 0, 0, 0)
+    for size in ((1, 30_000), (30_000, 1)):
+        content += b"," + struct.pack("<HHHHB", 0, 0, *size, 0) + b"\2\2\x4c\1\0"
+    with pytest.raises(tf.errors.InvalidArgumentError, match="900000000"):
+        in_graph([content])
+
+
 def exif(orientation, order="<", first=8, tag=0x0112, kind=3):
     """The EXIF of an orientation, and of a tag before and behind it."""
     tags = [(0x010F, 2, 4, b"me\0\0"), (tag, kind, 1, orientation), (0x0128, 3, 1, 2)]
