@@ -1,7 +1,6 @@
 """Images and labels in a NumPy archive, `.npz`."""
 
 import os
-import sys
 
 import numpy as np
 
@@ -28,13 +27,15 @@ def read_npz(
     `uint8` [N, height, width] or [N, height, width, 1 or 3], labels [N] or [N, 1]
     integers or strings; they stay in their order. If there is `class_names` [K],
     labels are from 0 to `K - 1`; otherwise the values that occur are the classes.
-    Nothing that the archive may have pickled is loaded.
+    Nothing that the archive may have pickled is loaded, and arrays may have 8 GiB,
+    `memory_limit` or the size of the file, whichever is largest.
 
     Args:
         path: The `.npz` file, or a folder with no other one in it; `~` is expanded.
-        options: How to read; only `test_fraction`, `split_seed` and
-            `horizontal_flip` count. `image_size` and `channels` must be `None` or
-            what the images have. Defaults to `None`, the defaults of `ReadOptions`.
+        options: How to read; only `test_fraction`, `split_seed`, `horizontal_flip`,
+            `strict` and `memory_limit` count. `image_size` and `channels` must be
+            `None` or what the images have. Defaults to `None`, the defaults of
+            `ReadOptions`.
 
     Returns:
         An `ImageData` whose images are arrays.
@@ -56,7 +57,7 @@ def read_npz(
     """
     options = check_options(options)
     file = data_file(path, ".npz")
-    arrays = _read_arrays(file)
+    arrays = _read_arrays(file, options.memory_limit)
     splits, names = _numbered(file, _splits(file, arrays), arrays.get("class_names"))
     for images, _ in splits.values():
         *size, channels = images.shape[1:]
@@ -70,9 +71,11 @@ def read_npz(
     return image_data("npz", what, splits, names, options)
 
 
-def _read_arrays(file: str) -> dict[str, np.ndarray]:
+def _read_arrays(file: str, memory_limit: int) -> dict[str, np.ndarray]:
     try:
-        return _files.read_arrays(file, sys.maxsize)
+        # What is not compressed takes no more than the file does.
+        least = max(_files.MOST_BYTES_OF_ARRAYS, os.path.getsize(file))
+        return _files.read_arrays(file, max(least, memory_limit))
     except (OSError, ValueError) as error:
         raise ValueError(
             f"`data_dir` must be an .npz archive of plain arrays ({error}). "

@@ -1,10 +1,12 @@
 """From the file of an image to its pixels, one rule for all formats and modes."""
 
 import contextlib
+import functools
 import importlib
 import io
 import os
 import stat
+import threading
 import warnings
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -22,6 +24,9 @@ SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif")
 # A JPEG may be decoded at 1/2, 1/4 or 1/8 of its size as long as it stays this many
 # times larger than what is asked for; Pillow's `thumbnail` has the same number.
 _REDUCING_GAP = 2
+
+# Pixels that all threads decode at the same time, of up to 12 bytes each.
+PIXELS_AT_ONCE = 2**27
 
 
 class ImageFileError(ValueError):
@@ -137,13 +142,48 @@ def to_array(
     image_size: tuple[int, int] | None = None,
     channels: int = 3,
 ) -> np.ndarray:
-    """Decodes an open image as `decode` does."""
-    from PIL import Image, ImageOps
-
+    """Decodes an open image as `decode` does, when there is room for its pixels."""
     if image_size is not None:
         # Which side is which is not known before the orientation is applied.
         longer = _REDUCING_GAP * max(image_size)
         image.draft(None, (longer, longer))
+    # A process that was forked has none of its parent's threads.
+    with _room(PIXELS_AT_ONCE, os.getpid()).taken(image.width * image.height):
+        return _pixels(image, image_size, channels)
+
+
+class _Room:
+    """Room for so many pixels, or for one image that is larger."""
+
+    def __init__(self, size: int):
+        self._size = self._left = size
+        self._changed = threading.Condition()
+
+    @contextlib.contextmanager
+    def taken(self, pixels: int) -> Iterator[None]:
+        """Waits until there is room for the pixels, and takes it."""
+        pixels = min(pixels, self._size)
+        with self._changed:
+            self._changed.wait_for(lambda: pixels <= self._left)
+            self._left -= pixels
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._left += pixels
+                self._changed.notify_all()
+
+
+@functools.cache
+def _room(size: int, process: int) -> _Room:
+    return _Room(size)
+
+
+def _pixels(
+    image: "Image.Image", image_size: tuple[int, int] | None, channels: int
+) -> np.ndarray:
+    from PIL import Image, ImageOps
+
     _scale_transparent_color(image)
     # First of all, because orientation swallows what goes wrong.
     image.load()

@@ -40,8 +40,9 @@ class ImageFiles:
     every time.
     So the memory holds at most `memory_limit` bytes of decoded images, those of all
     subsets counted together, the batches that are being made (`batch size x height x
-    width x channels` bytes each) and `num_threads` images of the files' own size (up
-    to about 12 bytes a pixel each, and at most `PIL.Image.MAX_IMAGE_PIXELS` pixels).
+    width x channels` bytes each) and images of the files' own size that are being
+    decoded: one for each thread, together at most 2**27 pixels of up to about 12
+    bytes.
 
     Args:
         paths: The files, [N].

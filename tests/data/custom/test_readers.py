@@ -532,6 +532,20 @@ def test_an_archive_without_a_split(tmp_path):
     assert len(sides[0]) + len(sides[1]) == 19 and not sides[0] & sides[1]
 
 
+def test_an_archive_that_unpacks_to_too_much_is_refused(tmp_path, monkeypatch):
+    arrays = dict(images=np.zeros((100, 8, 8), np.uint8), labels=np.arange(100) % 2)
+    arrays["images"][:, 0] = noise(100, 8)
+    size = 100 * 8 * 8 + 100 * 8
+    monkeypatch.setattr("mm_tf._files.MOST_BYTES_OF_ARRAYS", size)
+    np.savez_compressed(tmp_path / "x.npz", **arrays)
+    small = ReadOptions(memory_limit=0)
+    with pytest.raises(ValueError, match="`data_dir`.*arrays have 7,.*Received"):
+        read_npz(tmp_path / "x.npz", small)
+    assert len(read_npz(tmp_path / "x.npz").class_names) == 2
+    # Not compressed, arrays have the size of their file.
+    read_npz(archive(tmp_path / "x.npz", **arrays), small)
+
+
 def test_labels_and_names_of_an_archive(tmp_path):
     split = dict(x_train=noise(6, 4, 4), x_test=noise(3, 4, 4))
     split |= dict(y_train=[10, 9, -1] * 2, y_test=[-1, 10, 9])

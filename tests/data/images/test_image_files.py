@@ -2,6 +2,8 @@
 
 import os
 import pickle
+import threading
+import time
 import tracemalloc
 import warnings
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +14,7 @@ from made_up_images import BROKEN, pixels, png, save, save_broken
 from PIL import Image
 
 from mm_tf.data import ImageFileError, ImageFiles
+from mm_tf.data.images import decoding
 from mm_tf.data.images.decoding import decode, quiet
 from mm_tf.data.images.image_files import take
 
@@ -170,6 +173,30 @@ def test_files_are_read_like_an_array(paths, num_threads, memory_limit):
     for index in ((0, 0), [[0, 1]], 17, -18, [17], None, "a"):
         with pytest.raises(IndexError):
             images[index]
+
+
+def test_threads_wait_where_images_are_large(paths, monkeypatch):
+    expected = ImageFiles(paths, 16)[:]
+    lock, running, most = threading.Lock(), [], []
+    real = decoding._in_mode
+
+    def slow(image, mode):
+        with lock:
+            running.append(image.width * image.height)
+            most.append((sum(running), len(running)))
+        time.sleep(0.01)
+        with lock:
+            running.remove(image.width * image.height)
+        return real(image, mode)
+
+    monkeypatch.setattr(decoding, "_in_mode", slow)
+    # Images of 600 to 1,008 pixels: three fit, or none.
+    for size, at_once in ((2000, 3), (500, 1)):
+        monkeypatch.setattr(decoding, "PIXELS_AT_ONCE", size)
+        assert (ImageFiles(paths, 16, num_threads=8)[:] == expected).all()
+        assert max(number for _, number in most) <= at_once
+        assert max(total for total, _ in most) <= max(size, 1008)
+        most.clear()
 
 
 def test_one_set_of_images_can_be_read_by_several_threads(paths):
