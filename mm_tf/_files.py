@@ -1,10 +1,12 @@
 """Files that are whole or not there, and files of strangers read with care."""
 
 import contextlib
+import itertools
 import json
 import math
 import os
 import pathlib
+import shlex
 import shutil
 import stat
 import zipfile
@@ -103,6 +105,13 @@ def check_folder(
             f"`{argument}` must be {expected}, and this one holds {names[0]}. "
             f"{received}"
         )
+
+
+def free_flag(folder: str | os.PathLike[str]) -> str:
+    """The `--output_dir` that names a free folder beside one that is taken."""
+    numbered = (f"{os.fspath(folder)}_{number}" for number in itertools.count(2))
+    free = next(path for path in numbered if not os.path.lexists(path))
+    return f"--output_dir={shlex.quote(free)}"
 
 
 def remove_unfinished(folder: str | os.PathLike[str], name: str = "*") -> None:

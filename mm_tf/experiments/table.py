@@ -152,7 +152,7 @@ def main(argv, values=flags.FLAGS):
         _check_writable("report", report.parent)
         if not values.report_only:
             with stopping.Stop():
-                results, failures = grid.run_grid(configs, worker=worker)
+                results, failures = grid.run_grid(configs, None, worker, root)
         _report(results, layout, report)
     except (ValueError, DatasetUnavailableError) as error:
         command.fail(error)

@@ -40,7 +40,7 @@ def run(table, root, arguments, report_only=False):
     """Trains the runs of a table that are not there, and prints and writes it."""
     cells = configs(table, root, **arguments)
     runs = list(cells.values())
-    failures = [] if report_only else grid.run_grid(runs)[1]
+    failures = [] if report_only else grid.run_grid(runs, root=root)[1]
     frame, config = measured(cells), runs[0]
     title = (
         f"{_TITLES[table]} of the paper: MM-DRW, {config.model}, {config.epochs} "

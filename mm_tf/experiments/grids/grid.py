@@ -178,7 +178,7 @@ class Failure:
         return f"{name_of(self.config)}: {self.reason}"
 
 
-def run_grid(configs, console=None, worker=None):
+def run_grid(configs, console=None, worker=None, root=None):
     """Trains the runs that are not there yet, and reports how far it is.
 
     A run that fails is reported and does not stop the others. A run that was stopped
@@ -191,6 +191,8 @@ def run_grid(configs, console=None, worker=None):
         console: A `rich.console.Console`. Defaults to `None`, standard output.
         worker: What trains: a `cluster.Cluster`, several runs at a time. Defaults to
             `None`, this machine, one run at a time.
+        root: The folder of all runs. Where a run's folder is taken, a free folder
+            beside it is suggested. Defaults to `None`, a folder for each run.
 
     Returns:
         (the `RunResult`s, old and new; the `Failure`s).
@@ -200,7 +202,7 @@ def run_grid(configs, console=None, worker=None):
             be downloaded.
     """
     configs = list(_with_digests(configs))
-    results, failures, left = _look(configs)
+    results, failures, left = _look(configs, root)
     with contextlib.ExitStack() as stack:
         progress = stack.enter_context(Progress(len(configs), left, console))
         progress.report(
@@ -239,13 +241,13 @@ def _with_digests(configs):
         yield dataclasses.replace(config, **found[files])
 
 
-def _look(configs):
+def _look(configs, root):
     """What is there: (results, failures, the configs that are left to train)."""
     results, failures, left = [], [], []
     for config in configs:
         try:
             there = dataclasses.replace(config, overwrite=False)
-            result = RunFolder(there).finished_result()
+            result = RunFolder(there, root).finished_result()
         except ValueError as error:
             if config.overwrite:
                 left.append(config)

@@ -41,9 +41,15 @@ class RunFolder:
     A run is finished when its `result.json` is there, which is written last.
     `overwrite` moves a finished run to `<folder>.old`, which is removed when the new
     run is finished.
+
+    Args:
+        config: The `RunConfig`.
+        output_dir: The folder that the command's flag names, which for a grid is that
+            of all runs. Defaults to `None`, the run's.
     """
 
-    def __init__(self, config):
+    def __init__(self, config, output_dir=None):
+        self._output_dir = output_dir or config.run_folder
         self.path = config.run_folder.resolve()
         self._old = pathlib.Path(f"{self.path}.old")
         self._config = config
@@ -59,7 +65,8 @@ class RunFolder:
             names = _names(self.path)
             if names and FLAGS not in names:
                 raise self._error(
-                    "must be a new or empty folder, and this one holds other files"
+                    "must be a new or empty folder, and this one holds other files: "
+                    f"give {_files.free_flag(self._output_dir)}"
                 )
             if self._config.overwrite:
                 self._check_can_be_replaced()
@@ -71,8 +78,8 @@ class RunFolder:
             is_finished = RESULT in names
             what = "another run" if is_finished else "an unfinished run of other flags"
             raise self._error(
-                f"holds {what} ({differences}): give its flags, another --output_dir, "
-                "or --overwrite"
+                f"holds {what} ({differences}): give its flags, --overwrite, or "
+                f"{_files.free_flag(self._output_dir)}"
             )
         return RunResult.read(self.path) if RESULT in names else None
 
@@ -82,12 +89,14 @@ class RunFolder:
         if foreign:
             raise self._error(
                 "must hold nothing but the run that is replaced, and it holds more "
-                f"({', '.join(foreign)}): move that away, or give another --output_dir"
+                f"({', '.join(foreign)}): move that away, or give "
+                f"{_files.free_flag(self._output_dir)}"
             )
         if self._old.exists() and not self._has_old:
             raise self._error(
                 f"cannot be replaced: the old run would move to {self._old}, which is "
-                "there already. Move that away, or give another --output_dir"
+                "there already. Move that away, or give "
+                f"{_files.free_flag(self._output_dir)}"
             )
 
     def _error(self, what):

@@ -111,7 +111,7 @@ class Search:
         if differences:
             raise ValueError(
                 f"`output_dir` holds another search ({'; '.join(differences)}). Give "
-                f"those flags to resume it, or another --output_dir. {received}"
+                f"its flags, or {_files.free_flag(self.folder)}. {received}"
             )
 
     def begin(self):

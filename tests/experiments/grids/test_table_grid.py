@@ -4,6 +4,7 @@ import functools
 import sys
 
 import pytest
+from absl import flags
 from flag_parsing import call_command, parse
 from helpers import ROOT, refused
 from made_up_images import save_classes
@@ -143,6 +144,25 @@ def trained(worker):
     return [(config.method, config.seed) for config in configs]
 
 
+def test_the_lines_of_the_readme_take_folders_of_their_own():
+    configs = [parse("--setting=quickstart")]
+    for line in (ROOT / "README.md").read_text().splitlines():
+        words = line.partition("#")[0].split()
+        if "PHOTOS" in words:
+            continue
+        if words[:2] == ["mm_tf", "run"]:
+            configs.append(parse(*words[2:]))
+        elif words[:2] == ["mm_tf", "table"]:
+            values = flags.FlagValues()
+            table.define_flags(values)
+            values(words[1:])
+            configs += table._check(values)[0]
+    assert len(configs) > 40
+    folders = {config.run_folder: config.identity() for config in configs}
+    for config in configs:
+        assert folders[config.run_folder] == config.identity()
+
+
 def test_a_failed_run_is_reported_and_does_not_stop_the_rest(tmp_path, capsys, worker):
     worker.failures = {0: RunFailedError("out of memory")}
     arguments = (*TINY, f"--output_dir={tmp_path}")
@@ -174,7 +194,11 @@ def test_a_folder_with_another_run_is_reported_and_stays(tmp_path, capsys, worke
     call(*TINY, "--seeds=0", f"--output_dir={tmp_path}")
     trained(worker)
     other = (*TINY, "--batch_size=64", f"--output_dir={tmp_path}")
-    assert "2 of 4 runs failed" in refused(call, *other, status=1)
+    printed = refused(call, *other, status=1)
+    assert "2 of 4 runs failed" in printed
+    # Which flags differ, and a place that is free for all runs of the table.
+    assert "--batch_size=128 there; --batch_size=64 here" in printed
+    assert f"--output_dir={tmp_path}_2. Received: " in printed
     assert trained(worker) == [("erm", 1), ("mm_drw", 1)]
     assert capsys.readouterr().out.count("--batch_size=128 there") == 2
     # With --overwrite only those are trained again.

@@ -133,7 +133,8 @@ def test_a_run_from_the_command(tmp_path):
     # Another run into the same folder is refused with the difference.
     other = call(*arguments, "--beta=2")
     assert other.returncode == 2
-    assert "--beta=1.5" in other.stderr and "--overwrite" in other.stderr
+    assert "--beta=1.5 there; --beta=2.0 here" in other.stderr
+    assert f"--overwrite, or --output_dir={tmp_path}/run_2. " in other.stderr
 
 
 @pytest.mark.skipif(

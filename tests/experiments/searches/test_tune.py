@@ -160,6 +160,7 @@ def test_another_search_in_the_same_folder_is_refused(
     before = sorted(tmp_path.rglob("*"))
     printed = helpers.refused(call, *arguments, other)
     assert "`output_dir` holds another search" in printed and difference in printed
+    assert f"--output_dir={tmp_path}/s_2. Received: " in printed
     assert sorted(tmp_path.rglob("*")) == before
 
 
