@@ -5,6 +5,9 @@
 Such a process builds its contenders, warms each up as it is first asked, and then
 answers lines of JSON on standard input, {"which": name, "count": n}, by one each:
 {"wall": seconds, "cpu": seconds, ...}. `Process` starts one and asks it.
+
+The file is long because it is one script for all frameworks: each contender stands
+beside the one that it is compared with, and all answer by the protocol above.
 """
 
 import contextlib

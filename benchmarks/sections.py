@@ -5,6 +5,9 @@ Each takes `Sizes` and the Keras backends and yields rows: {"case", "contender",
 says how many times as fast the contender was as the peer of its case; that of seconds
 and mebibytes, how many times as much of them it took; that of an operation's
 milliseconds, its share of all.
+
+The file is long because all sections of the report share its rows, their ratios and
+their rounds: one function a section, and the helpers below.
 """
 
 import contextlib

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.lib import format as numpy_format
 
-from mm_tf._text import first_line
+from mm_tf._text import escaped, first_line
 
 # Beyond the files of the largest networks, and far below what fills a memory by a
 # header that lies.
@@ -130,7 +130,7 @@ def json_text(value: Any, indent: int | None = None) -> str:
     """JSON as people read it: letters are not escaped, but what is no Unicode is."""
     text = json.dumps(value, ensure_ascii=False, indent=indent)
     # JSON writes a lone surrogate as Python does.
-    return text.encode("utf-8", "backslashreplace").decode("utf-8") + "\n"
+    return f"{escaped(text)}\n"
 
 
 def sync(path: str | os.PathLike[str]) -> None:

@@ -1,10 +1,15 @@
 """Words and tables as commands print them."""
 
 import argparse
+import atexit
 import io
+import os
+import select
 import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
+
+_STANDARD_OUTPUT = 1
 
 
 def first_line(error: BaseException) -> str:
@@ -33,18 +38,40 @@ def escaped(name: str) -> str:
     return name.encode("utf-8", "backslashreplace").decode()
 
 
-def replace_what_cannot_be_encoded() -> None:
-    """Makes prints end in no error where the terminal or the pipe is not UTF-8."""
+# The words of the command `mm_tf`, where that was typed.
+typed: list[str] = []
+
+
+def prepare_output() -> None:
+    """Lets prints end in no error if a pipe is not UTF-8, or its reader has gone."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
+    sys.excepthook = _without_reader
+    atexit.register(has_reader)
+
+
+def has_reader() -> bool:
+    """Whether someone reads standard output; if not, what is left goes nowhere."""
+    poll = select.poll()
+    poll.register(_STANDARD_OUTPUT, 0)
+    if not any(event & select.POLLERR for _, event in poll.poll(0)):
+        return True
+    # The reader was `head`, say, and has its lines.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), _STANDARD_OUTPUT)
+    return False
+
+
+def _without_reader(kind: Any, error: Any, trace: Any) -> None:
+    if not issubclass(kind, BrokenPipeError) or has_reader():
+        sys.__excepthook__(kind, error, trace)
 
 
 def parser(module: str, doc: str | None) -> argparse.ArgumentParser:
     """The parser of a command that takes words, which absl's flags do not."""
-    replace_what_cannot_be_encoded()
+    prepare_output()
     return argparse.ArgumentParser(
-        prog=f"python -m {module}",
+        prog=" ".join(typed[:2]) or f"python -m {module}",
         description=(doc or "").partition("\n")[0],  # -OO leaves no docstrings.
         allow_abbrev=False,
     )

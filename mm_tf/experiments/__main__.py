@@ -3,8 +3,9 @@
 import runpy
 import sys
 
+from mm_tf import _text
 from mm_tf._checks import nearest
-from mm_tf.experiments.machine import command, stopping
+from mm_tf.experiments.machine import command
 
 _HELP = """\
 mm_tf: learning from class-imbalanced images.
@@ -41,7 +42,7 @@ def main(arguments=None):
             f"the command must be one of {', '.join(COMMANDS)}."
             f"{nearest(name, COMMANDS)} Received: {name!r}"
         )
-    stopping.typed = ["mm_tf", name, *rest]
+    _text.typed = ["mm_tf", name, *rest]
     sys.argv[1:] = rest
     runpy.run_module(COMMANDS[name][0], run_name="__main__", alter_sys=True)
 

@@ -6,6 +6,7 @@ import re
 import runpy
 import shlex
 import shutil
+import subprocess
 import sys
 
 import pytest
@@ -13,6 +14,7 @@ from flag_parsing import parse
 from helpers import OLD_RUN, ROOT, environment, python, refused
 from PIL import Image
 
+from mm_tf import _text
 from mm_tf.experiments import __main__ as mm_tf_command
 from mm_tf.experiments.machine import command, stopping
 from mm_tf.experiments.paper import SETTINGS
@@ -23,7 +25,7 @@ def started(monkeypatch):
     """The modules that the command started, and what was typed then."""
     calls = []
     monkeypatch.setattr(sys, "argv", ["mm_tf"])
-    monkeypatch.setattr(stopping, "typed", [])
+    monkeypatch.setattr(_text, "typed", [])
     monkeypatch.setattr(
         runpy, "run_module", lambda module, **_: calls.append((module, sys.argv[1:]))
     )
@@ -144,6 +146,28 @@ def test_the_wheel_in_an_empty_folder(tmp_path):
     assert not [flag for flag in flags if "setting" in flag]
     mm_tf("report", str(run))
     assert (run / "report" / "index.html").exists()
+
+
+@pytest.mark.parametrize("name", ["report", "predict", "export", "inspect"])
+def test_help_shows_the_command_as_it_was_typed(name):
+    module = mm_tf_command.COMMANDS[name][0]
+    for typed in (["mm_tf.experiments", name], [module]):
+        usage = python("-m", *typed, "--help").stdout.partition("\n")[0]
+        command_line = f"mm_tf {name}" if name in typed else f"python -m {module}"
+        assert usage.startswith(f"usage: {command_line} [-h]")
+
+
+@pytest.mark.parametrize("words", [["run", "--help"], ["inspect", "--dataset=digits"]])
+def test_a_reader_that_leaves_early_is_no_error(words):
+    process = subprocess.Popen(
+        [sys.executable, "-m", "mm_tf.experiments", *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=environment(),
+    )
+    process.stdout.close()  # As `head` does.
+    assert process.stderr.read() == b""
+    process.wait()
 
 
 @pytest.mark.parametrize("name", ["report", "predict", "export", "inspect"])

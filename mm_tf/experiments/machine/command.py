@@ -48,7 +48,7 @@ def parse_flags(argv, values=flags.FLAGS):
 
     A wrong flag ends the command with one message.
     """
-    _text.replace_what_cannot_be_encoded()
+    _text.prepare_output()
     try:
         return values(flagfiles_first(argv, values))
     except flags.UnrecognizedFlagError as error:

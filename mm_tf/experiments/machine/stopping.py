@@ -10,6 +10,8 @@ import threading
 import time
 from typing import Any
 
+from mm_tf import _text
+
 # Sent by a cluster before it takes a machine away, by Ctrl-C, and by a terminal that
 # closes.
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -19,9 +21,6 @@ _SECONDS_OF_ONE = 1.0
 
 # The variable with the process id of the command that waits for a run.
 PARENT = "MM_TF_PARENT"
-
-# The words of the command `mm_tf`, where that was typed.
-typed: list[str] = []
 
 
 class StoppedError(KeyboardInterrupt):
@@ -111,6 +110,6 @@ def leave(stopped, module, what):
     # As a user would type it here.
     with contextlib.suppress(ValueError):
         python = python.relative_to(pathlib.Path.cwd())
-    line = shlex.join(typed or [str(python), "-m", module, *sys.argv[1:]])
+    line = shlex.join(_text.typed or [str(python), "-m", module, *sys.argv[1:]])
     print(f"\nmm_tf: stopped. {what} To resume:\n{line}", file=sys.stderr, flush=True)
     sys.exit(getattr(stopped, "exit_status", 130))
