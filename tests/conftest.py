@@ -63,3 +63,14 @@ def cifar_dir(pytestconfig):
         if not (folder / name / "dataset_info.json").is_file():
             _missing(pytestconfig, f"{name} is not prepared in {folder}")
     return folder
+
+
+@pytest.fixture
+def registered():
+    """The registered methods, which are as before when the test has ended."""
+    from mm_tf.experiments.paper.methods import METHODS
+
+    before = dict(METHODS)
+    yield METHODS
+    METHODS.clear()
+    METHODS.update(before)

@@ -18,6 +18,7 @@ _NAMED = (
     "mm_tf.data.inspect",
     "mm_tf.data.inspect.scan",
     "mm_tf.data.splits",
+    "mm_tf.experiments",
     "mm_tf.experiments.config",
     "mm_tf.experiments.grids.aggregate",
     "mm_tf.experiments.grids.grid",
@@ -47,7 +48,7 @@ def navigation():
     """Returns the pages as MkDocs wants them, those of experiments by themselves."""
     parts, experiments = [], []
     for name in modules():
-        is_experiment = name.startswith("mm_tf.experiments.")
+        is_experiment = name.startswith("mm_tf.experiments")
         prefix = "mm_tf.experiments." if is_experiment else "mm_tf."
         pages = experiments if is_experiment else parts
         pages.append({name.removeprefix(prefix): f"{FOLDER}/{name}.md"})

@@ -72,6 +72,29 @@ class PerExampleLoss(keras.losses.Loss):
         return {**super().get_config(), "dtype": self.dtype, **own}
 
 
+class FunctionLoss(PerExampleLoss):
+    """A loss of a function of labels [N], outputs [N, K] and further arguments.
+
+    Args:
+        function: Returns losses [N].
+        values: Its further arguments, {name: value}.
+    """
+
+    def __init__(self, function, values=None):
+        super().__init__(name=function.__name__)
+        self.function = function
+        self.values = dict(values or {})
+
+    def call(self, y_true, y_pred):
+        labels, outputs, is_valid = inputs.prepare(y_true, y_pred)
+        losses = self.function(labels, outputs, **self.values)
+        return ops.where(is_valid, losses, float("nan"))
+
+    def get_config(self):
+        # A model that is loaded again has no loss: its function may not be there.
+        return {**super().get_config(), "function": self.function.__name__}
+
+
 def _is_floating(dtype):
     try:
         return "float" in keras.dtype_policies.get(dtype).compute_dtype

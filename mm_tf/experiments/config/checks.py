@@ -14,7 +14,6 @@ from mm_tf.experiments.config.fields import (
     STRATEGIES,
     flag_fields,
 )
-from mm_tf.experiments.paper.methods import METHODS
 
 # What flags.txt, the terminal or a file system cannot take: ends of lines, bytes that
 # are no text, the end of a C string.
@@ -39,7 +38,7 @@ def check(config):
 def check_shape(config, image_shape):
     """Checks that the method and the network take images of a shape."""
     height, width, _ = image_shape
-    if height != width and METHODS[config.method].pretraining == "rotation":
+    if height != width and config.row.pretraining == "rotation":
         raise ValueError(
             f"`method`: {config.method} turns images by 90 degrees, so they must be "
             "square (--image_size=64, for example). "

@@ -10,6 +10,8 @@ import functools
 import os
 import pathlib
 import re
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -22,7 +24,7 @@ from mm_tf.data.splits import holdout_counts
 from mm_tf.experiments.config import checks as config_checks
 from mm_tf.experiments.config import fields as config_fields
 from mm_tf.experiments.config.fields import AS_IS, CUSTOM_DATA_FLAGS, STRATEGIES
-from mm_tf.experiments.paper.methods import METHODS
+from mm_tf.experiments.paper.methods import METHODS, Method, check_method
 from mm_tf.experiments.paper.protocol import (
     DROP_FACTORS,
     PAPER_EPOCHS,
@@ -59,10 +61,21 @@ class RunConfig(config_fields.RunFields):
 
     # Training images of each class in custom data: no flag, set by `with_counts_of`.
     counts_of_data: tuple[int, ...] | None = None
+    # Values of the method's own hyper-parameters, {flag: value}; those of others have
+    # no effect, as flags of another method have none.
+    method_arguments: Mapping[str, Any] = dataclasses.field(
+        default_factory=dict, hash=False
+    )
+    # What a finished run says of its method, where that is not registered.
+    saved_method: Method | None = dataclasses.field(
+        default=None, compare=False, repr=False
+    )
 
     def __post_init__(self):
         if self.dataset is None:
             self._set("dataset", dataset_at(self.data_dir))
+        if self.saved_method is None:
+            check_method(self.method)
         check_name(self.dataset, "dataset")
         if self.imbalance is None:
             self._set("imbalance", AS_IS if self.is_custom else "long_tailed")
@@ -73,6 +86,10 @@ class RunConfig(config_fields.RunFields):
         for field in config_fields.flag_fields():
             value = config_fields.checked(field, getattr(self, field.name))
             self._set(field.name, value)
+        self._set("method_arguments", self._own_arguments())
+        if self.method in METHODS:
+            now = METHODS[self.method].digest
+            self._set("method_digest", now and (self.method_digest or now))
         if self.counts_of_data is not None:
             self._set("counts_of_data", tuple(map(int, self.counts_of_data)))
         if self.backend is None:
@@ -81,6 +98,42 @@ class RunConfig(config_fields.RunFields):
 
     def _set(self, name, value):
         object.__setattr__(self, name, value)
+
+    def _own_arguments(self):
+        """The values of the method's own hyper-parameters, checked, {flag: value}."""
+        given = self.method_arguments
+        if self.method not in METHODS:
+            return dict(given)
+        known = {flag for each in METHODS.values() for flag in each.hyperparameters}
+        for flag in given:
+            if flag not in known:
+                raise ValueError(
+                    "`method_arguments` must name hyper-parameters of methods "
+                    f"({', '.join(sorted(known))}). Received: {flag!r}"
+                )
+        return {
+            flag: config_fields.checked_value(
+                flag, given.get(flag, each.default), type(each.default), each.limits
+            )
+            for flag, each in self.row.hyperparameters.items()
+        }
+
+    @property
+    def row(self):
+        """The `Method`: the registered one, or what a finished run says of it."""
+        return METHODS.get(self.method) or self.saved_method
+
+    def value_of(self, flag):
+        """Returns the value of a flag, which may be the method's own."""
+        own = self.method_arguments
+        return own[flag] if flag in own else getattr(self, flag)
+
+    def with_values(self, values):
+        """Returns the config with other values of flags, {flag: value}."""
+        own = {flag: values[flag] for flag in values if flag in self.method_arguments}
+        fields = {flag: values[flag] for flag in values if flag not in own}
+        own = {**self.method_arguments, **own}
+        return dataclasses.replace(self, **fields, method_arguments=own)
 
     @property
     def is_custom(self):
@@ -216,10 +269,16 @@ class RunConfig(config_fields.RunFields):
     @property
     def hyperparameters(self):
         """{flag: value} of the method: its loss, class weights and pre-training."""
-        values = {name: getattr(self, name) for name in METHODS[self.method].uses}
+        values = {name: self.value_of(name) for name in self.row.uses}
         if "pretraining_epochs" in values:
             values["pretraining_epochs"] = self.pretraining_epochs or self.epochs
         return values
+
+    @property
+    def output_scale(self):
+        """The number by which the network's outputs become the loss's logits."""
+        flag = self.row.loss.flags.get("scale")
+        return 1.0 if flag is None else float(self.value_of(flag))
 
     @property
     def has_weights_file(self):
@@ -234,11 +293,12 @@ class RunConfig(config_fields.RunFields):
         skipped = () if self.is_custom else CUSTOM_DATA_FLAGS
         if self.weights_digest is not None:
             skipped = (*skipped, "weights")
-        return {
+        fields = {
             field.name: getattr(self, field.name)
             for field in config_fields.flag_fields()
             if not field.metadata["place"] and field.name not in skipped
         }
+        return {**fields, **self.method_arguments}
 
     def _epoch(self, given, in_paper):
         """The epoch of a flag; by default the paper's, in proportion to `epochs`."""

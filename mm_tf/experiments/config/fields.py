@@ -39,6 +39,7 @@ def _flag(default, help, choices=None, place=False, **limits):
 _place = functools.partial(_flag, place=True)
 _POSITIVE = {"low": 0.0, "low_allowed": False}
 _SHARE = {"low": 0.0, "high": 1.0}
+_LARGEST = 2**63 - 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,7 +77,10 @@ class RunFields:
         "them instead of the test images. 0 for no hold-out.",
         **_SHARE,
     )
-    method: str = _flag("mm_ldam_drw", "A row of the paper's Table 1.", choices=METHODS)
+    method: str = _flag(
+        "mm_ldam_drw",
+        f"The method: {', '.join(METHODS)}; or FILE:NAME for one of your own.",
+    )
     beta: float = _flag(1.5, "MM: delta plus / delta minus.", low=0.0)
     delta: float = _flag(0.6, "MM: delta minus.", low=0.0)
     scale: float = _flag(10.0, "MM: the factor s from cosines to logits.", **_POSITIVE)
@@ -195,6 +199,11 @@ class RunFields:
         "Digest of the file of --weights, which a run computes and saves; if given, "
         "another file is an error.",
     )
+    method_digest: str | None = _flag(
+        None,
+        "Digest of the file of --method=FILE:NAME, which a run computes and saves; if "
+        "given, another file is an error.",
+    )
     backend: str | None = _flag(
         None, "Backend of Keras; default: Keras decides.", choices=BACKENDS
     )
@@ -279,13 +288,17 @@ def checked(field, value):
             f"`{field.name}` must be one of {', '.join(choices)}. "
             f"Received: {field.name}={value!r}"
         )
+    return checked_value(field.name, value, kind, limits)
+
+
+def checked_value(name, value, kind, limits):
+    """Returns the value of a flag as its kind, or raises a ValueError that names it."""
     if kind is float:
-        return _checks.check_number(field.name, value, **limits)
+        return _checks.check_number(name, value, **limits)
     if kind is int:
-        return _checks.check_integer(field.name, value, **limits)
+        return _checks.check_integer(name, value, **{"low": -_LARGEST, **limits})
     if not isinstance(value, kind):
         raise ValueError(
-            f"`{field.name}` must be a {kind.__name__}. "
-            f"Received: {field.name}={value!r}"
+            f"`{name}` must be a {kind.__name__}. Received: {name}={value!r}"
         )
     return value

@@ -4,6 +4,8 @@ A new flag is a field in `fields.py`: this file follows.
 """
 
 import functools
+import itertools
+import json
 import os
 import shlex
 import typing
@@ -13,6 +15,7 @@ from absl import flags
 from mm_tf import _checks
 from mm_tf.experiments.config import RunConfig
 from mm_tf.experiments.config import fields as config_fields
+from mm_tf.experiments.paper.methods import METHODS, Method, MethodLoss, check_method
 
 _DEFINE: dict[type, typing.Callable] = {
     bool: flags.DEFINE_boolean,
@@ -31,6 +34,16 @@ def define_flags(values=flags.FLAGS):
         if choices:
             define = functools.partial(flags.DEFINE_enum, enum_values=list(choices))
         define(field.name, default=field.default, help=help, flag_values=values)
+    for method in METHODS.values():
+        define_own_flags(method, values)
+
+
+def define_own_flags(method, values=flags.FLAGS):
+    """Defines the flags of a `Method`'s own hyper-parameters."""
+    for name, each in method.hyperparameters.items():
+        define = _DEFINE[type(each.default)]
+        help = f"{method.title}: {each.help or 'its hyper-parameter'}"
+        define(name, default=each.default, help=help, flag_values=values)
 
 
 def define_setting(values=flags.FLAGS):
@@ -46,25 +59,76 @@ def define_setting(values=flags.FLAGS):
 
 def from_flags(values=flags.FLAGS):
     """Returns the `RunConfig` of parsed flags."""
-    names = [field.name for field in config_fields.flag_fields()]
-    return RunConfig(**{name: getattr(values, name) for name in names})
+    own = check_method(values.method).hyperparameters
+    return RunConfig(
+        **_field_values(values),
+        method_arguments={name: values[name].value for name in own},
+    )
+
+
+def _field_values(values) -> dict[str, typing.Any]:
+    fields = config_fields.flag_fields()
+    return {field.name: values[field.name].value for field in fields}
 
 
 def given(values=flags.FLAGS):
-    """Returns {name: value} of a run's flags that were given, without its folder."""
-    return {
+    """Returns the arguments of `RunConfig` of the flags that were given.
+
+    The run's folder is not among them.
+    """
+    own = [name for method in METHODS.values() for name in method.hyperparameters]
+    arguments: dict[str, typing.Any] = {
         field.name: values[field.name].value
         for field in config_fields.flag_fields()
         if values[field.name].present and field.name != "output_dir"
     }
+    arguments["method_arguments"] = {
+        name: values[name].value for name in own if values[name].present
+    }
+    return arguments
 
 
-def from_lines(lines):
-    """Returns the `RunConfig` of the lines of a run's `flags.txt`."""
+def from_lines(lines, saved_method=None):
+    """Returns the `RunConfig` of the lines of a run's `flags.txt`.
+
+    Args:
+        lines: The lines.
+        saved_method: What the run's result says of its `Method`. A method that is not
+            registered here is taken from it, and flags that are not known here are
+            then the method's own: nothing is imported.
+    """
     values = flags.FlagValues()
     define_flags(values)
-    values(["flags", *flags_in(lines, values)])
-    return from_flags(values)
+    name = _method_in(lines)
+    if not name or ":" in name or name in METHODS:
+        values(["flags", *flags_in(lines, values)])
+        return from_flags(values)
+    own = (f"--{name}_", f"--no{name}_")
+    is_own = [line.startswith(own) for line in lines]
+    others = [line for line, is_one in zip(lines, is_own, strict=True) if not is_one]
+    values(["flags", *flags_in(others, values)])
+    return RunConfig(
+        **_field_values(values),
+        method_arguments=dict(map(_own_value, itertools.compress(lines, is_own))),
+        saved_method=saved_method or Method(name, name, MethodLoss("", head="linear")),
+    )
+
+
+def _method_in(lines):
+    flag = "--method="
+    *_, last = ["", *(line.strip() for line in lines if line.startswith(flag))]
+    return last.removeprefix(flag)
+
+
+def _own_value(line):
+    """The name and the value in a line of which no flag is defined here."""
+    name, equals, text = line.strip().removeprefix("--").partition("=")
+    if not equals:
+        return name.removeprefix("no"), not name.startswith("no")
+    try:
+        return name, json.loads(text)
+    except ValueError:
+        return name, text
 
 
 def flags_in(lines, values=flags.FLAGS):
@@ -99,8 +163,10 @@ def flags_in(lines, values=flags.FLAGS):
 def counts_only_when_typed(name, value):
     """Whether a flag must be typed by the user: what it does could harm them.
 
-    It reaches another machine, or names another file of flags.
+    It reaches another machine, runs code, or names another file of flags.
     """
+    if name in ("method", "methods"):
+        return ":" in value
     return name in ("ray_address", "flagfile", "setting")
 
 

@@ -21,6 +21,7 @@ from mm_tf import _checks, _files
 from mm_tf.data import DatasetUnavailableError
 from mm_tf.experiments.grids import worker
 from mm_tf.experiments.machine import environment
+from mm_tf.experiments.paper.methods import for_other_process
 from mm_tf.experiments.runs.run import RunFailedError
 
 # A machine may die by chance; so many do not.
@@ -185,7 +186,10 @@ class Cluster:
             runtime_env={"env_vars": self._environment()},
         )(_train)
         under_way = {
-            train.remote(self._mark, _everywhere(config)): config for config in configs
+            train.remote(
+                self._mark, _everywhere(config), for_other_process(config.method)
+            ): config
+            for config in configs
         }
         try:
             while under_way:
@@ -249,10 +253,10 @@ def _check_machine(mark, name, data_dir, options):
         raise DatasetUnavailableError(f"{socket.gethostname()}: {error}") from None
 
 
-def _train(mark, config):
+def _train(mark, config, method):
     """On a machine of the cluster: trains a run."""
     _check_sees(mark)
-    return worker.train(config)
+    return worker.train(config, method=method)
 
 
 def _check_sees(mark):

@@ -12,13 +12,12 @@ import pathlib
 import re
 from typing import Any
 
-from mm_tf._checks import nearest
 from mm_tf.data import DATASETS
 from mm_tf.experiments import paper
 from mm_tf.experiments.config.config import SHORT_IMBALANCE, RunConfig
 from mm_tf.experiments.grids import worker as this_machine
 from mm_tf.experiments.grids.progress import Progress, name_of
-from mm_tf.experiments.paper.methods import METHODS
+from mm_tf.experiments.paper.methods import check_method, for_other_process
 from mm_tf.experiments.runs.data import with_digests
 from mm_tf.experiments.runs.folder import RunFolder
 from mm_tf.experiments.runs.result import RunResult
@@ -40,11 +39,7 @@ def parse_methods(names):
     """Returns the methods of a list of names."""
     _check_list("methods", names)
     for name in names:
-        if name not in METHODS:
-            raise ValueError(
-                f"`methods` must be of {', '.join(METHODS)}.{nearest(name, METHODS)} "
-                f"Received: methods={name!r}"
-            )
+        check_method(name, "methods")
     return tuple(names)
 
 
@@ -200,7 +195,10 @@ def run_grid(configs, console=None, worker=None, root=None):
     Raises:
         DatasetUnavailableError: A data set that is needed is not there and cannot
             be downloaded.
+        ValueError: A method is registered in this process only.
     """
+    for config in configs:
+        for_other_process(config.method)
     configs = list(_with_digests(configs))
     results, failures, left = _look(configs, root)
     with contextlib.ExitStack() as stack:

@@ -7,7 +7,6 @@ from rich import progress
 from rich.console import Console
 from rich.table import Column
 
-from mm_tf.experiments.paper.methods import METHODS
 from mm_tf.experiments.runs.folder import (
     FIRST_STAGE,
     FIRST_STAGE_WEIGHTS,
@@ -20,7 +19,7 @@ _TURNS = 4
 
 def name_of(config):
     """Returns a run's name in a line of progress."""
-    return f"{METHODS[config.method].title}, {config.setting}, seed {config.seed}"
+    return f"{config.row.title}, {config.setting}, seed {config.seed}"
 
 
 def how_far(config):

@@ -22,6 +22,7 @@ import mm_tf
 from mm_tf.data import DatasetUnavailableError, DataWarning, load
 from mm_tf.experiments.config import fields as config_fields
 from mm_tf.experiments.machine import stopping
+from mm_tf.experiments.paper.methods import for_other_process
 from mm_tf.experiments.runs.folder import RunFolder
 from mm_tf.experiments.runs.result import RunResult
 from mm_tf.experiments.runs.run import RunDivergedError, RunFailedError
@@ -79,23 +80,26 @@ def outcomes(configs, progress):
         yield config, outcome
 
 
-def train(config, on_look=lambda: None):
+def train(config, on_look=lambda: None, method=None):
     """Trains a run in a process of its own, and returns its `RunResult`.
 
-    `on_look` is called every second.
+    `on_look` is called every second. `method` is the value of `--method`; by default
+    the config's, with the file that it was loaded from.
 
     Raises:
         RunDivergedError: It diverged.
         RunFailedError: It could not begin or be written: another one would fail too.
         RunCrashedError: Its process was killed, or failed in an unforeseen way.
     """
+    method = method or for_other_process(config.method)
+    arguments = list(_arguments(config, method))
     folder, patience = RunFolder(config), time.monotonic() + _SECONDS_TO_LET_GO
     while folder.is_in_use and time.monotonic() < patience:
         on_look()
         time.sleep(SECONDS_OF_A_LOOK)
     with tempfile.TemporaryFile() as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "mm_tf.experiments.run", *_arguments(config)],
+            [sys.executable, "-m", "mm_tf.experiments.run", *arguments],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -123,14 +127,16 @@ def train(config, on_look=lambda: None):
     raise _failure(process.returncode, text)
 
 
-def _arguments(config):
+def _arguments(config, method):
     """The flags of `mm_tf.experiments.run` that say what a config says."""
-    for field in config_fields.flag_fields():
-        value = getattr(config, field.name)
+    fields = config_fields.flag_fields()
+    values = {field.name: getattr(config, field.name) for field in fields}
+    values |= {"method": method, **config.method_arguments}
+    for name, value in values.items():
         if isinstance(value, bool):
-            yield f"--{'' if value else 'no'}{field.name}"
+            yield f"--{'' if value else 'no'}{name}"
         elif value is not None:
-            yield f"--{field.name}={value}"
+            yield f"--{name}={value}"
 
 
 def _environment():

@@ -13,8 +13,10 @@ from mm_tf import _files, _text
 from mm_tf._checks import nearest
 from mm_tf.data.dataset import CUSTOM_DATASETS
 from mm_tf.experiments.config import flags as config_flags
-from mm_tf.experiments.config.fields import BACKENDS
+from mm_tf.experiments.config import method_files
+from mm_tf.experiments.config.fields import BACKENDS, STRATEGIES
 from mm_tf.experiments.machine import environment
+from mm_tf.experiments.paper.methods import check_method
 
 # The flag files of the checkout's experiments/: a link there, a copy in the wheel.
 _SETTINGS = pathlib.Path(__file__).parents[1] / "flagfiles"
@@ -50,7 +52,10 @@ def parse_flags(argv, values=flags.FLAGS):
     """
     _text.prepare_output()
     try:
-        return values(flagfiles_first(argv, values))
+        arguments = _with_methods(argv, values)
+        # Before a flag is refused because its method is not there.
+        check_method(_parsed_so_far(arguments).method)
+        return values(flagfiles_first(arguments, values))
     except flags.UnrecognizedFlagError as error:
         name = error.flagname
         fail(
@@ -98,12 +103,64 @@ def take_path(argv, values=flags.FLAGS):
     values([program, f"--data_dir={words[0]}"])
 
 
-def flagfiles_first(arguments, values=flags.FLAGS):
+def _with_methods(arguments, values):
+    """Loads the methods of files that a command line names.
+
+    Returns the command line with the names under which they are registered; their own
+    flags are defined.
+    """
+    program, *words = arguments
+    for place, word in enumerate(words):
+        flag, _, value = word.lstrip("-").partition("=")
+        if not word.startswith("-") or flag not in ("method", "methods"):
+            continue
+        # The value may be the next word.
+        if not value and place + 1 < len(words):
+            value = words.pop(place + 1)
+            words[place] = f"--{flag}={value}"
+        names = value.split(",") if flag == "methods" else [value]
+        if any(map(method_files.is_named, names)):
+            # The file may import Keras.
+            so_far = _parsed_so_far([program, *words])
+            set_up(so_far.backend or STRATEGIES[so_far.strategy])
+        words[place] = f"--{flag}={','.join(_loaded(name, values) for name in names)}"
+    return [program, *words]
+
+
+def _parsed_so_far(arguments):
+    """The flags of a run on a command line that may have others."""
+    values = flags.FlagValues()
+    values.set_gnu_getopt(True)
+    config_flags.define_flags(values)
+    values(flagfiles_first(arguments, check=_first_needed), known_only=True)
+    return values
+
+
+def _first_needed(lines, _):
+    """The flags in a flagfile that decide which others there are."""
+    names = ("method", "backend", "strategy")
+    flags_of_them = tuple(f"--{name}=" for name in names)
+    return [line.strip() for line in lines if line.startswith(flags_of_them)]
+
+
+def _loaded(text, values):
+    """The name of a method, which is loaded if it is in a file."""
+    if not method_files.is_named(text):
+        return text
+    method = method_files.load(text)
+    config_flags.define_own_flags(method, values)
+    for name in method.hyperparameters:
+        # For --helpshort.
+        values.register_key_flag_for_module(sys.argv[0], values[name])
+    return method.name
+
+
+def flagfiles_first(arguments, values=flags.FLAGS, check=config_flags.flags_in):
     """Returns a command line with the flags of its flagfiles before its other flags.
 
     absl takes the last value, and a flag on the command line should take precedence
     over a flagfile wherever it stands. `--setting=quickstart` stands for the flagfile
-    of that name.
+    of that name. `check` returns the flags in the lines of a flagfile.
     """
     program, *rest = arguments
     files, others = [], []
@@ -119,15 +176,16 @@ def flagfiles_first(arguments, values=flags.FLAGS):
             value = rest.pop(0) if rest else ""
         if not value and not is_setting:
             raise ValueError("`flagfile` must name a file. Received: flagfile=''")
-        files += _flags_of(_flagfile_of(value) if is_setting else value, values)
+        path = _flagfile_of(value) if is_setting else value
+        files += _flags_of(path, values, check)
     return [program, *files, *others]
 
 
-def _flags_of(flagfile, values):
+def _flags_of(flagfile, values, check):
     path = pathlib.Path(flagfile).expanduser()
     try:
         text = _files.read_text(path, _files.MOST_BYTES_OF_FLAGS)
-        return config_flags.flags_in(text.splitlines(), values)
+        return check(text.splitlines(), values)
     except (OSError, ValueError) as error:
         raise ValueError(
             f"`flagfile` cannot be read ({getattr(error, 'strerror', None) or error}). "

@@ -1,8 +1,42 @@
-"""The methods of the paper's Table 1: one row each."""
+"""The methods: the rows of the paper's Table 1, later ones, and yours."""
 
 import dataclasses
+import functools
+import inspect
+import re
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
+
+from mm_tf import _checks
+
+_NAME = re.compile(r"[a-z][a-z0-9_]*")
+_NOTHING: Mapping = MappingProxyType({})
+# Arguments of Keras's losses that are no hyper-parameters.
+_OF_KERAS = ("name", "reduction", "dtype")
+HEADS = ("normalized", "linear")
+BALANCINGS = ("none", "from_start", "deferred")
+PRETRAININGS = ("none", "rotation")
+
+
+@dataclasses.dataclass(frozen=True)
+class Hyperparameter:
+    """A value that a method takes, and the flag that gives it.
+
+    Attributes:
+        default: Its default, a number, text, or yes or no. The flag takes values of
+            this kind: with 1.0 all numbers, with 1 whole ones.
+        help: What `--help` says about it.
+        limits: The range of a number, as `{"low": 0.0, "high": 1.0}`; with
+            `"low_allowed": False` the lower end is not in it.
+        usual: The ends of the range that a search varies it over, if none is given;
+            by default half and twice the default.
+    """
+
+    default: float | int | bool | str
+    help: str = ""
+    limits: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    usual: tuple[float, float] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -10,7 +44,8 @@ class MethodLoss:
     """A method's loss: its class, and from where each argument comes.
 
     Attributes:
-        loss: The name of a class of `mm_tf.losses` or `keras.losses`, or a class.
+        loss: The name of a class of `mm_tf.losses` or `keras.losses`, a class, or a
+            function of labels [N] and outputs [N, K] that returns losses [N].
         flags: The flag whose value each argument takes, {argument: flag}.
         takes_class_counts: Whether `class_counts` is an argument too.
         head: `"normalized"` for a loss on cosines, `"linear"` for one on logits.
@@ -30,12 +65,14 @@ class MethodLoss:
 
         from mm_tf import losses
 
-        arguments = {name: getattr(config, flag) for name, flag in self.flags.items()}
+        arguments = {name: config.value_of(flag) for name, flag in self.flags.items()}
         if self.takes_class_counts:
             arguments["class_counts"] = config.class_counts
         made_by = self.loss
         if isinstance(made_by, str):
             made_by = getattr(losses, made_by, None) or getattr(keras.losses, made_by)
+        elif not inspect.isclass(made_by):
+            return losses.base.FunctionLoss(made_by, {**arguments, **self.constants})
         return made_by(**arguments, **self.constants)
 
 
@@ -44,13 +81,16 @@ class Method:
     """A method: what it changes in the training.
 
     Attributes:
-        name: Its name on the command line.
-        title: Its name in the paper's Table 1.
+        name: Its name on the command line and in the path of its runs.
+        title: Its name in tables, as in the paper's Table 1.
         loss: Its `MethodLoss`.
         weighting: When classes are weighted: `"none"`, `"from_start"`, or
             `"deferred"` to a later epoch (DRW).
         sampling: When classes are re-sampled with the same weights: likewise (DRS).
         pretraining: `"none"` or `"rotation"` (SSP).
+        hyperparameters: The `Hyperparameter`s that no other method takes, {flag: it}.
+        file: The `FILE:NAME` that it was loaded from, with the whole path, or None.
+        digest: The digest of that file, or None.
     """
 
     name: str
@@ -59,6 +99,11 @@ class Method:
     weighting: str = "none"
     sampling: str = "none"
     pretraining: str = "none"
+    hyperparameters: Mapping[str, Hyperparameter] = dataclasses.field(
+        default_factory=dict
+    )
+    file: str | None = None
+    digest: str | None = None
 
     @property
     def head(self):
@@ -92,6 +137,188 @@ class Method:
         )
 
 
+# The methods of every command, {name: `Method`}. `register_method` adds one.
+METHODS: dict[str, Method] = {}
+_EVERYWHERE: frozenset[str] = frozenset()
+
+
+def register_method(
+    name,
+    loss=None,
+    *,
+    title=None,
+    head=None,
+    weighting="none",
+    sampling="none",
+    flags=_NOTHING,
+    hyperparameters=_NOTHING,
+    pretraining="none",
+):
+    """Registers a loss as a method, which all commands then take as `--method=name`.
+
+    As a decorator, `@register_method("mine")`, it stands above a class or a function.
+
+    Args:
+        name: The method's name: small letters, digits and `_`, a letter first. Runs
+            have it in their path. A name of your own may be registered again.
+        loss: A `keras.losses.Loss` class that gives a loss for each example, as one
+            that extends `mm_tf.losses.PerExampleLoss`; a function of labels [N],
+            outputs [N, K] and hyper-parameters that returns losses [N]; or a
+            `MethodLoss`. An argument `class_counts` gets the training images of each
+            class. Every other one that is a number, text, or yes or no by default is a
+            hyper-parameter: the argument `tau` of the method `mine` becomes the flag
+            `--mine_tau`. Defaults to `None`, for a decorator.
+        title: What tables call it. Defaults to `None`, the name.
+        head: `"linear"` for a loss on logits, `"normalized"` for one on cosines.
+            Defaults to `None`, which asks the loss (its `expects_cosines`).
+        weighting: When classes are weighted in the loss: `"none"`, `"from_start"`, or
+            `"deferred"` (DRW). Defaults to `"none"`.
+        sampling: When classes are re-sampled, likewise. Defaults to `"none"`.
+        flags: Arguments that existing flags of a run give, `{"scale": "scale"}`.
+        hyperparameters: Ranges, usual ranges and help of arguments, `{"tau":
+            Hyperparameter(1.0, "Its strength.", {"low": 0.0})}`.
+        pretraining: `"rotation"` for SSP. Defaults to `"none"`.
+
+    Returns:
+        The loss, as a decorator must.
+
+    Raises:
+        ValueError: An argument is not as described, or the name or a flag is taken.
+
+    Example:
+
+    >>> from keras import ops
+    >>> from mm_tf.experiments import register_method
+    >>> from mm_tf.experiments.config import RunConfig
+    >>> @register_method("smooth", title="Label smoothing")
+    ... def smooth_cross_entropy(labels, logits, share=0.1):
+    ...     log_p = ops.log_softmax(logits)
+    ...     own = ops.take_along_axis(log_p, labels[:, None], axis=-1)[:, 0]
+    ...     return -(1 - share) * own - share * ops.mean(log_p, axis=-1)
+    >>> config = RunConfig(method="smooth", method_arguments={"smooth_share": 0.2})
+    >>> config.hyperparameters
+    {'smooth_share': 0.2}
+    """
+    if loss is None:
+        return functools.partial(
+            register_method,
+            name,
+            title=title,
+            head=head,
+            weighting=weighting,
+            sampling=sampling,
+            flags=flags,
+            hyperparameters=hyperparameters,
+            pretraining=pretraining,
+        )
+    _check_new_name(name)
+    _checks.check_choice("weighting", weighting, BALANCINGS)
+    _checks.check_choice("sampling", sampling, BALANCINGS)
+    _checks.check_choice("pretraining", pretraining, PRETRAININGS)
+    own = dict(hyperparameters)
+    made = loss
+    if not isinstance(loss, MethodLoss):
+        own = {**_arguments(loss, flags), **own}
+        made = MethodLoss(
+            loss,
+            takes_class_counts="class_counts" in inspect.signature(loss).parameters,
+            head=_checks.check_choice("head", head or _head(loss), HEADS),
+        )
+    own_flags = {argument: f"{name}_{argument}" for argument in own}
+    made = dataclasses.replace(made, flags={**made.flags, **flags, **own_flags})
+    METHODS[name] = Method(
+        name,
+        title or name,
+        made,
+        weighting,
+        sampling,
+        pretraining,
+        hyperparameters={own_flags[argument]: own[argument] for argument in own},
+    )
+    return loss
+
+
+def _check_new_name(name):
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise ValueError(
+            "`name` must be small letters, digits and _, a letter first. "
+            f"Received: name={name!r}"
+        )
+    if name in _EVERYWHERE:
+        raise ValueError(
+            f"`name` must not be that of a method of mm_tf. Received: name={name!r}"
+        )
+
+
+def _head(loss):
+    return "normalized" if getattr(loss, "expects_cosines", False) else "linear"
+
+
+def _arguments(loss, flags):
+    """The hyper-parameters in the signature of a loss, {argument: Hyperparameter}."""
+    if not callable(loss):
+        raise ValueError(
+            "`loss` must be a class of losses, a function or a `MethodLoss`. "
+            f"Received: loss={loss!r}"
+        )
+    parameters = list(inspect.signature(loss).parameters.values())
+    if not inspect.isclass(loss):
+        parameters = parameters[2:]  # Labels and outputs.
+    found = {}
+    for each in parameters:
+        if each.kind in (each.VAR_POSITIONAL, each.VAR_KEYWORD):
+            continue
+        if each.name in ("class_counts", *_OF_KERAS, *flags):
+            continue
+        if each.default is each.empty:
+            raise ValueError(
+                "`loss` must have a default for each argument but class_counts: it is "
+                f"that of the flag. Received: {each.name} of {loss.__name__}"
+            )
+        if isinstance(each.default, float | int | str):
+            found[each.name] = Hyperparameter(each.default)
+    return found
+
+
+def came_from(name, file, digest):
+    """Notes the file that a method was loaded from; returns the `Method`."""
+    METHODS[name] = dataclasses.replace(METHODS[name], file=file, digest=digest)
+    return METHODS[name]
+
+
+def for_other_process(method):
+    """Returns what `--method` must be in a new process, for a method's name.
+
+    Raises:
+        ValueError: The method is registered in this process only.
+    """
+    row = METHODS[method]
+    if row.file is None and method not in _EVERYWHERE:
+        raise ValueError(
+            "`method` is registered in this process only, and the run is trained in "
+            "another one: put it into a file and give --method=FILE:NAME. "
+            f"Received: method={method!r}"
+        )
+    return row.file or method
+
+
+def check_method(name, flag="method"):
+    """Returns the `Method` of a name, or raises a ValueError that names the flag."""
+    if isinstance(name, str) and ":" in name:
+        raise ValueError(
+            f"`{flag}` names code, which runs only where it is named on the command "
+            f"line itself: type --{flag}={name} there if you trust that file. "
+            f"Received: {flag}={name!r}"
+        )
+    if name not in METHODS:
+        raise ValueError(
+            f"`{flag}` must be one of {', '.join(METHODS)}, or FILE:NAME on the "
+            f"command line for a method of your own.{_checks.nearest(name, METHODS)} "
+            f"Received: {flag}={name!r}"
+        )
+    return METHODS[name]
+
+
 _CE = MethodLoss(
     "SparseCategoricalCrossentropy", head="linear", constants={"from_logits": True}
 )
@@ -113,31 +340,35 @@ _MM_LDAM = MethodLoss(
     takes_class_counts=True,
 )
 
-# In the order of Table 1: name, title, loss, and what else differs from ERM.
-_ROWS = (
-    Method("erm", "ERM", _CE),
-    Method("focal", "Focal", _FOCAL),
-    Method("ldam", "LDAM", _LDAM),
-    Method("mm", "MM", _MM),
-    Method("cb_rs", "CB-RS", _CE, sampling="from_start"),
-    Method("cb_rw", "CB-RW", _CE, weighting="from_start"),
-    Method("cb_focal", "CB-Focal", _FOCAL, weighting="from_start"),
-    Method("hg_drs", "HG-DRS", _HINGE, sampling="deferred"),
-    Method("ldam_hg_drs", "LDAM-HG-DRS", _LDAM_HINGE, sampling="deferred"),
-    Method("m_drw", "M-DRW", _UNIFORM, weighting="deferred"),
-    Method("ldam_drw", "LDAM-DRW", _LDAM, weighting="deferred"),
-    Method("ldam_drw_ssp", "LDAM-DRW+SSP", _LDAM, "deferred", pretraining="rotation"),
-    Method("mm_drw", "MM-DRW", _MM, weighting="deferred"),
-    Method("mm_ldam_drw", "MM-LDAM-DRW", _MM_LDAM, weighting="deferred"),
+# In the order of Table 1: name, loss, title, and what else differs from ERM.
+register_method("erm", _CE, title="ERM")
+register_method("focal", _FOCAL, title="Focal")
+register_method("ldam", _LDAM, title="LDAM")
+register_method("mm", _MM, title="MM")
+register_method("cb_rs", _CE, title="CB-RS", sampling="from_start")
+register_method("cb_rw", _CE, title="CB-RW", weighting="from_start")
+register_method("cb_focal", _FOCAL, title="CB-Focal", weighting="from_start")
+register_method("hg_drs", _HINGE, title="HG-DRS", sampling="deferred")
+register_method("ldam_hg_drs", _LDAM_HINGE, title="LDAM-HG-DRS", sampling="deferred")
+register_method("m_drw", _UNIFORM, title="M-DRW", weighting="deferred")
+register_method("ldam_drw", _LDAM, title="LDAM-DRW", weighting="deferred")
+register_method(
+    "ldam_drw_ssp",
+    _LDAM,
+    title="LDAM-DRW+SSP",
+    weighting="deferred",
+    pretraining="rotation",
 )
+register_method("mm_drw", _MM, title="MM-DRW", weighting="deferred")
+register_method("mm_ldam_drw", _MM_LDAM, title="MM-LDAM-DRW", weighting="deferred")
 
-# A row that is added here is a method of every command.
-METHODS: dict[str, Method] = {method.name: method for method in _ROWS}
+# Every process has these. A method of a user is only where it was registered.
+_EVERYWHERE = frozenset(METHODS)
 
 
 def is_used(flag, method):
-    """Whether a flag has an effect on the runs of a method."""
-    row = METHODS.get(method)
+    """Whether a flag has an effect on the runs of a method: a name, or a `Method`."""
+    row = method if isinstance(method, Method) else METHODS.get(method)
     if row is None or flag in row.uses:
         return True
     if flag == "reweight_epoch":

@@ -6,7 +6,7 @@ Kang, Vu, Yoo, "Learning Imbalanced Datasets with Maximum Margin Loss", 2021.
 import dataclasses
 from types import MappingProxyType
 
-from mm_tf.experiments.paper.methods import METHODS, is_used
+from mm_tf.experiments.paper.methods import is_used
 from mm_tf.experiments.paper.published import (
     ABLATION_METHOD,
     BEST_BETA_DELTA,
@@ -128,7 +128,7 @@ def compare_ablation(config):
 def _differences(config, pair):
     """How a run differs from the paper's protocol with this (beta, delta)."""
     expected = {
-        name: value for name, value in _PROTOCOL.items() if is_used(name, config.method)
+        name: value for name, value in _PROTOCOL.items() if is_used(name, config.row)
     }
     used = config.hyperparameters
     if "beta" in used and pair:
@@ -156,7 +156,7 @@ def _schedule_differences(config):
     if tuple(epoch for epoch, _ in config.drops) != epochs_of_paper:
         epochs = " and ".join(str(epoch) for epoch, _ in config.drops)
         yield f"drops at epochs {epochs} (paper: 160 and 180)"
-    is_deferred = METHODS[config.method].is_deferred
+    is_deferred = config.row.is_deferred
     if is_deferred and config.first_reweighted_epoch != PAPER_REWEIGHTING:
         yield f"balancing from epoch {config.first_reweighted_epoch} (paper: 160)"
 

@@ -5,7 +5,6 @@ import collections
 
 from matplotlib.image import imsave
 
-from mm_tf.experiments.paper.methods import METHODS
 from mm_tf.experiments.reports import figures
 
 _DOTS_PER_INCH = 150
@@ -78,7 +77,7 @@ def _changes(run):
     for epoch, factor in run.config.drops:
         if epoch < run.config.epochs:
             yield epoch, f"learning rate × {factor:g}", False
-    method, start = METHODS[run.config.method], run.config.first_reweighted_epoch
+    method, start = run.config.row, run.config.first_reweighted_epoch
     if start < run.config.epochs:
         if method.weighting == "deferred":
             yield start, "re-weighted", True

@@ -13,7 +13,6 @@ from mm_tf import _files
 from mm_tf._text import first_line
 from mm_tf.experiments.config import RunConfig
 from mm_tf.experiments.config import flags as config_flags
-from mm_tf.experiments.paper.methods import METHODS
 from mm_tf.experiments.runs import finished
 from mm_tf.experiments.runs.finished import FLAGS, HISTORY, PREDICTIONS
 from mm_tf.experiments.runs.result import RESULT, RunResult
@@ -112,7 +111,7 @@ def read(folder, result):
     return Run(
         folder=folder,
         result=result,
-        config=attempt(FLAGS, _read_config, folder / FLAGS),
+        config=attempt(FLAGS, _read_config, folder / FLAGS, result.row),
         history=attempt(HISTORY, _read_history, folder / HISTORY),
         labels=labels,
         predictions=predictions,
@@ -120,9 +119,9 @@ def read(folder, result):
     )
 
 
-def _read_config(path):
+def _read_config(path, method):
     text = _files.read_text(path, _files.MOST_BYTES_OF_FLAGS)
-    return config_flags.from_lines(text.splitlines())
+    return config_flags.from_lines(text.splitlines(), method)
 
 
 def _read_history(path):
@@ -137,8 +136,8 @@ def _read_history(path):
 
 
 def method_title(result):
-    """The paper's name of a result's method, or the method itself."""
-    return METHODS[result.method].title if result.method in METHODS else result.method
+    """The name of a result's method in tables, as in the paper."""
+    return result.row.title
 
 
 def by_count(result):

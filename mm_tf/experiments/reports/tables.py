@@ -94,7 +94,7 @@ def _flags_with_effect(config):
         name: ("no", "yes")[value] if isinstance(value, bool) else str(value)
         for name, value in flags.items()
         if value is not None
-        and is_used(name, config.method)
+        and is_used(name, config.row)
         and _HAS_EFFECT.get(name, lambda config: True)(config)
     }
 

@@ -52,9 +52,17 @@ def read_again(config, class_names, data_dir=None):
 def with_digests(config, with_data=True):
     """The config with the digests of a user's images and weights, which identify them.
 
+    The digest of the file of its method is there already.
+
     Raises:
         ValueError: The config has another digest, or a file cannot be read.
     """
+    if config.method_digest != config.row.digest:
+        raise ValueError(
+            "`method_digest`: the file of the method is not that of the run (a new run "
+            f"leaves method_digest out). Received: {config.method_digest!r}, and "
+            f"{config.row.digest!r} of {config.row.file}"
+        )
     if with_data:
         config = _with_data_digest(config)
     if not config.has_weights_file:

@@ -42,7 +42,10 @@ def read_config(run):
     """Reads the config of a run from its flags."""
     try:
         text = _files.read_text(pathlib.Path(run) / FLAGS, _files.MOST_BYTES_OF_FLAGS)
-        return config_flags.from_lines(text.splitlines())
+        lines = text.splitlines()
+        has_result = (pathlib.Path(run) / RESULT).is_file()
+        method = RunResult.read(run).row if has_result else None
+        return config_flags.from_lines(lines, method)
     except (OSError, ValueError, flags.Error) as error:
         raise _unreadable(
             run, FLAGS, getattr(error, "strerror", None) or error

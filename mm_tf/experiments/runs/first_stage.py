@@ -14,7 +14,6 @@ from mm_tf.checkpoints import CheckpointFolder, Checkpoints
 from mm_tf.experiments.config import RunConfig
 from mm_tf.experiments.config.fields import CUSTOM_DATA_FLAGS
 from mm_tf.experiments.machine import precision
-from mm_tf.experiments.paper.methods import METHODS
 from mm_tf.experiments.runs import finished
 from mm_tf.experiments.runs.folder import FIRST_STAGE, FIRST_STAGE_WEIGHTS
 from mm_tf.pretraining import pretrain_rotation
@@ -34,7 +33,7 @@ def start(config, images, model, verbose, folder=None, stop=lambda: None):
 
     Without a folder the stage is trained again and not saved.
     """
-    if METHODS[config.method].pretraining != "rotation":
+    if config.row.pretraining != "rotation":
         return
     backbone = keras.Model(model.input, model.get_layer("features").output)
     path = None if folder is None else folder / FIRST_STAGE_WEIGHTS

@@ -9,6 +9,7 @@ import pydantic
 
 from mm_tf import _files
 from mm_tf._text import escaped
+from mm_tf.experiments.paper.methods import METHODS, Method, MethodLoss, check_method
 
 # `evaluated_on` in words, before "images".
 EVALUATED_ON = MappingProxyType({"test": "test", "holdout": "hold-out"})
@@ -51,6 +52,9 @@ class RunResult:
         evaluated_on: `"test"` for the test images, `"holdout"` for training images
             that were held out. Hold-out errors do not compare with test errors.
         evaluated_counts: Images of each class that errors are measured on, [K].
+        title: The method's name in tables, and of the same method: `head`, `scale` (by
+            which the model's outputs become logits), `weighting` and `sampling`. They
+            are here for commands that do not have the method. None in files of 0.1.0.
     """
 
     method: str
@@ -84,6 +88,11 @@ class RunResult:
     precision: str
     evaluated_on: Literal["test", "holdout"]
     evaluated_counts: list[pydantic.NonNegativeInt]
+    title: str | None = None
+    head: Literal["linear", "normalized"] | None = None
+    scale: pydantic.PositiveFloat | None = None
+    weighting: Literal["none", "from_start", "deferred"] = "none"
+    sampling: Literal["none", "from_start", "deferred"] = "none"
 
     # `read` checks a file that someone may have edited.
     __pydantic_config__ = {"strict": True, "allow_inf_nan": False}
@@ -92,6 +101,23 @@ class RunResult:
         """Makes all names text that JSON and every screen take."""
         names = [escaped(name) for name in self.class_names]
         object.__setattr__(self, "class_names", names)
+
+    @property
+    def row(self):
+        """The `Method`: the registered one, or what this result says of it."""
+        if self.method in METHODS:
+            return METHODS[self.method]
+        return Method(
+            self.method,
+            self.title or self.method,
+            MethodLoss(
+                "",
+                flags={name: name for name in self.hyperparameters},
+                head=self.head or "normalized",
+            ),
+            self.weighting,
+            self.sampling,
+        )
 
     @property
     def evaluated_words(self):
@@ -122,6 +148,8 @@ class RunResult:
             for name in ("class_counts", "per_class_error", "evaluated_counts"):
                 if len(getattr(result, name)) != size:
                     raise ValueError(f"{name} is not a list of {size}")
+            if ":" in result.method:
+                check_method(result.method)
             return result
         except pydantic.ValidationError as error:
             first = error.errors()[0]

@@ -8,7 +8,6 @@ from rich.console import Console
 
 from mm_tf._text import counted, percent, printable, table
 from mm_tf.experiments import paper
-from mm_tf.experiments.paper.methods import METHODS
 
 # Rows of the table of classes; with more classes it gets more columns.
 _CLASSES_A_COLUMN = 25
@@ -33,7 +32,7 @@ def print_plan(config, notes=(), console=None):
 
 
 def _plan(config):
-    method, counts = METHODS[config.method], config.class_counts
+    method, counts = config.row, config.class_counts
     yield (
         f"{method.title} on {config.setting}, seed {config.seed}: "
         f"{counts.sum():,} training images, {counts.max():,} to {counts.min():,} a "
@@ -129,7 +128,7 @@ def _errors_table(result):
     return table(
         [f"Error on the {on} images", "%"],
         [(name, percent(error)) for name, error in rows],
-        f"{METHODS[result.method].title}, {result.setting}, seed {result.seed}",
+        f"{result.row.title}, {result.setting}, seed {result.seed}",
     )
 
 

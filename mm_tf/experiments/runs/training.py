@@ -21,7 +21,6 @@ from mm_tf.experiments import paper
 from mm_tf.experiments.config import device_parts
 from mm_tf.experiments.config.fields import AS_IS, MODEL_DEPTHS
 from mm_tf.experiments.machine import determinism, environment, precision, strategies
-from mm_tf.experiments.paper.methods import METHODS
 from mm_tf.experiments.runs import first_stage
 from mm_tf.experiments.runs.finished import HISTORY, MODEL, PER_CLASS, PREDICTIONS
 from mm_tf.experiments.runs.folder import CHECKPOINTS
@@ -29,6 +28,9 @@ from mm_tf.experiments.runs.result import RunResult
 
 # Test images in a batch. Several devices take fewer if one would have no image.
 TEST_BATCH_SIZE = 500
+
+# What a result says of its method, for processes that do not have it.
+_FACTS_OF_METHOD = ("title", "head", "weighting", "sampling")
 
 # The loss is checked after so many steps at the latest.
 _MOST_STEPS_AT_ONCE = 16
@@ -101,7 +103,7 @@ def _identity(config):
 
 def build_model(config, info):
     """Returns the config's network, compiled with its loss and optimizer."""
-    method = METHODS[config.method]
+    method = config.row
     with precision.computing(config.precision):
         model = _network(config, info, method.head)
     loss = method.loss.make(config)
@@ -172,7 +174,7 @@ def _network(config, info, head):
 
 def build_order(config, labels):
     """Returns the `EpochOrder` of the config's method."""
-    method = METHODS[config.method]
+    method = config.row
     resample_from = {
         "none": None,
         "from_start": 0,
@@ -194,7 +196,7 @@ def schedule(config):
             config.learning_rate, config.warmup_epochs, config.drops
         )
     ]
-    if METHODS[config.method].weighting == "deferred":
+    if config.row.weighting == "deferred":
         changes.append(
             callbacks.DeferredReweighting(
                 config.class_weights, config.first_reweighted_epoch
@@ -281,6 +283,8 @@ def _facts(config):
         drawn = config.drawn_class_counts
         facts["imbalance_ratio"] = float(drawn.max() / drawn.min())
     return facts | {
+        **{name: getattr(config.row, name) for name in _FACTS_OF_METHOD},
+        "scale": config.output_scale,
         "class_counts": config.class_counts.tolist(),
         "published_top1_error": comparison.published,
         "protocol_differences": list(comparison.differences),

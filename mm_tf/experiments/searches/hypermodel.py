@@ -1,6 +1,5 @@
 """A run as KerasTuner's hypermodel, for searches that people write themselves."""
 
-import dataclasses
 import functools
 
 import keras_tuner
@@ -37,7 +36,7 @@ class RunHyperModel(keras_tuner.HyperModel):
     def config_of(self, hp):
         """Returns the `RunConfig` of values."""
         values = {each.name: space.declare(hp, each) for each in self.dimensions}
-        return dataclasses.replace(self.config, **values)
+        return self.config.with_values(values)
 
     @functools.cached_property
     def data(self):

@@ -75,7 +75,7 @@ class Search:
         """Returns the `RunConfig` of a trial, whose folder its values name."""
         name = "_".join(f"{name}={value}" for name, value in values.items())
         folder = str(self.folder / TRIALS / name)
-        return dataclasses.replace(self.config, **values, output_dir=folder)
+        return self.config.with_values({**values, "output_dir": folder})
 
     def identity(self):
         """What decides the trials, {flag: value}; more of them are the same search."""

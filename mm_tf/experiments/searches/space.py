@@ -6,8 +6,6 @@ import re
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from mm_tf.experiments.paper.methods import METHODS
-
 # The paper's own parameters, which a search varies by default.
 USUAL = ("beta", "delta", "scale")
 
@@ -29,6 +27,7 @@ class Dimension:
         low, high: The ends of the range, which belong to it.
         step: The distance of two values of the range, or None for any value.
         is_log: Whether the range is even in the logarithm.
+        is_whole: Whether its values are whole numbers.
     """
 
     name: str
@@ -37,16 +36,12 @@ class Dimension:
     high: float = 0.0
     step: float | None = None
     is_log: bool = False
+    is_whole: bool = False
 
     def __str__(self):
         if self.values:
             return f"{self.name}={'/'.join(f'{value:g}' for value in self.values)}"
         return f"{self.name}={self.low:g}..{self.high:g}"
-
-    @property
-    def is_whole(self):
-        """Whether its values are whole numbers."""
-        return self.name in _MULTIPLES
 
     def value(self, number):
         """Returns a number that a tuner drew as a value of the flag."""
@@ -85,10 +80,11 @@ _MULTIPLES = MappingProxyType({"epochs": (0.5, 1, 2), "batch_size": (0.5, 1, 2)}
 
 def parse(texts, config, grid=False):
     """Returns the dimensions that texts name, as `"beta=1..2"`."""
-    taken = (*METHODS[config.method].uses, *_TAKEN_BY_ALL)
-    searchable = [name for name in (*_USUAL, *_MULTIPLES) if name in taken]
+    taken = (*config.row.uses, *_TAKEN_BY_ALL)
+    own = _own_numbers(config.row)
+    searchable = [name for name in (*_USUAL, *_MULTIPLES, *own) if name in taken]
     if not texts:
-        texts = [name for name in USUAL if name in taken]
+        texts = [name for name in USUAL if name in taken] or list(own)
         if not texts:
             raise ValueError(
                 f"`search` must name some of {', '.join(searchable)}, as the method "
@@ -113,17 +109,45 @@ def parse(texts, config, grid=False):
     return tuple(found.values())
 
 
+def _own_numbers(method):
+    """The numbers among a method's own hyper-parameters, {flag: Hyperparameter}."""
+    return {
+        name: each
+        for name, each in method.hyperparameters.items()
+        if type(each.default) in (int, float)
+    }
+
+
+def _usual(name, config):
+    """The usual range of a flag, its step, and its usual values in a grid."""
+    if name in _USUAL:
+        return _USUAL[name]
+    each = config.row.hyperparameters[name]
+    half = each.default // 2 if isinstance(each.default, int) else each.default / 2
+    low, high = each.usual or (half, each.default * 2)
+    if not low < high:
+        raise ValueError(
+            f"`search` must give a range for {name}, as {name}=0..1: it has none. "
+            f"Received: search={name!r}"
+        )
+    values = dict.fromkeys((low, each.default, high))
+    return low, high, None, tuple(values)
+
+
 def _parse(name, spec, config, grid, text):
-    is_whole = name in _MULTIPLES
-    if not spec and is_whole:
-        own = getattr(config, name)
-        values = [max(1, round(multiple * own)) for multiple in _MULTIPLES[name]]
-        return Dimension(name, values=tuple(dict.fromkeys(map(float, values))))
-    if not spec and grid:
-        return Dimension(name, values=_USUAL[name][-1])
+    own = config.row.hyperparameters.get(name)
+    is_whole = name in _MULTIPLES or (own is not None and isinstance(own.default, int))
+    if not spec and name in _MULTIPLES:
+        now = getattr(config, name)
+        whole = [max(1, round(multiple * now)) for multiple in _MULTIPLES[name]]
+        values = tuple(dict.fromkeys(map(float, whole)))
+        return Dimension(name, values=values, is_whole=True)
     if not spec:
-        low, high, step, _ = _USUAL[name]
-        return Dimension(name, (), low, high, step, is_log=step is _LOG)
+        low, high, step, values = _usual(name, config)
+        if grid:
+            return Dimension(name, values=values, is_whole=is_whole)
+        is_log = step is _LOG and low > 0
+        return Dimension(name, (), low, high, step, is_log, is_whole)
     match = _RANGE.fullmatch(spec)
     parts = [match["low"], match["high"]] if match else spec.split("/")
     try:
@@ -140,11 +164,12 @@ def _parse(name, spec, config, grid, text):
     if wrong:
         raise ValueError(f"`search` must {wrong}. Received: search={text!r}")
     if not match:
-        return Dimension(name, values=tuple(dict.fromkeys(numbers)))
+        values = tuple(dict.fromkeys(numbers))
+        return Dimension(name, values=values, is_whole=is_whole)
     low, high = numbers
     if is_whole:
-        return Dimension(name, low=low, high=high)
-    step = _USUAL[name][2]
+        return Dimension(name, low=low, high=high, is_whole=True)
+    step = _USUAL[name][2] if name in _USUAL else _LOG
     is_log = step is _LOG and low > 0
     return Dimension(
         name, (), low, high, step if step and step < high - low else None, is_log
@@ -155,7 +180,7 @@ def _check(dimension, config, text):
     for number in dimension.values or (dimension.low, dimension.high):
         try:
             value = dimension.value(number)
-            dataclasses.replace(config, **{dimension.name: value})
+            config.with_values({dimension.name: value})
         except (OverflowError, ValueError) as error:
             raise ValueError(
                 f"`search`: {dimension} is not possible. {error}. "

@@ -11,7 +11,6 @@ from mm_tf import _files
 from mm_tf._text import counted, percent
 from mm_tf.experiments.config.flags import to_flagfile
 from mm_tf.experiments.grids.sections import Section
-from mm_tf.experiments.paper.methods import METHODS
 from mm_tf.experiments.runs.result import EVALUATED_ON, RESULT, RunResult
 from mm_tf.experiments.searches.search import TRIALS, read_json
 
@@ -140,7 +139,7 @@ def title(search):
     config = search.config
     epochs = "" if "epochs" in search.names else counted(config.epochs, "epoch") + ", "
     return (
-        f"{METHODS[config.method].title} on {config.setting}, {config.model}, {epochs}"
+        f"{config.row.title} on {config.setting}, {config.model}, {epochs}"
         f"seed {config.seed}; {search.tuner} search of "
         f"{', '.join(map(str, search.dimensions))}"
     )
@@ -209,7 +208,7 @@ def flagfile(search, trials):
     if chosen is None:
         return None
     folder = search.folder / BEST
-    config = dataclasses.replace(search.config, **chosen.values, holdout=0.0)
+    config = search.config.with_values({**chosen.values, "holdout": 0.0})
     finished = sum(trial.result is not None for trial in trials)
     comment = [
         f"{title(search)}.",

@@ -11,7 +11,6 @@ from mm_tf._checks import as_numbers, check_bool, check_choice
 from mm_tf._text import printable
 from mm_tf.data import DatasetUnavailableError
 from mm_tf.experiments.machine import environment
-from mm_tf.experiments.paper.methods import METHODS
 from mm_tf.experiments.runs import finished
 from mm_tf.experiments.runs.data import read_again
 from mm_tf.experiments.serving import formats
@@ -245,7 +244,7 @@ def _offsets(prior, config, result):
     if prior is None:
         return (np.zeros(len(result.class_names)),) * 2
     output_prior = train_prior = np.asarray(result.class_counts, dtype="float64")
-    method = METHODS[config.method]
+    method = config.row
     is_never = method.is_deferred and config.first_reweighted_epoch >= config.epochs
     if method.is_balanced and not is_never:
         output_prior = train_prior * config.class_weights_for(train_prior)

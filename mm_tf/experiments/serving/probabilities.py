@@ -3,8 +3,6 @@
 import numpy as np
 import scipy.special
 
-from mm_tf.experiments.paper.methods import METHODS
-
 
 def output_scale(result):
     """The number by which a run's outputs become logits.
@@ -14,8 +12,10 @@ def output_scale(result):
     so it belongs to the network's answer. The margins do not: they belong to the
     training, where the class is known.
     """
-    method = METHODS.get(result.method)
-    if method is not None and method.head == "linear":
+    if result.scale is not None:
+        return result.scale
+    # Results of 0.1.0 do not have it.
+    if result.row.head == "linear":
         return 1.0
     for name in ("scale", "ldam_scale"):
         value = result.hyperparameters.get(name)

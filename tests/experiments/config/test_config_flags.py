@@ -56,7 +56,8 @@ def test_every_field_is_a_flag_and_its_flagfile_repeats_it(tmp_path):
         devices=4,
     )
     for field in flag_fields():
-        if not field.metadata["place"]:
+        # The digest is that of a file of a method.
+        if not field.metadata["place"] and field.name != "method_digest":
             assert getattr(config, field.name) != field.default, field.name
     flagfile = tmp_path / "flags.txt"
     flagfile.write_text(to_flagfile(config))

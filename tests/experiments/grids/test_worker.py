@@ -55,7 +55,7 @@ def test_the_flags_of_a_run_are_its_config():
     config = RunConfig(
         method="ldam", augment=False, epochs=3, output_dir="a b", overwrite=True
     )
-    assert from_lines(list(worker._arguments(config))) == config
+    assert from_lines(list(worker._arguments(config, "ldam"))) == config
 
 
 def test_data_are_read_by_a_process_of_their_own(tmp_path):

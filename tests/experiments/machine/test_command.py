@@ -21,7 +21,7 @@ def call(*arguments, cwd=None):
 
 
 WRONG = {
-    "--method=sgd": "should be one of",
+    "--method=sgd": "must be one of",
     "--imbalance=longtail": "should be one of",
     "--imbalance_ratio=0.5": "`imbalance_ratio` must be",
     "--imbalance_ratio=nan": "`imbalance_ratio` must be",
@@ -49,7 +49,7 @@ IN_OUR_WORDS = {
     "--epochs=3.5": "`epochs` must be an integer. Received: epochs='3.5'",
     "--beta=": "`beta` must be a number. Received: beta=''",
     "--augment=maybe": "`augment` must be true or false. Received: augment='maybe'",
-    "--method=mm_drv": "mm_ldam_drw. Did you mean mm_drw? Received: method='mm_drv'",
+    "--method=mm_drv": "your own. Did you mean mm_drw? Received: method='mm_drv'",
     "--lr=0.1": "Did you mean learning_rate? Received: --lr",
     "--batch=8": "Did you mean batch_size? Received: --batch",
     "--metod=mm": "Did you mean method? Received: --metod",
