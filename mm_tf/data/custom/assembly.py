@@ -10,7 +10,7 @@ import numpy as np
 from mm_tf._text import counted, escaped
 from mm_tf.data.custom.listing import (
     NAMED,
-    NO_SPLITS,
+    SPLITS_AS_CLASSES,
     TWO_LABELS,
     UNREADABLE,
     Listing,
@@ -71,8 +71,8 @@ def from_listing(
     if len(left_out) > NAMED:
         place = shlex.quote(os.fspath(data_dir))
         notes.append(
-            "All of them are in look/problems.csv after python -m mm_tf.data.inspect "
-            f"--dataset={name} --data_dir={place} --output=look"
+            f"python -m mm_tf.data.inspect --dataset={name} --data_dir={place} "
+            "--output=look lists all of them in look/problems.csv."
         )
     good = [i for i in range(len(files)) if i not in left_out]
     number = {label: j for j, label in enumerate(class_names)}
@@ -89,7 +89,7 @@ def from_listing(
 
 def _check_splits(listing: Listing) -> None:
     for problem in listing.problems:
-        if problem.kind == NO_SPLITS:
+        if problem.kind == SPLITS_AS_CLASSES:
             raise ValueError(
                 "`data_dir` must have a folder for each class, or such folders in "
                 "train and beside it in test or val: rename splits to train and test, "

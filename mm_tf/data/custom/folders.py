@@ -10,8 +10,8 @@ from mm_tf.data.custom.assembly import from_listing
 from mm_tf.data.custom.listing import (
     LINK,
     NO_CLASS,
-    NO_SPLITS,
     SPLITS,
+    SPLITS_AS_CLASSES,
     Entry,
     Listing,
     Problem,
@@ -234,5 +234,7 @@ def _same_folders(entries: list[Entry]) -> list[Problem]:
         common = inside[one] & inside[other]
         if common in (inside[one], inside[other]) and "" not in common:
             named = first_few(sorted(common))
-            return [Problem(NO_SPLITS, other, f"same folders as {one}: {named}")]
+            return [
+                Problem(SPLITS_AS_CLASSES, other, f"same folders as {one}: {named}")
+            ]
     return []

@@ -34,7 +34,7 @@ NO_CLASS = "no class"
 UNREADABLE = "unreadable"
 TWO_LABELS = "two labels"
 LINK = "link"
-NO_SPLITS = "no splits"
+SPLITS_AS_CLASSES = "splits as classes"
 
 _DETAILS = {
     UNKNOWN_SUFFIX: f"skipped: not named as {FORMAT_NAMES}",

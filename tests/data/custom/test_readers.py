@@ -269,7 +269,8 @@ def test_broken_files_are_left_out_and_reported(photos, tmp_path, monkeypatch):
     assert data.class_counts.tolist() == [8, 4, 1]
     # The command that the note names lists all of them.
     monkeypatch.chdir(tmp_path)
-    show.main(shlex.split(note.split("python -m mm_tf.data.inspect ")[1]))
+    command = note.removeprefix("python -m mm_tf.data.inspect ").split(" lists ")[0]
+    show.main(shlex.split(command))
     with open(tmp_path / "look" / "problems.csv", newline="") as file:
         listed = [row["file"] for row in csv.DictReader(file)]
     assert len(listed) == 12 and all(name.startswith("dog/") for name in listed)
@@ -326,7 +327,7 @@ def test_splits_of_other_names_are_not_taken_for_classes(tmp_path, names):
     with pytest.raises(ValueError, match=r"rename splits to train.*: cat, dog$"):
         read_folder(tmp_path)
     (problem,) = inspect_data("folder", tmp_path).problems
-    assert problem.kind == "no splits" and problem.detail.endswith("cat, dog")
+    assert problem.kind == "splits as classes" and problem.detail.endswith("cat, dog")
 
 
 def test_classes_may_hold_folders(tmp_path):
