@@ -290,6 +290,16 @@ class TestPatchWhitening:
         np.testing.assert_allclose(half.T @ half / len(half), np.eye(12), atol=1e-3)
         np.testing.assert_allclose(outputs[:, 12:], -half, atol=1e-5)
 
+    def test_of_many_images_sorted_by_class_all_classes_count(self, images):
+        brighter = np.repeat(images, 200, axis=0)
+        brighter[5000:] *= 2
+        layer = layers.PatchWhitening()
+        layer.adapt(brighter)
+        expected = layers.PatchWhitening()
+        expected.adapt(brighter[::2])
+        gap = to_numpy(layer.kernel) - to_numpy(expected.kernel)
+        assert np.abs(gap).max() < 1e-2 * np.abs(to_numpy(layer.kernel)).max()
+
     def test_a_large_epsilon_leaves_weak_directions_weak(self, images):
         whitening = layers.PatchWhitening(epsilon=1e6)
         whitening.adapt(images)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mm_tf._checks import as_numbers, check_integer, in_class_order
+from mm_tf._checks import as_numbers, check_bool, check_integer, in_class_order
 from mm_tf.data._checks import check_integers
 
 
@@ -37,6 +37,10 @@ class EpochOrder:
             where `resample_from` is given. Defaults to `None`.
         resample_from: First epoch that draws with replacement, counted from 0.
             Defaults to `None`, never.
+        alternating_flip: Whether each image is mirrored, left to right, in every
+            second epoch; whether in the first one is drawn. Two epochs then show both
+            sides of each image, where flips that are drawn anew show half of the
+            images the same side twice. Defaults to `False`.
 
     Raises:
         ValueError: If an argument is not as described.
@@ -56,6 +60,7 @@ class EpochOrder:
 
     - [Cao et al., 2019](https://arxiv.org/abs/1906.07413), section 4.1 and
       table 2
+    - [Jordan, 2024](https://arxiv.org/abs/2404.00498), section 3.6, for the flip
     """
 
     def __init__(
@@ -65,6 +70,7 @@ class EpochOrder:
         seed: int,
         class_weights: Sequence[float] | np.ndarray | None = None,
         resample_from: int | None = None,
+        alternating_flip: bool = False,
     ):
         labels = check_integers("labels", labels, low=0)
         self.num_examples = len(labels)
@@ -85,6 +91,12 @@ class EpochOrder:
             example_weights = class_weights[labels]
             self._probabilities = example_weights / example_weights.sum()
         self._last: tuple[int, np.ndarray] | None = None
+        self._is_mirrored_at_first: np.ndarray | None = None
+        if check_bool("alternating_flip", alternating_flip):
+            # Two keys keep this stream apart from those of the epochs.
+            sequence = np.random.SeedSequence(self.seed, spawn_key=(0, 0))
+            drawn = np.random.default_rng(sequence).random(self.num_examples)
+            self._is_mirrored_at_first = drawn < 0.5
 
     @property
     def steps_per_epoch(self) -> int:
@@ -136,6 +148,24 @@ class EpochOrder:
             last = self._last = (epoch, self.order(epoch))
         start = position * self.batch_size
         return last[1][start : start + self.batch_size].copy()
+
+    def mirrored(self, step: int) -> np.ndarray | None:
+        """Which images of one batch are mirrored.
+
+        Args:
+            step: The batch, as of `batch`.
+
+        Returns:
+            `bool` [`batch_size`], or fewer at the end of an epoch; `None` without
+            `alternating_flip`.
+
+        Raises:
+            ValueError: If `step` is not an integer of at least 0.
+        """
+        if self._is_mirrored_at_first is None:
+            return None
+        is_odd = step // self.steps_per_epoch % 2 == 1
+        return self._is_mirrored_at_first[self.batch(step)] ^ is_odd
 
 
 def _check_class_weights(

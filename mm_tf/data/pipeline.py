@@ -82,8 +82,9 @@ def training_pipeline(
     )
 
     def read(index: Any) -> tuple[np.ndarray, np.ndarray]:
-        chosen = order.batch(first + int(index))
-        return images[chosen], labels[chosen]
+        step = first + int(index)
+        chosen = order.batch(step)
+        return _flipped(images[chosen], order.mirrored(step)), labels[chosen]
 
     return as_dataset(read, steps, images, labels, ahead=2)
 
@@ -205,8 +206,10 @@ class ArrayBatches(keras.utils.PyDataset):
         return self._read(index)
 
     def _batch(self, index: int) -> tuple[Any, np.ndarray]:
-        chosen = self._order.batch(self._first + index)
-        return self._gather(chosen), self._labels[chosen]
+        step = self._first + index
+        chosen = self._order.batch(step)
+        images = _flipped(self._gather(chosen), self._order.mirrored(step))
+        return images, self._labels[chosen]
 
     def __iter__(self):
         """Goes once through the batches of the epochs that were asked for."""
@@ -261,6 +264,16 @@ def fit_data(
     on_tensorflow = keras.config.backend() == "tensorflow"
     make = training_pipeline if on_tensorflow else ArrayBatches
     return make(images, labels, order, epochs, first_epoch, first_step)
+
+
+def _flipped(images: Any, is_mirrored: np.ndarray | None) -> Any:
+    """Images [B, height, width, channels], some of them mirrored left to right."""
+    if is_mirrored is None:
+        return images
+    # Images that lie on a device stay there.
+    numpy = np if isinstance(images, np.ndarray) else keras.ops
+    mask = is_mirrored[:, None, None, None]
+    return numpy.where(mask, numpy.flip(images, 2), images)
 
 
 class LookAhead:

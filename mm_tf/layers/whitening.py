@@ -77,13 +77,13 @@ class PatchWhitening(keras.layers.Layer):
 
         Args:
             images: Images [N, height, width, channels] as the layer gets them, such
-                as pixels minus their mean, over their standard deviation. The first
-                5,000 count.
+                as pixels minus their mean, over their standard deviation. Of more than
+                5,000, as many are taken at even distances.
 
         Raises:
             ValueError: `images` is no array of images with finite values.
         """
-        images = np.asarray(images[:_MOST_IMAGES], dtype="float32")
+        images = np.asarray(images[evenly_spaced(len(images))], dtype="float32")
         if images.ndim != 4 or not images.size or not np.isfinite(images).all():
             raise ValueError(
                 "`images` must be finite numbers [N, height, width, channels]. "
@@ -94,7 +94,7 @@ class PatchWhitening(keras.layers.Layer):
         self.kernel.assign(whitening_filters(images, self.size, self.epsilon))
 
     def call(self, images):
-        outputs = ops.conv(images, self.kernel, padding="valid")
+        outputs = ops.conv(images, self.kernel, data_format="channels_last")
         return outputs + self.bias
 
     def compute_output_shape(self, input_shape):
@@ -104,6 +104,11 @@ class PatchWhitening(keras.layers.Layer):
 
     def get_config(self):
         return {**super().get_config(), "size": self.size, "epsilon": self.epsilon}
+
+
+def evenly_spaced(count):
+    """Places of at most 5,000 images, in all classes where those are sorted."""
+    return np.linspace(0, count - 1, min(count, _MOST_IMAGES)).astype(int)
 
 
 def whitening_filters(images, size, epsilon):

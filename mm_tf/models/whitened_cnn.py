@@ -6,6 +6,7 @@ import numpy as np
 from mm_tf import _checks
 from mm_tf.backbones import channels_last
 from mm_tf.layers import BatchNormalization, PatchWhitening
+from mm_tf.layers.whitening import evenly_spaced
 from mm_tf.models import parts
 
 WIDTHS = (64, 256, 256)
@@ -38,9 +39,9 @@ def whitened_cnn(
 
     Args:
         num_classes: The number of classes K, >= 2.
-        images: Training images, pixels from 0 to 255 [N, *input_shape], from the
-            first 5,000 of which the first layer is computed. Defaults to `None`: that
-            layer is of zeros, for a network whose weights are loaded next.
+        images: Training images, pixels from 0 to 255 [N, *input_shape], from at most
+            5,000 of which the first layer is computed. Defaults to `None`: that layer
+            is of zeros, for a network whose weights are loaded next.
         head: `"linear"` for logits [N, K] or `"normalized"` for cosines [N, K].
             Defaults to `"linear"`.
         widths: Channels of the three blocks. Defaults to (64, 256, 256).
@@ -52,8 +53,7 @@ def whitened_cnn(
         crop_padding: Pixels by which images are shifted at most in training, what
             leaves the image is mirrored in at the other side; >= 0. Defaults to 2.
         horizontal_flip: Whether images are mirrored at random in training. Defaults
-            to `False`, for `mm_tf.data.fit_data(..., flips=...)`, which mirrors each
-            image in every second epoch.
+            to `False`, for `mm_tf.data.EpochOrder(..., alternating_flip=True)`.
         seed: An integer >= 0, for the same initial weights, shifts and flips in
             every run; None for others.
         name: The model's name. Defaults to `"whitened_cnn"`.
@@ -101,7 +101,7 @@ def whitened_cnn(
         x = keras.layers.Rescaling(1 / 9, name="ninth")(x)
     outputs = parts.head_on(x, num_classes, head, seeds)
     if images is not None:
-        pixels = np.asarray(images[:5000], dtype="float32")
+        pixels = images[evenly_spaced(len(images))].astype("float32")
         whitening.adapt((pixels / 255 - mean) / std)
     return keras.Model(inputs, outputs, name=name)
 

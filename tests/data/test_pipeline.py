@@ -56,6 +56,28 @@ def order(examples):
     )
 
 
+@needs_tensorflow
+@pytest.mark.parametrize("make", [training_pipeline, ArrayBatches])
+def test_an_alternating_flip_shows_both_sides_in_two_epochs(make):
+    labels = np.arange(NUM_EXAMPLES) % 3
+    images = np.random.default_rng(0).integers(0, 256, (NUM_EXAMPLES, 2, 3, 1), "uint8")
+    order = EpochOrder(labels, BATCH_SIZE, seed=3, alternating_flip=True)
+    steps = order.steps_per_epoch
+    batches = list(make(images, labels, order, epochs=4, first_step=2))
+    is_mirrored = np.zeros((4, NUM_EXAMPLES), bool)
+    for step, (batch, _) in enumerate(batches, start=2):
+        chosen = order.batch(step)
+        for index, image in zip(chosen, np.asarray(batch), strict=True):
+            mirrored = np.array_equal(image, images[index, :, ::-1])
+            assert mirrored or np.array_equal(image, images[index])
+            is_mirrored[step // steps, index] = mirrored
+    np.testing.assert_array_equal(is_mirrored[1], ~is_mirrored[2])
+    np.testing.assert_array_equal(is_mirrored[1], is_mirrored[3])
+    assert 4 < is_mirrored[1].sum() < NUM_EXAMPLES - 4
+    other = EpochOrder(labels, BATCH_SIZE, seed=4, alternating_flip=True)
+    assert any((other.mirrored(i) != order.mirrored(i)).any() for i in range(steps))
+
+
 def check_untuned(dataset):
     # The end of one that TensorFlow tunes waits for a thread that may sleep a minute.
     assert dataset.options().autotune.enabled is False
