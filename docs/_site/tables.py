@@ -16,6 +16,8 @@ _ROOT = pathlib.Path(config_fields.__file__).parents[3]
 _LOSSES = {
     ("SparseCategoricalCrossentropy", False): ("cross-entropy", "cross-entropy"),
     ("Focal", False): ("focal", "focal"),
+    ("LogitAdjusted", True): ("logit-adjusted", "logit-adjusted"),
+    ("VectorScaling", True): ("vector scaling", "vector-scaling"),
     ("LDAM", True): ("LDAM", "ldam"),
     ("UniformMargin", False): ("uniform margin", "uniform-margin"),
     ("Hinge", False): ("hinge", "hinge"),
@@ -27,8 +29,10 @@ _WHEN = {"from_start": " from the first epoch", "deferred": ", deferred"}
 
 _METHODS_PAGE = """# Methods
 
-A method is a row of the paper's Table 1; `--method` names it. The table is made from
-`mm_tf.experiments.paper.methods.METHODS`. [Settings](settings.md) explains the flags.
+A method is a row of the paper's Table 1, or one that was published later; `--method`
+names it. `mm_tf table` takes the rows of the paper by default. The table is made from
+`mm_tf.experiments.paper.methods.METHODS`. [Settings](settings.md) explains the flags,
+and [A method of your own](own_method.md) how to add one.
 
 <div class="flags" markdown>
 

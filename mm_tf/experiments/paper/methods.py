@@ -362,6 +362,27 @@ register_method(
 register_method("mm_drw", _MM, title="MM-DRW", weighting="deferred")
 register_method("mm_ldam_drw", _MM_LDAM, title="MM-LDAM-DRW", weighting="deferred")
 
+# Later than the paper: Menon et al. 2021 (LA), Kini et al. 2021 (VS).
+_LA = MethodLoss("LogitAdjusted", takes_class_counts=True, head="linear")
+_VS = MethodLoss("VectorScaling", takes_class_counts=True, head="linear")
+_TAU = Hyperparameter(
+    1.0, "the strength of the logit adjustment.", {"low": 0.0}, (0.5, 2.0)
+)
+
+register_method("ce_drw", _CE, title="CE-DRW", weighting="deferred")
+register_method("la", _LA, title="LA", hyperparameters={"tau": _TAU})
+register_method(
+    "vs",
+    _VS,
+    title="VS",
+    hyperparameters={
+        "gamma": Hyperparameter(
+            0.3, "how much logits of rare classes shrink.", {"low": 0.0}, (0.05, 0.5)
+        ),
+        "tau": _TAU,
+    },
+)
+
 # Every process has these. A method of a user is only where it was registered.
 _EVERYWHERE = frozenset(METHODS)
 

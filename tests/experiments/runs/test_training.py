@@ -30,6 +30,9 @@ LOSSES = {
     "ldam_drw": losses.LDAM,
     "mm_drw": losses.MaximumMargin,
     "mm_ldam_drw": losses.MaximumMargin,
+    "ce_drw": keras.losses.SparseCategoricalCrossentropy,
+    "la": losses.LogitAdjusted,
+    "vs": losses.VectorScaling,
 }
 
 
@@ -60,6 +63,10 @@ def test_rows_of_the_table(name):
     labels = np.repeat(np.arange(10), config.class_counts)
     resampled_from = {"cb_rs": 0, "hg_drs": 160, "ldam_hg_drs": 160}.get(name)
     assert training.build_order(config, labels).resample_from == resampled_from
+    if name in ("la", "vs"):
+        assert loss.class_counts == list(config.class_counts)
+        own = {f"{name}_{argument}" for argument in loss.get_config()}
+        assert set(config.method_arguments) <= own
     # One step, without compiling it.
     model.run_eagerly = True
     before = weights_of(model)
@@ -71,6 +78,42 @@ def test_rows_of_the_table(name):
         for pair in zip(before, weights_of(model), strict=True)
     ]
     assert np.mean(moved) > 0.9
+
+
+def losses_of(method, logits, labels, **arguments):
+    """The loss of each example under a method on long-tailed digits."""
+    config = RunConfig(**TINY, method=method, method_arguments=arguments)
+    loss = training.build_model(config, DATASETS["digits"]).loss
+    return keras.ops.convert_to_numpy(loss.call(labels, logits)), config.class_counts
+
+
+def test_the_losses_of_later_rows_are_their_formulas():
+    random = np.random.default_rng(0)
+    logits = random.normal(size=(20, 10)).astype("float32")
+    labels = random.integers(0, 10, 20)
+
+    def cross_entropy(z):
+        return np.log(np.exp(z).sum(axis=1)) - z[np.arange(20), labels]
+
+    found, counts = losses_of("la", logits, labels, la_tau=1.5)
+    log_priors = np.log(counts / counts.sum())
+    expected = cross_entropy(logits.astype("float64") + 1.5 * log_priors)
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    factors = (counts / counts.max()) ** 0.2
+    found, _ = losses_of("vs", logits, labels, vs_gamma=0.2, vs_tau=1.2)
+    expected = cross_entropy(logits * factors + 1.2 * log_priors)
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    # The limits: without gamma LA, without tau cross-entropy, as ERM and CE-DRW have.
+    without_gamma, _ = losses_of("vs", logits, labels, vs_gamma=0.0, vs_tau=1.5)
+    np.testing.assert_allclose(
+        without_gamma, losses_of("la", logits, labels, la_tau=1.5)[0], rtol=1e-5
+    )
+    erm, _ = losses_of("erm", logits, labels)
+    for found in (
+        losses_of("la", logits, labels, la_tau=0.0),
+        losses_of("ce_drw", logits, labels),
+    ):
+        np.testing.assert_allclose(found[0], erm, rtol=1e-5)
 
 
 def test_a_row_that_is_added_is_a_method_of_the_command(monkeypatch, tmp_path):
