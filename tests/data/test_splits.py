@@ -125,7 +125,8 @@ def test_an_image_and_its_copy_are_never_on_both_sides(tmp_path):
         source = folder / "ant" / f"{number:03}.png"
         shutil.copy(source, folder / "ant" / f"copy{number}.png")
     shutil.copy(folder / "ant" / "009.png", folder / "bee" / "ant.png")
-    options = ReadOptions(image_size=(10, 12))
+    # Without `verify` the image in two classes is not left out.
+    options = ReadOptions(image_size=(10, 12), verify=False)
     files = load("folder", tmp_path / "photos", options)
     arrays = dataclasses.replace(
         files, train_images=files.train_images[:], test_images=files.test_images[:]
