@@ -191,7 +191,7 @@ WRONG = [
     (RunConfig, "imbalance_ratio", np.array([10.0])),
     (RunConfig, "method", np.array(["mm", "erm"])),
     (RunConfig, "seed", 2**32),
-    (RunConfig, "pretrained_dir", ""),
+    (RunConfig, "first_stage", ""),
     (RunConfig, "data_dir", "a\n--epochs=1"),
     (RunConfig, "output_dir", "a\0b", "\udcff"),
 ]

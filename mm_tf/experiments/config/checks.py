@@ -74,7 +74,7 @@ def _check_model(config):
 
 
 def _check_places(config):
-    for name in ("data_dir", "output_dir", "pretrained_dir", "weights"):
+    for name in ("data_dir", "output_dir", "first_stage", "weights"):
         place = getattr(config, name)
         if place is not None and (_NO_NAME.search(place) or not place.strip()):
             is_file = name == "weights"

@@ -92,6 +92,15 @@ class RunConfig(config_fields.RunFields):
             self._set("method_digest", now and (self.method_digest or now))
         if self.counts_of_data is not None:
             self._set("counts_of_data", tuple(map(int, self.counts_of_data)))
+        if self.pretrained_dir is not None:
+            if self.first_stage not in (None, self.pretrained_dir):
+                raise ValueError(
+                    "`pretrained_dir` is the old name of `first_stage`: give one. "
+                    f"Received: pretrained_dir={self.pretrained_dir!r}, "
+                    f"first_stage={self.first_stage!r}"
+                )
+            self._set("first_stage", self.pretrained_dir)
+            self._set("pretrained_dir", None)
         if self.backend is None:
             self._set("backend", STRATEGIES[self.strategy])
         config_checks.check(self)
@@ -213,7 +222,9 @@ class RunConfig(config_fields.RunFields):
 
     def class_weights_for(self, counts):
         """Returns the weights [K] that `class_weighting` gives to class counts."""
-        if self.class_weighting == "inverse_frequency":
+        # A second stage draws all classes equally often.
+        is_second = self.row.second_stage != "none"
+        if is_second or self.class_weighting == "inverse_frequency":
             return class_weights.inverse_frequency(counts)
         return class_weights.effective_number(counts, beta=self.effective_number_beta)
 
@@ -262,6 +273,23 @@ class RunConfig(config_fields.RunFields):
         return self._epoch(self.reweight_epoch, PAPER_REWEIGHTING)
 
     @property
+    def first_stage_epochs(self):
+        """The epochs of what is trained before, 0 if nothing is."""
+        if self.row.second_stage != "none":
+            return self.epochs
+        if self.row.pretraining != "none":
+            return self.pretraining_epochs or self.epochs
+        return 0
+
+    @property
+    def last_stage_epochs(self):
+        """The epochs that the run's history has: those of its last stage."""
+        if self.row.second_stage == "normalized":
+            return 1
+        has_second = self.row.second_stage != "none"
+        return self.second_stage_epochs if has_second else self.epochs
+
+    @property
     def evaluated_on(self):
         """The images that errors are measured on: `"test"` or `"holdout"`."""
         return "holdout" if self.holdout else "test"
@@ -271,7 +299,7 @@ class RunConfig(config_fields.RunFields):
         """{flag: value} of the method: its loss, class weights and pre-training."""
         values = {name: self.value_of(name) for name in self.row.uses}
         if "pretraining_epochs" in values:
-            values["pretraining_epochs"] = self.pretraining_epochs or self.epochs
+            values["pretraining_epochs"] = self.first_stage_epochs
         return values
 
     @property

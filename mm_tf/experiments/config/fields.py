@@ -139,6 +139,11 @@ class RunFields:
     pretraining_epochs: int | None = _flag(
         None, "SSP: epochs of pre-training; default --epochs.", low=1
     )
+    second_stage_epochs: int = _flag(
+        30,
+        "cRT and LWS: epochs of the second stage, which trains only the head.",
+        low=1,
+    )
     batch_size: int = _flag(128, "Images in a training step.", low=1)
     learning_rate: float = _flag(0.1, "Learning rate after the warm-up.", **_POSITIVE)
     momentum: float = _flag(0.9, "Momentum of SGD.", **_SHARE)
@@ -245,11 +250,13 @@ class RunFields:
     output_dir: str | None = _place(
         None, "Folder of the run; default saved_models/<setting>/<method>/seed<seed>."
     )
-    pretrained_dir: str | None = _place(
+    first_stage: str | None = _place(
         None,
-        "SSP: folder of a finished SSP run with the same data, network, seed and "
-        "schedule, whose pre-trained backbone to use; default: pre-train first.",
+        "cRT, LWS, tau-norm: folder of a finished run of erm or of one of them, with "
+        "the same data, network, seed and schedule, whose first stage to use; SSP: of "
+        "a run of SSP, likewise; default: train it first.",
     )
+    pretrained_dir: str | None = _place(None, "The old name of --first_stage.")
     checkpoint_minutes: float | None = _place(
         None,
         "Minutes between checkpoints within an epoch; default: only at the end of "

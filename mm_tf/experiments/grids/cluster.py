@@ -235,7 +235,7 @@ def _everywhere(config):
     return dataclasses.replace(
         config,
         output_dir=str(config.run_folder.resolve()),
-        pretrained_dir=_absolute(config.pretrained_dir),
+        first_stage=_absolute(config.first_stage),
         data_dir=_absolute(config.data_dir),
     )
 

@@ -26,9 +26,8 @@ def how_far(config):
     """Says in words how far a run is, from its folder."""
     pretrained, epochs = _trained(config)
     if pretrained and not epochs:
-        whole = config.hyperparameters["pretraining_epochs"]
-        return f"epoch {pretrained} of {whole} of pre-training"
-    return f"epoch {epochs} of {config.epochs}" if epochs else "begins"
+        return f"epoch {pretrained} of {config.first_stage_epochs} of the first stage"
+    return f"epoch {epochs} of {config.last_stage_epochs}" if epochs else "begins"
 
 
 class Progress:
@@ -128,7 +127,7 @@ def _trained(config):
     checkpoints = (folder.path / FIRST_STAGE).glob("epoch*.npz")
     pretrained = [int(path.name[len("epoch") :].split("-")[0]) for path in checkpoints]
     if (folder.path / FIRST_STAGE_WEIGHTS).exists():
-        pretrained = [config.hyperparameters["pretraining_epochs"]]
+        pretrained = [config.first_stage_epochs]
     return max(pretrained, default=0), folder.epochs
 
 
@@ -136,10 +135,12 @@ def _work(config, pretrained=0, epochs=0):
     """The work that a run has left after some epochs."""
     # Custom data are counted by the run: an epoch is the unit, for all runs on them.
     images = int(config.class_counts.sum()) if config.has_class_counts else 1
-    pretraining = config.hyperparameters.get("pretraining_epochs", 0) - pretrained
-    if epochs or config.pretrained_dir:
-        pretraining = 0
-    return images * (_TURNS * pretraining + config.epochs - epochs)
+    first = config.first_stage_epochs - pretrained
+    if epochs or config.first_stage:
+        first = 0
+    if config.row.pretraining == "rotation":
+        first *= _TURNS
+    return images * (first + config.last_stage_epochs - epochs)
 
 
 def _duration(seconds):

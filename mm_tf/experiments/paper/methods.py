@@ -17,6 +17,7 @@ _OF_KERAS = ("name", "reduction", "dtype")
 HEADS = ("normalized", "linear")
 BALANCINGS = ("none", "from_start", "deferred")
 PRETRAININGS = ("none", "rotation")
+SECOND_STAGES = ("none", "head", "scales", "normalized")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,6 +89,9 @@ class Method:
             `"deferred"` to a later epoch (DRW).
         sampling: When classes are re-sampled with the same weights: likewise (DRS).
         pretraining: `"none"` or `"rotation"` (SSP).
+        second_stage: What comes after a run of ERM, on its backbone: `"none"`,
+            `"head"` for a fresh head (cRT), `"scales"` for a scale a class (LWS), or
+            `"normalized"` for weight vectors over their lengths (tau-norm).
         hyperparameters: The `Hyperparameter`s that no other method takes, {flag: it}.
         file: The `FILE:NAME` that it was loaded from, with the whole path, or None.
         digest: The digest of that file, or None.
@@ -99,6 +103,7 @@ class Method:
     weighting: str = "none"
     sampling: str = "none"
     pretraining: str = "none"
+    second_stage: str = "none"
     hyperparameters: Mapping[str, Hyperparameter] = dataclasses.field(
         default_factory=dict
     )
@@ -127,7 +132,10 @@ class Method:
 
     @property
     def uses(self):
-        """The flags that its loss, class weights and pre-training take."""
+        """The flags that its loss, class weights and stages take."""
+        if self.second_stage != "none":
+            trains = self.second_stage != "normalized"
+            return self.loss_uses + (("second_stage_epochs",) if trains else ())
         weights = ("class_weighting", "effective_number_beta")
         pretraining = ("pretraining_epochs",)
         return (
@@ -153,6 +161,7 @@ def register_method(
     flags=_NOTHING,
     hyperparameters=_NOTHING,
     pretraining="none",
+    second_stage="none",
 ):
     """Registers a loss as a method, which all commands then take as `--method=name`.
 
@@ -178,6 +187,7 @@ def register_method(
         hyperparameters: Ranges, usual ranges and help of arguments, `{"tau":
             Hyperparameter(1.0, "Its strength.", {"low": 0.0})}`.
         pretraining: `"rotation"` for SSP. Defaults to `"none"`.
+        second_stage: What comes after a run of ERM, see `Method`. Defaults to `"none"`.
 
     Returns:
         The loss, as a decorator must.
@@ -210,11 +220,13 @@ def register_method(
             flags=flags,
             hyperparameters=hyperparameters,
             pretraining=pretraining,
+            second_stage=second_stage,
         )
     _check_new_name(name)
     _checks.check_choice("weighting", weighting, BALANCINGS)
     _checks.check_choice("sampling", sampling, BALANCINGS)
     _checks.check_choice("pretraining", pretraining, PRETRAININGS)
+    _checks.check_choice("second_stage", second_stage, SECOND_STAGES)
     own = dict(hyperparameters)
     made = loss
     if not isinstance(loss, MethodLoss):
@@ -233,6 +245,7 @@ def register_method(
         weighting,
         sampling,
         pretraining,
+        second_stage,
         hyperparameters={own_flags[argument]: own[argument] for argument in own},
     )
     return loss
@@ -310,7 +323,7 @@ def check_method(name, flag="method"):
             f"line itself: type --{flag}={name} there if you trust that file. "
             f"Received: {flag}={name!r}"
         )
-    if name not in METHODS:
+    if not isinstance(name, str) or name not in METHODS:
         raise ValueError(
             f"`{flag}` must be one of {', '.join(METHODS)}, or FILE:NAME on the "
             f"command line for a method of your own.{_checks.nearest(name, METHODS)} "
@@ -382,6 +395,10 @@ register_method(
         "tau": _TAU,
     },
 )
+# Kang et al. 2020: other heads on the backbone of ERM.
+register_method("tau_norm", _CE, title="Tau-norm", second_stage="normalized")
+register_method("crt", _CE, title="cRT", sampling="from_start", second_stage="head")
+register_method("lws", _CE, title="LWS", sampling="from_start", second_stage="scales")
 
 # Every process has these. A method of a user is only where it was registered.
 _EVERYWHERE = frozenset(METHODS)

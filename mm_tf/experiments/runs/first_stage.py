@@ -1,7 +1,8 @@
 """The first stage of a run: what its network learns before it learns the classes.
 
-SSP is trained on rotations first. That stage is a part of the run and lies in its
-folder; `pretrained_dir` names another finished run to take it from.
+SSP is trained on rotations first, and cRT, LWS and tau-norm begin with a network of
+ERM. That stage is a part of the run and lies in its folder; `first_stage` names another
+finished run to take it from.
 """
 
 import pathlib
@@ -14,9 +15,12 @@ from mm_tf.checkpoints import CheckpointFolder, Checkpoints
 from mm_tf.experiments.config import RunConfig
 from mm_tf.experiments.config.fields import CUSTOM_DATA_FLAGS
 from mm_tf.experiments.machine import precision
-from mm_tf.experiments.runs import finished
+from mm_tf.experiments.runs import finished, second_stage
 from mm_tf.experiments.runs.folder import FIRST_STAGE, FIRST_STAGE_WEIGHTS
 from mm_tf.pretraining import pretrain_rotation
+
+# The method of the first stage of a head that is trained later.
+_FIRST = "erm"
 
 # What a first stage is made with, apart from the device: methods share it, whatever
 # their loss.
@@ -28,30 +32,40 @@ _DEPENDS_ON = (
 )
 
 
-def start(config, images, model, verbose, folder=None, stop=lambda: None):
-    """Gives a model's backbone the weights of the config's first stage, if it has one.
+def start(config, data, model, verbose, folder=None, stop=lambda: None, train=None):
+    """Gives a model the weights of the config's first stage, if it has one.
 
-    Without a folder the stage is trained again and not saved.
+    Without a folder the stage is trained again and not saved. `train(stop)` trains and
+    returns the network of ERM for a second stage.
     """
-    if config.row.pretraining != "rotation":
+    if not config.first_stage_epochs:
         return
-    backbone = keras.Model(model.input, model.get_layer("features").output)
+    head = model.get_layer("head")
+    fresh = head.get_weights()
     path = None if folder is None else folder / FIRST_STAGE_WEIGHTS
-    if path is not None and path.exists():
-        _load(backbone, path)
-        return
-    if config.pretrained_dir is not None:
-        _load(backbone, _weights_of_another(config))
+    if config.row.second_stage != "none":
+        part = second_stage.first_network(model)
     else:
-        with precision.computing(config.precision):
-            _pretrain(config, backbone, images, verbose, folder, stop)
-    if path is not None:
-        with _files.whole_file(path) as unfinished:
-            backbone.save_weights(unfinished)
+        part = keras.Model(model.input, model.get_layer("features").output)
+    if path is not None and path.exists():
+        _load(part, path)
+    else:
+        if config.first_stage is not None:
+            _load_from_another(config, part)
+        elif config.row.second_stage != "none":
+            part.set_weights(train(stop).get_weights())
+        else:
+            with precision.computing(config.precision):
+                _pretrain(config, part, data.train_images, verbose, folder, stop)
+        if path is not None:
+            with _files.whole_file(path) as unfinished:
+                part.save_weights(unfinished)
+    if config.row.second_stage == "head":
+        head.set_weights(fresh)
 
 
 def _pretrain(config, backbone, images, verbose, folder, stop):
-    epochs = config.hyperparameters["pretraining_epochs"]
+    epochs = config.first_stage_epochs
     print(f"Pre-training on rotations, {counted(epochs, 'epoch')}", flush=True)
     checkpoints = None
     if folder is not None:
@@ -75,37 +89,47 @@ def _pretrain(config, backbone, images, verbose, folder, stop):
     )
 
 
-def _weights_of_another(config):
-    """The weights in `pretrained_dir`, a finished run with the same first stage."""
-    place = pathlib.Path(config.pretrained_dir).expanduser()
+def _load_from_another(config, part):
+    """Loads the weights of `first_stage`, a finished run with the same first stage."""
+    place = pathlib.Path(config.first_stage).expanduser()
     path = place / FIRST_STAGE_WEIGHTS
     try:
         there = finished.read_config(place)
-        if not path.is_file():
+        is_erm = there.method == _FIRST and config.row.second_stage != "none"
+        if is_erm:
+            finished.read_result(place)
+        elif not path.is_file():
             raise ValueError(f"It has no {FIRST_STAGE_WEIGHTS}.")
     except ValueError as error:
         raise ValueError(
-            "`pretrained_dir` must be the folder of a finished run with a first stage. "
-            f"{error} Received: pretrained_dir={config.pretrained_dir!r}"
+            "`first_stage` must be the folder of a finished run with a first stage. "
+            f"{error} Received: first_stage={config.first_stage!r}"
         ) from None
     before, here = _facts(there), _facts(config)
     differences = [
-        f"{name}={before[name]!r} there, {here[name]!r} here"
-        for name in here
-        if before[name] != here[name]
+        f"{name}={before.get(name)!r} there, {here.get(name)!r} here"
+        for name in {**here, **before}
+        if before.get(name) != here.get(name)
     ]
     if differences:
         raise ValueError(
-            "`pretrained_dir` must be a run with the same data, network, seed and "
+            "`first_stage` must be a run with the same data, network, seed and "
             f"schedule ({'; '.join(differences)}). "
-            f"Received: pretrained_dir={config.pretrained_dir!r}"
+            f"Received: first_stage={config.first_stage!r}"
         )
-    return path
+    if is_erm:
+        part.set_weights(finished.load_model(place).get_weights())
+    else:
+        _load(part, path)
 
 
 def _facts(config):
-    values = config.identity() | config.hyperparameters
-    return {name: values.get(name) for name in ("pretraining_epochs", *_DEPENDS_ON)}
+    """What decides a first stage: it must be the same in two runs that share it."""
+    values = config.identity()
+    facts = {name: values.get(name) for name in _DEPENDS_ON}
+    if config.row.pretraining != "none":
+        return facts | {"pretraining_epochs": config.first_stage_epochs}
+    return facts | {"epochs": config.epochs, "drops": config.drops}
 
 
 def _load(backbone, path):

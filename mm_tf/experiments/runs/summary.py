@@ -50,6 +50,12 @@ def _plan(config):
             for name, value in config.hyperparameters.items()
         )
         yield f"  {', '.join(values)}"
+    if config.row.second_stage != "none":
+        first = config.first_stage or f"ERM, {counted(config.epochs, 'epoch')}"
+        last = config.last_stage_epochs
+        trained = f", trained for {counted(last, 'epoch')}"
+        is_trained = config.row.second_stage != "normalized"
+        yield f"  first stage: {first}; then its head{trained if is_trained else ''}"
     if config.weights is not None:
         frozen = f", its backbone frozen for {counted(config.frozen_epochs, 'epoch')}"
         yield (
@@ -112,8 +118,9 @@ def print_result(result, folder, console=None):
 
 def _errors_table(result):
     on = result.evaluated_words
+    last = result.hyperparameters.get("second_stage_epochs", result.epochs) - 1
     rows = [
-        (f"top-1, last epoch ({result.epochs - 1}, counted from 0)", result.top1_error),
+        (f"top-1, last epoch ({last}, counted from 0)", result.top1_error),
         (
             f"top-1, best epoch ({result.best_epoch}; chosen on {on}, so it flatters)",
             result.best_top1_error,

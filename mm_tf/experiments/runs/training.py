@@ -1,6 +1,8 @@
 """From a config to a trained network: model, loss, callbacks, fit, result."""
 
 import csv
+import dataclasses
+import functools
 import sys
 
 import keras
@@ -16,14 +18,15 @@ from mm_tf import (
     models,
     optimizers,
 )
+from mm_tf._text import counted
 from mm_tf.data import EpochOrder
 from mm_tf.experiments import paper
 from mm_tf.experiments.config import device_parts
 from mm_tf.experiments.config.fields import AS_IS, MODEL_DEPTHS
 from mm_tf.experiments.machine import determinism, environment, precision, strategies
-from mm_tf.experiments.runs import first_stage
+from mm_tf.experiments.runs import first_stage, second_stage
 from mm_tf.experiments.runs.finished import HISTORY, MODEL, PER_CLASS, PREDICTIONS
-from mm_tf.experiments.runs.folder import CHECKPOINTS
+from mm_tf.experiments.runs.folder import CHECKPOINTS, FIRST_STAGE
 from mm_tf.experiments.runs.result import RunResult
 
 # Test images in a batch. Several devices take fewer if one would have no image.
@@ -55,24 +58,29 @@ def train(config, data, folder, stop=lambda: None):
         if config.strategy == "mirrored":
             device_parts.check(len(data.train_labels), config.batch_size, devices)
         model = build_model(config, data.info)
+        frozen = second_stage.freeze(model, config.row.second_stage)
         test = error_callback(config, data, devices)
         throughput = callbacks.Throughput(len(data.train_labels))
         log = callbacks.EpochLog(folder / HISTORY)
         changes = [throughput, *schedule(config), test, log]
-        _fit(config, data, folder, stop, model, changes)
+        chosen = _fit(config, data, folder, stop, model, changes)
+        for layer in frozen:
+            # As the model is to be saved.
+            layer.trainable = True
         _write_outputs(folder, model, data, test)
         device = environment.device()
         return RunResult(
             **_errors(config, data, test, log),
-            images_per_second=throughput.images_per_second,
+            images_per_second=throughput.images_per_second or 0.0,
             training_seconds=sum(throughput.seconds),
             device=f"{devices} x {device}" if devices > 1 else device,
             deterministic=is_deterministic,
-            **_facts(config),
+            **_facts(config, chosen),
         )
 
 
 def _fit(config, data, folder, stop, model, changes):
+    """Trains the model; returns the hyper-parameters that were chosen on the way."""
     saved = checkpoints.Checkpoints(
         checkpoints.CheckpointFolder(folder / CHECKPOINTS, _identity(config)),
         config.checkpoint_minutes,
@@ -80,18 +88,53 @@ def _fit(config, data, folder, stop, model, changes):
     )
     with strategies.synchronized(model):
         if not saved.folder.exists():
-            images = data.train_images
-            first_stage.start(config, images, model, verbosity(), folder, stop)
+            train = functools.partial(_train_first, config, data, folder)
+            first_stage.start(config, data, model, verbosity(), folder, stop, train)
+        if config.row.second_stage == "normalized":
+            tau = second_stage.normalize_head(model, data, bool(config.holdout))
+            _measure(model, changes)
+            return {"tau": tau}
+        checkpoints.fit(
+            model,
+            data.train_images,
+            data.train_labels,
+            build_order(config, data.train_labels),
+            config.last_stage_epochs,
+            saved,
+            callbacks=[callbacks.StopOnDivergence(), *changes],
+            verbose=verbosity(),
+        )
+    return {}
+
+
+def _train_first(config, data, folder, stop):
+    """Trains the network of ERM on which a second stage puts its head."""
+    epochs = counted(config.epochs, "epoch")
+    print(f"First stage: ERM, {epochs}", flush=True)
+    place = checkpoints.CheckpointFolder(folder / FIRST_STAGE, _identity(config))
+    config = dataclasses.replace(config, method="erm")
+    model = build_model(config, data.info)
+    with strategies.synchronized(model):
         checkpoints.fit(
             model,
             data.train_images,
             data.train_labels,
             build_order(config, data.train_labels),
             config.epochs,
-            saved,
-            callbacks=[callbacks.StopOnDivergence(), *changes],
+            checkpoints.Checkpoints(place, config.checkpoint_minutes, stop),
+            callbacks=[callbacks.StopOnDivergence(), *schedule(config)],
             verbose=verbosity(),
         )
+    return model
+
+
+def _measure(model, changes):
+    """Measures the errors of a model that is not trained, as at the end of an epoch."""
+    logs: dict[str, float] = {}
+    for callback in changes:
+        if isinstance(callback, callbacks.TestError | callbacks.EpochLog):
+            callback.set_model(model)
+            callback.on_epoch_end(0, logs)
 
 
 def _identity(config):
@@ -106,6 +149,8 @@ def build_model(config, info):
     method = config.row
     with precision.computing(config.precision):
         model = _network(config, info, method.head)
+        if method.second_stage == "scales":
+            model = second_stage.add_scales(model)
     loss = method.loss.make(config)
     # With weights of 1 it makes the batch's mean for losses that ignore replicas.
     knows_replicas = isinstance(loss, losses.PerExampleLoss)
@@ -191,6 +236,8 @@ def build_order(config, labels):
 
 def schedule(config):
     """Returns the callbacks that change the training as epochs go by."""
+    if config.row.second_stage != "none":
+        return [second_stage.rate(config)]
     changes = [
         callbacks.WarmUpStepDecay(
             config.learning_rate, config.warmup_epochs, config.drops
@@ -273,7 +320,7 @@ def _errors(config, data, test, log):
     }
 
 
-def _facts(config):
+def _facts(config, chosen):
     """What the result says of the run, apart from what it found."""
     comparison, backend = paper.compare(config), keras.backend.backend()
     names = ("method", "setting", "dataset", "imbalance", "imbalance_ratio", "seed")
@@ -282,6 +329,7 @@ def _facts(config):
     if config.imbalance == AS_IS:
         drawn = config.drawn_class_counts
         facts["imbalance_ratio"] = float(drawn.max() / drawn.min())
+    facts["hyperparameters"] = config.hyperparameters | chosen
     return facts | {
         **{name: getattr(config.row, name) for name in _FACTS_OF_METHOD},
         "scale": config.output_scale,

@@ -28,6 +28,11 @@ class RunHyperModel(keras_tuner.HyperModel):
 
     def __init__(self, config, dimensions):
         super().__init__()
+        if config.row.second_stage != "none":
+            raise ValueError(
+                "`config` must be of a method that is trained in one stage; the "
+                f"command searches the others. Received: method={config.method!r}"
+            )
         self.config = config
         self.dimensions = tuple(dimensions)
         name = f"{config.evaluated_on}_balanced_error"
@@ -60,7 +65,7 @@ class RunHyperModel(keras_tuner.HyperModel):
         batches = fit_data(*images_and_labels, order, epochs, initial_epoch)
         with determinism.computing(config.deterministic):
             if not initial_epoch:
-                first_stage.start(config, data.train_images, model, verbose)
+                first_stage.start(config, data, model, verbose)
             try:
                 history = model.fit(
                     batches,

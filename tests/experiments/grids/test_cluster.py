@@ -208,7 +208,7 @@ class TestOneProcess:
         there = cluster._everywhere(config)
         assert there.run_folder == tmp_path / config.run_folder
         assert there.data_dir == str(tmp_path / "data")
-        assert pathlib.Path(there.pretrained_dir).is_absolute()
+        assert pathlib.Path(there.first_stage).is_absolute()
         assert there.identity() == config.identity()
 
 

@@ -115,7 +115,7 @@ def test_pretraining_shows_its_epochs(clock, tmp_path):
         (run.run_folder / FIRST_STAGE / f"epoch{epoch:05d}-step0000000.npz").touch()
     clock.now += 8
     runs.look([run])
-    assert progress.how_far(run) == "epoch 2 of 5 of pre-training"
+    assert progress.how_far(run) == "epoch 2 of 5 of the first stage"
     # Eight of thirty epochs' work is done.
     assert runs.time_left == "about 0:00:22 left"
     trained(run, 1)

@@ -74,7 +74,7 @@ def test_another_run_takes_its_first_stage(ssp, tmp_path, monkeypatch):
         max_class_margin=0.3,
         epochs=2,
         output_dir=str(tmp_path / "run"),
-        pretrained_dir=str(ssp.run_folder),
+        pretrained_dir=str(ssp.run_folder),  # The old name.
     )
     run(other)
     of_both = [
@@ -84,7 +84,7 @@ def test_another_run_takes_its_first_stage(ssp, tmp_path, monkeypatch):
     np.testing.assert_allclose(*map(kernel_of, of_both), atol=1e-6)
     # From which a third one can take it.
     third = dataclasses.replace(
-        other, pretrained_dir=other.output_dir, output_dir=str(tmp_path / "third")
+        other, first_stage=other.output_dir, output_dir=str(tmp_path / "third")
     )
     run(third)
 
@@ -100,9 +100,9 @@ def test_another_run_takes_its_first_stage(ssp, tmp_path, monkeypatch):
     ],
 )
 def test_a_first_stage_of_other_flags_is_refused(change, message, ssp):
-    other = dataclasses.replace(ssp, **change, pretrained_dir=str(ssp.run_folder))
+    other = dataclasses.replace(ssp, **change, first_stage=str(ssp.run_folder))
     model = training.build_model(other, DATASETS["digits"])
-    with pytest.raises(ValueError, match=f"`pretrained_dir` must be.*{message}"):
+    with pytest.raises(ValueError, match=f"`first_stage` must be.*{message}"):
         first_stage.start(other, None, model, verbose=0)
 
 
@@ -116,11 +116,11 @@ def test_what_is_no_finished_first_stage(ssp, tmp_path):
         if name == "damaged":
             (there / WEIGHTS).write_bytes(b"not HDF5")
         message = {
-            "none": "`pretrained_dir` must be the folder of a finished run.*flags.txt",
-            "without": "`pretrained_dir` must be the folder.*It has no first_stage",
+            "none": "`first_stage` must be the folder of a finished run.*flags.txt",
+            "without": "`first_stage` must be the folder.*It has no first_stage",
             "damaged": "first stage's weights cannot be read.*Received: .*damaged",
         }[name]
-        other = dataclasses.replace(ssp, pretrained_dir=str(there))
+        other = dataclasses.replace(ssp, first_stage=str(there))
         with pytest.raises(ValueError, match=message):
             first_stage.start(other, None, model, verbose=0)
 

@@ -97,6 +97,8 @@ def same_twice_and_when_stopped(tmp_path, monkeypatch, steps, **arguments):
 # One of each family: no class weights, weights from the first epoch, deferred, draws
 # from an epoch on, and pre-training, which is stopped itself (at its 3rd step).
 FAMILIES = {"mm": 3, "cb_rw": 5, "hg_drs": 9, "mm_ldam_drw": 11, "ldam_drw_ssp": 3}
+# Two epochs of ERM have 14 steps: a second stage is stopped, too.
+FAMILIES |= {"crt": 20, "lws": 20}
 SHORT = ("mm_ldam_drw", pytest.param("ldam_drw_ssp", marks=pytest.mark.long))
 
 

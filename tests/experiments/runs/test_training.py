@@ -32,6 +32,9 @@ LOSSES = {
     "mm_ldam_drw": losses.MaximumMargin,
     "ce_drw": keras.losses.SparseCategoricalCrossentropy,
     "la": losses.LogitAdjusted,
+    **dict.fromkeys(
+        ("tau_norm", "crt", "lws"), keras.losses.SparseCategoricalCrossentropy
+    ),
     "vs": losses.VectorScaling,
 }
 
@@ -61,7 +64,10 @@ def test_rows_of_the_table(name):
         counts = list(config.class_counts) if name == "mm_ldam_drw" else None
         assert loss.class_counts == counts
     labels = np.repeat(np.arange(10), config.class_counts)
-    resampled_from = {"cb_rs": 0, "hg_drs": 160, "ldam_hg_drs": 160}.get(name)
+    resampled_from = {
+        **dict.fromkeys(("cb_rs", "crt", "lws"), 0),
+        **dict.fromkeys(("hg_drs", "ldam_hg_drs"), 160),
+    }.get(name)
     assert training.build_order(config, labels).resample_from == resampled_from
     if name in ("la", "vs"):
         assert loss.class_counts == list(config.class_counts)
