@@ -355,7 +355,8 @@ def fit(
     """Trains to the last epoch, from where the newest checkpoint stands.
 
     Args:
-        model: A compiled model whose layers are built; it gives one output.
+        model: A compiled model whose layers are built; it gives one output. It may be
+            a subclass of `keras.Model`.
         images: Images [N, ...].
         labels: Their classes, integers [N].
         order: The `mm_tf.data.EpochOrder` of the N examples.
@@ -367,13 +368,14 @@ def fit(
 
     Raises:
         CheckpointError: As `Checkpoints`.
-        ValueError: As `mm_tf.data.fit_data`; or the model averages its weights
-            (`use_ema`) or has variables of a dtype that NumPy does not have, which
-            could not resume as they were; or its `steps_per_execution` does not divide
-            the steps of an epoch, past whose end Keras would train.
+        ValueError: As `mm_tf.data.fit_data`; or the model is not compiled or not built
+            or gives several outputs; or it averages its weights (`use_ema`) or has
+            variables of a dtype that NumPy does not have, which could not resume as
+            they were; or its `steps_per_execution` does not divide the steps of an
+            epoch, past whose end Keras would train.
     """
     _check_model(model, order)
-    _build_rest(model, labels)
+    _build_rest(model, images, labels)
     callbacks = list(callbacks)
     epoch = step = 0
     if checkpoints is not None:
@@ -427,6 +429,15 @@ def _take_at_once(model, steps):
 
 
 def _check_model(model, order):
+    for is_done, what, how in (
+        (model.compiled, "compiled", "model.compile(...)"),
+        (model.built, "built", "model(images[:1])"),
+    ):
+        if not is_done:
+            raise ValueError(
+                f"`model` must be {what} before it can be trained or restored: call "
+                f"`{how}`. Received: model={model!r}, which is not {what}"
+            )
     if getattr(model.optimizer, "use_ema", False):
         raise ValueError(
             "`model` must have an optimizer without `use_ema`: Keras replaces the "
@@ -455,11 +466,19 @@ def _resumed(checkpoints, epochs):
     return f"Resumes from {where}: {checkpoints.folder.path}"
 
 
-def _build_rest(model, labels):
+def _build_rest(model, images, labels):
     """Makes the variables of optimizer and metrics, which Keras makes in `fit`."""
+    spec = model.compute_output_spec(
+        keras.KerasTensor((1, *images.shape[1:]), str(images.dtype))
+    )
+    if keras.tree.is_nested(spec):
+        raise ValueError(
+            "`model` must give one output, in no list or dict: an image has one label. "
+            f"Received: a model with {len(keras.tree.flatten(spec))} outputs"
+        )
     if not model.optimizer.built:
         model.optimizer.build(model.trainable_variables)
-    outputs = ops.zeros((1, *model.output_shape[1:]), "float32")
+    outputs = ops.zeros(spec.shape, "float32")
     model.compute_metrics(None, ops.convert_to_tensor(labels[:1]), outputs)
     model.reset_metrics()
 

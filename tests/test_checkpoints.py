@@ -235,6 +235,50 @@ def test_a_callback_that_stops_the_training_stops_it_when_resumed_too(tmp_path):
     assert (kept.epoch, kept.step) == (1, 0)
 
 
+class Subclassed(keras.Model):
+    def __init__(self, outputs=None):
+        super().__init__()
+        self.head = layers.NormalizedDense(3, kernel_initializer=_initializer(2))
+        self.outputs_of = outputs or (lambda cosines: cosines)
+
+    def call(self, images):
+        flat = keras.ops.reshape(keras.ops.cast(images, "float32") / 255, (-1, 16))
+        return self.outputs_of(self.head(flat))
+
+
+def subclassed(is_compiled=True, is_built=True, outputs=None):
+    model = Subclassed(outputs)
+    if is_built:
+        model(IMAGES[:1])
+    if is_compiled:
+        model.compile(optimizers.SGD(0.1), losses.MaximumMargin(), metrics=["accuracy"])
+    return model
+
+
+def test_a_subclassed_model_resumes(tmp_path):
+    whole = subclassed()
+    fit(whole, None, 2)
+    with pytest.raises(Stopped):
+        fit(subclassed(), Checkpoints(tmp_path, stop=stop_after(4)), 2)
+    resumed = subclassed()
+    fit(resumed, Checkpoints(tmp_path), 2)
+    np.testing.assert_equal(weights_of(resumed), weights_of(whole))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"is_compiled": False}, "must be compiled.*`model.compile.*not compiled"),
+        ({"is_built": False}, "must be built.*`model.images.*not built"),
+        ({"outputs": lambda cosines: [cosines, cosines]}, "one output.*2 outputs"),
+        ({"outputs": lambda cosines: {"a": cosines}}, "one output.*1 outputs"),
+    ],
+)
+def test_a_model_that_cannot_be_trained_is_refused(tmp_path, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        fit(subclassed(**arguments), Checkpoints(tmp_path), 1)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
