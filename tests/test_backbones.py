@@ -199,6 +199,109 @@ def test_a_frozen_backbone_stays_as_it_is_and_is_trained_then():
     assert not any(np.array_equal(before[v], after[v]) for v in weights)
 
 
+def kernel_of(layer):
+    return ops.convert_to_numpy(layer.kernel).copy()
+
+
+@pytest.mark.parametrize("root_is_trainable", [True, False])
+def test_a_layer_that_the_user_froze_is_never_trained(root_is_trainable):
+    model, backbone, images = backbone_of_two()
+    first, second = backbone.layers
+    backbone.trainable = root_is_trainable
+    first.trainable, second.trainable = False, True
+    before = kernel_of(first), kernel_of(second)
+    for epochs in ((0, 1), (1, 3)):
+        model.fit(
+            images,
+            LABELS,
+            initial_epoch=epochs[0],
+            epochs=epochs[1],
+            callbacks=[callbacks.FrozenBackbone(1)],
+            verbose=0,
+        )
+        flags = backbone.trainable, first.trainable, second.trainable
+        assert flags == (root_is_trainable, False, True)
+    assert same([before[0]], [kernel_of(first)])
+    assert not same([before[1]], [kernel_of(second)])
+
+
+def backbone_of_two():
+    """A model, its backbone of two layers, and the images for it, [N, 1]."""
+    backbone = keras.Sequential(
+        [keras.Input([1]), keras.layers.Dense(4), keras.layers.Dense(4)]
+    )
+    head = mm_tf.layers.NormalizedDense(3)
+    model = keras.Sequential([keras.Input([1]), backbone, head])
+    model.compile(optimizers.SGD(0.1), mm_tf.losses.MaximumMargin())
+    return model, backbone, IMAGES[:, 0, 0]
+
+
+class Interrupt(keras.callbacks.Callback):
+    def on_train_batch_end(self, batch, logs=None):
+        raise KeyboardInterrupt
+
+
+def test_a_fit_that_is_interrupted_leaves_nothing_frozen_for_the_next():
+    model, backbone, images = backbone_of_two()
+    first, second = backbone.layers
+    first.trainable = False
+    frozen = [callbacks.FrozenBackbone(1)]
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            model.fit(images, LABELS, callbacks=[*frozen, Interrupt()], verbose=0)
+    before = kernel_of(second)
+    model.fit(images, LABELS, epochs=2, callbacks=frozen, verbose=0)
+    assert (first.trainable, second.trainable) == (False, True)
+    assert not same([before], [kernel_of(second)])
+
+
+class Subclassed(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.backbone = keras.Sequential([keras.layers.Dense(4)])
+        self.head = mm_tf.layers.NormalizedDense(3)
+
+    def call(self, inputs):
+        return self.head(self.backbone(inputs))
+
+
+@pytest.mark.parametrize("is_built", [True, False])
+def test_a_subclassed_model_is_frozen_or_refused_at_the_start(is_built):
+    model = Subclassed()
+    images = IMAGES[:, 0, 0]
+    if is_built:
+        model(images[:1])
+    model.compile(optimizers.SGD(0.1), mm_tf.losses.MaximumMargin())
+    log = callbacks.EpochLog()
+    watchers = [callbacks.FrozenBackbone(1), log]
+    if not is_built and keras.backend.backend() == "tensorflow":
+        # Keras builds it here with the first step.
+        with pytest.raises(ValueError, match="must be built .*Received: model=<Subcl"):
+            model.fit(images, LABELS, epochs=2, callbacks=watchers, verbose=0)
+        return
+    model.fit(images, LABELS, epochs=2, callbacks=watchers, verbose=0)
+    assert len(log.rows) == 2 and model.backbone.trainable
+
+
+def test_what_cannot_be_trained_later_is_an_error_at_the_start():
+    model, backbone, images = backbone_of_two()
+    frozen = [callbacks.FrozenBackbone(1)]
+    arguments = dict(x=images, y=LABELS, callbacks=frozen, verbose=0)
+    backbone.trainable = False
+    with pytest.raises(ValueError, match="must have a layer that is trainable"):
+        model.fit(**arguments)
+    model.optimizer.build(model.trainable_variables)
+    backbone.trainable = True
+    with pytest.raises(ValueError, match="does not know .*kernel"):
+        model.fit(**arguments)
+
+
+def test_a_backbone_that_is_frozen_to_the_end_is_warned_of():
+    model, frozen = small_model(), [callbacks.FrozenBackbone(3)]
+    with pytest.warns(UserWarning, match="`epochs` of FrozenB.* epoch 3 .*epochs=1"):
+        model.fit(IMAGES, LABELS, callbacks=frozen, verbose=0)
+
+
 def test_frozen_backbone_needs_to_know_which():
     model = keras.Sequential([keras.Input([2]), mm_tf.layers.NormalizedDense(2)])
     model.compile(optimizers.SGD(0.1), mm_tf.losses.MaximumMargin())

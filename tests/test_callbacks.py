@@ -222,6 +222,7 @@ def test_throughput_leaves_out_the_epoch_that_compiles(examples):
         (callbacks.DeferredReweighting(WEIGHTS), "start_epoch.*160.*epochs=2"),
         (callbacks.DeferredReweighting(WEIGHTS, 2), "start_epoch.*epoch 2 .*epochs=2"),
         (callbacks.WarmUpStepDecay(0.1), "drops.*180.*epochs=2"),
+        (callbacks.WarmUpStepDecay(0.1, 3, ()), "warmup_epochs.*epoch 2 .*epochs=2"),
     ],
 )
 def test_a_schedule_that_never_comes_is_warned_of(examples, callback, numbers):

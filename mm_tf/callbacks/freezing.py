@@ -1,8 +1,11 @@
 """A backbone that rests in the first epochs."""
 
+import weakref
+
 import keras
 
 from mm_tf import _checks
+from mm_tf.callbacks.schedule import warn_if_never
 from mm_tf.optimizers import SGD
 
 
@@ -12,7 +15,8 @@ class FrozenBackbone(keras.callbacks.Callback):
     Frozen, the backbone's weights stay as they are, and its batch normalization is
     the one of inference: fresh heads have large gradients, which would spoil what the
     backbone knows. Which epoch is frozen depends only on its number, so a training
-    that was stopped resumes as it was.
+    that was stopped resumes as it was. Layers that you froze yourself stay frozen. A
+    `fit` of no more than `epochs` epochs warns of it.
 
     Args:
         epochs: The number of first epochs, >= 0, in which the backbone is frozen.
@@ -20,8 +24,10 @@ class FrozenBackbone(keras.callbacks.Callback):
             itself a `keras.Model`, as of `mm_tf.models.with_cosine_head`.
 
     Raises:
-        ValueError: An argument is not as described; in `fit`, the model has no such
-            layer, or, on JAX, its optimizer is not `mm_tf.optimizers.SGD`.
+        ValueError: An argument is not as described; when training begins, the model is
+            not built or has no such layer, the backbone has nothing to train, the
+            optimizer was built without some of the model's variables, or, on JAX, is
+            not `mm_tf.optimizers.SGD`.
 
     Example:
 
@@ -60,35 +66,80 @@ class FrozenBackbone(keras.callbacks.Callback):
             )
         return found[0]
 
-    def on_epoch_begin(self, epoch, logs=None):
-        self._set(epoch >= self.epochs)
-
-    def on_train_end(self, logs=None):
-        # As the model is to be saved.
-        self._set(True)
-
-    def _set(self, is_trainable):
+    def on_train_begin(self, logs=None):
+        warn_if_never(self, "epochs", self.epochs)
         backbone, model = self._backbone(), self.model
-        if backbone.trainable == is_trainable:
-            return
+        # Where the `fit` before was stopped in a frozen epoch.
+        was_frozen = _set_frozen(backbone, False)
+        if not model.built:
+            raise ValueError(
+                "The model must be built before its backbone is frozen: call "
+                f"`model(images[:1])` before `fit`. Received: model={model!r}"
+            )
+        if not any(variable.trainable for variable in backbone.variables):
+            raise ValueError(
+                "The backbone must have a layer that is trainable: FrozenBackbone "
+                "trains nothing that was frozen before. "
+                f"Received: {backbone.name} with trainable=False in every layer"
+            )
         optimizer = model.optimizer
         if not optimizer.built:
             # With all variables, so that it knows them when they are trained.
             optimizer.build(model.trainable_variables)
-        backbone.trainable = is_trainable
-        if isinstance(optimizer, SGD):
-            optimizer.train_only(model.trainable_variables)
-        elif keras.backend.backend() == "jax":
-            backbone.trainable = not is_trainable
+        known = set(map(id, optimizer._trainable_variables))
+        unknown = [v.path for v in model.trainable_variables if id(v) not in known]
+        if unknown:
+            raise ValueError(
+                "The optimizer must know all variables: compile the model again, as "
+                "some were frozen when it was built. "
+                f"Received: an optimizer that does not know {unknown[0]}"
+            )
+        if keras.backend.backend() == "jax" and not isinstance(optimizer, SGD):
             raise ValueError(
                 "On JAX the optimizer must be `mm_tf.optimizers.SGD` for a backbone to "
                 f"be frozen for a while. Received: optimizer={optimizer!r}"
             )
-        # The compiled step has the old variables in it.
+
+        if was_frozen:
+            self._take_trainable()
+
+    def on_epoch_begin(self, epoch, logs=None):
+        if _set_frozen(self._backbone(), epoch < self.epochs):
+            self._take_trainable()
+
+    def on_train_end(self, logs=None):
+        # As the model is to be saved.
+        if _set_frozen(self._backbone(), False):
+            self._take_trainable()
+
+    def _take_trainable(self):
+        """Makes the steps anew: a compiled one has the old variables in it."""
+        model = self.model
+        if isinstance(model.optimizer, SGD):
+            model.optimizer.train_only(model.trainable_variables)
         model.make_train_function(force=True)
-        if hasattr(model, "_record_training_state_sharding_spec"):
-            # JAX: where each trainable variable lies, which `fit` noted at its begin.
-            model._record_training_state_sharding_spec()
         if keras.backend.backend() == "jax":
             # On several devices these, too, are compiled for the variables there were.
             model.test_function = model.predict_function = None
+
+
+# What `trainable` each layer of a frozen backbone had before: also for the next `fit`,
+# as one that is stopped in a frozen epoch does not come to its end.
+_FLAGS: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
+
+
+def _set_frozen(backbone, is_frozen):
+    """Returns whether that changed something."""
+    if is_frozen == (backbone in _FLAGS):
+        return False
+    layers = backbone._flatten_layers()
+    if is_frozen:
+        _FLAGS[backbone] = [layer.trainable for layer in layers]
+        backbone.trainable = False
+        return True
+    flags = _FLAGS.pop(backbone)
+    if not any(layer.trainable for layer in layers):  # Else they were set since.
+        # A layer sets those in it, which come behind it.
+        for layer, flag in zip(layers, flags, strict=True):
+            layer.trainable = flag
+    return True

@@ -53,7 +53,7 @@ class WarmUpStepDecay(keras.callbacks.LearningRateScheduler):
         warmup_epochs: The number of epochs of warm-up, >= 0.
         drops: Pairs (epoch, factor), epochs ascending.
 
-    A `fit` that ends before the last drop warns of it.
+    A `fit` that ends within the warm-up or before the last drop warns of it.
 
     Raises:
         ValueError: An argument is not as described.
@@ -82,8 +82,14 @@ class WarmUpStepDecay(keras.callbacks.LearningRateScheduler):
         )
 
     def on_train_begin(self, logs=None):
+        if self.warmup_epochs:
+            warn_if_never(self, "warmup_epochs", self.warmup_epochs - 1)
         if self.drops:
             warn_if_never(self, "drops", self.drops[-1][0])
+
+
+class ScheduleWarning(UserWarning):
+    """A training ends before its schedule does."""
 
 
 def warn_if_never(callback, name, epoch):
@@ -94,6 +100,7 @@ def warn_if_never(callback, name, epoch):
             f"`{name}` of {type(callback).__name__} waits for epoch {epoch} (counted "
             f"from 0), but this `fit` ends after {epochs} epochs. Received: "
             f"epochs={epochs}",
+            ScheduleWarning,
             stacklevel=3,
         )
 

@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import functools
 import sys
+import warnings
 
 import keras
 import numpy as np
@@ -19,6 +20,7 @@ from mm_tf import (
     optimizers,
 )
 from mm_tf._text import counted
+from mm_tf.callbacks.schedule import ScheduleWarning
 from mm_tf.data import EpochOrder
 from mm_tf.experiments import paper
 from mm_tf.experiments.config import device_parts
@@ -86,7 +88,9 @@ def _fit(config, data, folder, stop, model, changes):
         config.checkpoint_minutes,
         stop,
     )
-    with strategies.synchronized(model):
+    with strategies.synchronized(model), warnings.catch_warnings():
+        # The summary of the run has said what of its schedule never comes.
+        warnings.simplefilter("ignore", ScheduleWarning)
         if not saved.folder.exists():
             train = functools.partial(_train_first, config, data, folder)
             first_stage.start(config, data, model, verbosity(), folder, stop, train)
