@@ -35,6 +35,17 @@ def loss_of(examples, weights):
     return model.evaluate(x, y, verbose=0)
 
 
+class Evaluated(keras.callbacks.Callback):
+    """What a user evaluates between two epochs."""
+
+    def __init__(self, x, y):
+        super().__init__()
+        self.x, self.y, self.losses = x, y, []
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.losses.append(self.model.evaluate(self.x, self.y, verbose=0))
+
+
 class TestDeferredReweighting:
     @pytest.mark.parametrize("jit_compile", [False, True])
     def test_acts_from_its_epoch_on_and_not_before(self, examples, jit_compile):
@@ -42,13 +53,15 @@ class TestDeferredReweighting:
             pytest.skip("torch.compile needs a C++ compiler, which users may not have")
         x, y = examples
         model = build(losses.ClassWeighted(losses.MaximumMargin(), 3), jit_compile)
+        drw = callbacks.DeferredReweighting(WEIGHTS, start_epoch=3)
+        log = Evaluated(x, y)
         history = model.fit(
             x,
             y,
             batch_size=12,
             epochs=5,
             validation_data=(x, y),
-            callbacks=[callbacks.DeferredReweighting(WEIGHTS, start_epoch=3)],
+            callbacks=[drw, log],
             verbose=0,
         ).history
         # The learning rate is 0: only the weights change the loss.
@@ -57,8 +70,99 @@ class TestDeferredReweighting:
         assert plain != pytest.approx(weighted, rel=1e-3)
         expected = [plain] * 3 + [weighted] * 2
         np.testing.assert_allclose(history["loss"], expected, rtol=1e-5)
-        np.testing.assert_allclose(history["val_loss"], expected, rtol=1e-5)
+        # Comparable over the epochs, unlike an evaluation of the user's own.
+        np.testing.assert_allclose(history["val_loss"], [plain] * 5, rtol=1e-5)
+        np.testing.assert_allclose(log.losses, expected, rtol=1e-5)
         assert model.evaluate(x, y, verbose=0) == pytest.approx(weighted, rel=1e-5)
+        unweighted = model.evaluate(x, y, callbacks=[drw], verbose=0)
+        assert unweighted == pytest.approx(plain, rel=1e-5)
+
+    def test_a_validation_that_is_interrupted_leaves_nothing_for_the_next_fit(
+        self, examples
+    ):
+        class Interrupt(keras.callbacks.Callback):
+            def on_test_batch_end(self, batch, logs=None):
+                raise KeyboardInterrupt
+
+        x, y = examples
+        loss = losses.ClassWeighted(losses.MaximumMargin(), 3)
+        model = build(loss)
+        drw = callbacks.DeferredReweighting(WEIGHTS, start_epoch=0)
+        arguments = dict(batch_size=12, validation_data=(x, y), verbose=0)
+        with pytest.raises(KeyboardInterrupt):
+            model.fit(x, y, callbacks=[drw, Interrupt()], **arguments)
+        np.testing.assert_allclose(loss.class_weights, WEIGHTS)
+        history = model.fit(x, y, callbacks=[drw], **arguments).history
+        weighted = pytest.approx(loss_of(examples, WEIGHTS), rel=1e-5)
+        assert history["loss"][0] == weighted
+        assert history["val_loss"][0] == pytest.approx(loss_of(examples, None))
+        assert model.evaluate(x, y, verbose=0) == weighted
+
+    def test_each_of_two_heads_has_its_own_weights(self, examples):
+        x, y = examples
+        inputs = keras.Input([4])
+        model = keras.Model(
+            inputs,
+            {
+                "three": layers.NormalizedDense(3, name="three")(inputs),
+                "two": layers.NormalizedDense(2, name="two")(inputs),
+            },
+        )
+        three = losses.ClassWeighted(losses.MaximumMargin(), 3)
+        two = losses.ClassWeighted(losses.MaximumMargin(), 2)
+        model.compile(optimizers.SGD(0.0), {"three": three, "two": two})
+        arguments = dict(
+            x=x,
+            y={"three": y, "two": y % 2},
+            epochs=2,
+            validation_data=(x, {"three": y, "two": y % 2}),
+            verbose=0,
+        )
+        with pytest.raises(ValueError, match="`loss` must be given.*with 2 of them"):
+            drw = callbacks.DeferredReweighting(WEIGHTS, start_epoch=1)
+            model.fit(callbacks=[drw], **arguments)
+        drws = [
+            callbacks.DeferredReweighting(WEIGHTS, start_epoch=1, loss=three),
+            callbacks.DeferredReweighting([0.5, 1.5], start_epoch=1, loss=two),
+        ]
+        history = model.fit(callbacks=drws, **arguments).history
+        np.testing.assert_allclose(three.class_weights, WEIGHTS)
+        np.testing.assert_allclose(two.class_weights, [0.5, 1.5])
+        for name in ("three", "two"):
+            before, after = history[f"{name}_loss"]
+            assert before != pytest.approx(after, rel=1e-3)
+            expected = [before, before]
+            np.testing.assert_allclose(history[f"val_{name}_loss"], expected, 1e-5)
+
+    def test_a_loss_that_the_model_was_not_compiled_with(self, examples):
+        class Own(Subclassed):
+            def compute_loss(self, x, y, y_pred, sample_weight=None, training=True):
+                return loss(y, y_pred)
+
+        loss = losses.ClassWeighted(losses.MaximumMargin(), 3)
+        model = Own()
+        model.compile(optimizers.SGD(0.0))
+        drw = callbacks.DeferredReweighting(WEIGHTS, start_epoch=1, loss=loss)
+        history = model.fit(
+            *examples,
+            epochs=2,
+            validation_data=examples,
+            callbacks=[drw],
+            verbose=0,
+        ).history
+        before, after = history["loss"]
+        assert before != pytest.approx(after, rel=1e-3)
+        np.testing.assert_allclose(history["val_loss"], before, rtol=1e-5)
+        with pytest.raises(ValueError, match="`loss` must be .*Received: loss='three'"):
+            callbacks.DeferredReweighting(WEIGHTS, loss="three")
+
+    def test_class_weight_of_fit_is_refused(self, examples):
+        model = build(losses.ClassWeighted(losses.MaximumMargin(), 3))
+        drw = callbacks.DeferredReweighting(WEIGHTS, start_epoch=0)
+        with pytest.raises(
+            ValueError, match="`class_weight` of `fit`.*Received: .*0.5"
+        ):
+            model.fit(*examples, class_weight={0: 0.5, 1: 1, 2: 2}, callbacks=[drw])
 
     def test_a_later_start_has_the_weights_and_an_early_one_loses_them(self, examples):
         x, y = examples
@@ -150,17 +254,20 @@ def test_log_and_metrics_in_a_plain_fit(examples, tmp_path):
 class Subclassed(keras.Model):
     def __init__(self):
         super().__init__()
+        self.backbone = keras.Sequential([keras.layers.Dense(4)])
         self.head = layers.NormalizedDense(3)
 
     def call(self, inputs):
-        return self.head(inputs)
+        return self.head(self.backbone(inputs))
 
 
 def test_a_subclassed_model_takes_every_callback_of_a_fit(examples):
     x, y = examples
     model = Subclassed()
+    model(x[:1])
     loss = losses.ClassWeighted(losses.MaximumMargin(), 3)
     model.compile(optimizers.SGD(0.1), loss)
+    log = callbacks.EpochLog()
     test = callbacks.TestError(x, y, [500, 50, 5])
     history = model.fit(
         x,
@@ -170,8 +277,10 @@ def test_a_subclassed_model_takes_every_callback_of_a_fit(examples):
             callbacks.StopOnDivergence(),
             callbacks.DeferredReweighting(WEIGHTS, start_epoch=1),
             callbacks.WarmUpStepDecay(0.1, warmup_epochs=2),
+            callbacks.FrozenBackbone(1),
             callbacks.Throughput(12),
             test,
+            log,
         ],
         verbose=0,
     ).history
@@ -180,28 +289,45 @@ def test_a_subclassed_model_takes_every_callback_of_a_fit(examples):
     guesses = model.predict(x, verbose=0).argmax(-1)
     assert history["test_top1_error"][-1] == pytest.approx(100 * np.mean(guesses != y))
     assert len(history["images_per_second"]) == 2
+    assert {k: [row[k] for row in log.rows] for k in history} == history
 
 
-def test_a_second_output_keeps_its_own_loss(examples):
+@pytest.mark.parametrize("in_dict", [True, False])
+def test_a_second_output_keeps_its_own_loss(examples, in_dict):
     x, y = examples
     inputs = keras.Input([4])
+    features = keras.Sequential([keras.Input([4]), keras.layers.Dense(4)])(inputs)
     outputs = {
-        "classes": layers.NormalizedDense(3, name="classes")(inputs),
-        "size": keras.layers.Dense(1, name="size")(inputs),
+        "size": keras.layers.Dense(1, name="size")(features),
+        "classes": layers.NormalizedDense(3, name="classes")(features),
     }
-    model = keras.Model(inputs, outputs)
+    model = keras.Model(inputs, outputs if in_dict else list(outputs.values()))
     loss = losses.ClassWeighted(losses.MaximumMargin(), 3)
-    model.compile(optimizers.SGD(0.1), {"classes": loss, "size": "mse"})
+    parts = {"classes": loss, "size": "mse"}
+    targets = {"classes": y, "size": x[:, 0]}
+    if not in_dict:
+        parts, targets = [parts[k] for k in outputs], [targets[k] for k in outputs]
+    model.compile(optimizers.SGD(0.1), parts)
+    test = callbacks.TestError(x, y, [500, 50, 5], output="classes")
     log = callbacks.EpochLog()
     watchers = [
         callbacks.StopOnDivergence(),
         callbacks.DeferredReweighting(WEIGHTS, start_epoch=1),
         callbacks.WarmUpStepDecay(0.1, warmup_epochs=2),
+        callbacks.FrozenBackbone(1),
+        callbacks.Throughput(12),
+        test,
         log,
     ]
-    targets = {"classes": y, "size": x[:, 0]}
     model.fit(x, targets, epochs=2, callbacks=watchers, verbose=0)
     np.testing.assert_allclose(loss.class_weights, WEIGHTS)
+    predicted = model.predict(x, verbose=0)
+    guesses = predicted["classes"] if in_dict else predicted[1]
+    np.testing.assert_array_equal(test.predictions, guesses.argmax(-1))
+    for output in (None, "class"):
+        test = callbacks.TestError(x, y, [500, 50, 5], output=output)
+        with pytest.raises(ValueError, match="`output` must .*'classes'.*output="):
+            model.fit(x, targets, callbacks=[test], verbose=0)
     for row in log.rows:
         parts = row["classes_loss"] + row["size_loss"]
         assert row["loss"] == pytest.approx(parts, rel=1e-5)

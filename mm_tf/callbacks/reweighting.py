@@ -1,5 +1,7 @@
 """Deferred re-weighting (DRW)."""
 
+import sys
+
 import keras
 import numpy as np
 
@@ -18,15 +20,23 @@ class DeferredReweighting(keras.callbacks.Callback):
     number decides, so that `fit(..., initial_epoch=170)` has the weights too. A `fit`
     that ends before `start_epoch` warns of it.
 
+    In the validation of a `fit` all classes weigh 1 in every epoch, so that its
+    `val_loss` does not jump at `start_epoch`. An `evaluate` of your own has the
+    weights, unless this callback is among its callbacks.
+
     Args:
         class_weights: The weight of each class, [K]: `effective_number(counts)`
             or `inverse_frequency(counts)` of `mm_tf.class_weights`.
         start_epoch: The first epoch, counted from 0, with these weights.
+        loss: The `ClassWeighted` whose weights change: needed where the model has
+            several, one for each output, and where a `train_step` of your own has it.
+            None: the one that the model was compiled with.
 
     Raises:
-        ValueError: `start_epoch` is negative, or `class_weights` are not numbers
-            >= 0 of which one is above 0; when training begins: the model's loss is
-            not `ClassWeighted`, or it has another number of classes.
+        ValueError: `start_epoch` is negative, `class_weights` are not numbers >= 0 of
+            which one is above 0, or `loss` is no `ClassWeighted`; when training
+            begins: the model has none or several, it has another number of classes, or
+            `fit` has a `class_weight`, which would weigh a second time.
 
     Example:
 
@@ -46,45 +56,104 @@ class DeferredReweighting(keras.callbacks.Callback):
     Source: Kang, Vu, Yoo 2021, Algorithm 1 (after Cao et al. 2019).
     """
 
-    def __init__(self, class_weights, start_epoch=160):
+    def __init__(self, class_weights, start_epoch=160, loss=None):
         super().__init__()
         num_classes = np.size(_checks.in_class_order(class_weights))
         self.class_weights = check_class_weights(class_weights, num_classes, "float64")
         self.start_epoch = _checks.check_integer("start_epoch", start_epoch, low=0)
+        if loss is not None and not isinstance(loss, ClassWeighted):
+            raise ValueError(
+                "`loss` must be a `mm_tf.losses.ClassWeighted`, or None. "
+                f"Received: loss={loss!r}"
+            )
+        self.loss = loss
+        # The model's own compiled test step, and ours beside it.
+        self._test_functions = None, None
 
     def on_train_begin(self, logs=None):
+        self._end_validation()  # Where the `fit` before was stopped in one.
         warn_of_head(self.model)
-        losses = self._class_weighted_losses()
-        if not losses:
+        loss = self._class_weighted()
+        if self.class_weights.shape != (loss.num_classes,):
             raise ValueError(
-                "DeferredReweighting needs a model compiled with a "
-                "`mm_tf.losses.ClassWeighted` loss, for example "
-                "`loss=ClassWeighted(MaximumMargin(), num_classes)`. "
-                f"Received: loss={getattr(self.model, 'loss', None)!r}"
+                f"`class_weights` must be {loss.num_classes} numbers, one for each "
+                "class of the loss. Received: "
+                f"class_weights.shape={self.class_weights.shape}"
             )
-        for loss in losses:
-            if self.class_weights.shape != (loss.num_classes,):
-                raise ValueError(
-                    f"`class_weights` must be {loss.num_classes} numbers, one for each "
-                    "class of the loss. Received: "
-                    f"class_weights.shape={self.class_weights.shape}"
-                )
-
+        _check_no_class_weight(self.model)
         warn_if_never(self, "start_epoch", self.start_epoch)
 
     def on_epoch_begin(self, epoch, logs=None):
         is_on = epoch >= self.start_epoch
         weights = self.class_weights if is_on else np.ones_like(self.class_weights)
-        changed = False
-        for loss in self._class_weighted_losses():
-            if not np.allclose(loss.class_weights, weights, rtol=1e-6, atol=0):
-                loss.set_class_weights(weights)
-                changed = True
-        if changed and keras.backend.backend() == "jax":
-            # JAX compiled the old weights into its steps as constants.
-            self.model.make_train_function(force=True)
-            self.model.test_function = None
+        loss = self._class_weighted()
+        if np.allclose(loss.class_weights, weights, rtol=1e-6, atol=0):
+            return
+        if self.loss is not None or keras.backend.backend() != "jax":
+            loss.set_class_weights(weights)
+            return
+        # Keras's own steps are all that have the weights: others stay compiled.
+        loss._assign(weights)
+        self.model.make_train_function(force=True)
+        self.model.test_function = None
 
-    def _class_weighted_losses(self):
-        losses = keras.tree.flatten(getattr(self.model, "loss", None))
-        return [loss for loss in losses if isinstance(loss, ClassWeighted)]
+    def on_test_begin(self, logs=None):
+        model, loss = self.model, self._class_weighted()
+        step, before = model.test_step, model.test_function
+
+        def unweighted_step(*arguments):
+            with loss._unweighted():
+                return step(*arguments)
+
+        model.test_step = unweighted_step
+        if before is not self._test_functions[0]:
+            model.make_test_function(force=True)
+            self._test_functions = before, model.test_function
+        model.test_function = self._test_functions[1]
+
+    def on_test_end(self, logs=None):
+        self._end_validation()
+
+    def _end_validation(self):
+        # The first of several such callbacks gives all back.
+        if vars(self.model).pop("test_step", None) is not None:
+            self.model.test_function = self._test_functions[0]
+
+    def _class_weighted(self):
+        if self.loss is not None:
+            return self.loss
+        compiled = getattr(self.model, "loss", None)
+        losses = keras.tree.flatten(compiled)
+        found = {id(loss): loss for loss in losses if isinstance(loss, ClassWeighted)}
+        if not found:
+            raise ValueError(
+                "DeferredReweighting needs a model compiled with a "
+                "`mm_tf.losses.ClassWeighted` loss, for example "
+                "`loss=ClassWeighted(MaximumMargin(), num_classes)`. "
+                f"Received: loss={compiled!r}"
+            )
+        if len(found) > 1:
+            raise ValueError(
+                "`loss` must be given where a model has several `ClassWeighted` "
+                "losses, and a DeferredReweighting for each one. "
+                f"Received: loss=None, and a model with {len(found)} of them"
+            )
+        return next(iter(found.values()))
+
+
+def _check_no_class_weight(model):
+    """Refuses the `class_weight` of the `fit` that is running.
+
+    Keras makes sample weights of it and gives it to nobody else.
+    """
+    frame = sys._getframe()
+    while frame is not None:
+        given = frame.f_locals if frame.f_code.co_name == "fit" else {}
+        class_weight = given.get("class_weight")
+        if class_weight is not None and given.get("self") is model:
+            raise ValueError(
+                "`class_weight` of `fit` must not be given with a `ClassWeighted` "
+                "loss: both would weigh the classes. "
+                f"Received: class_weight={class_weight!r}"
+            )
+        frame = frame.f_back

@@ -27,10 +27,13 @@ class TestError(keras.callbacks.Callback):
         batch_size: Images of a step, >= 1.
         name: What the images are, with which the names in the logs begin:
             `"holdout"`, say.
+        output: The name of the output that gives the classes, in a model that gives
+            several; its place where they are a list without names.
 
     Raises:
         ValueError: An argument is not as described, or there are not as many labels
-            as images.
+            as images. After an epoch: the model has several outputs and `output`
+            names none of them.
 
     Attributes:
         per_class_errors: For each epoch, the error of each class in %, [K].
@@ -53,9 +56,18 @@ class TestError(keras.callbacks.Callback):
     # Its name begins as pytest's test classes do.
     __test__ = False
 
-    def __init__(self, images, labels, class_counts, batch_size=500, name="test"):
+    def __init__(
+        self,
+        images,
+        labels,
+        class_counts,
+        batch_size=500,
+        name="test",
+        output=None,
+    ):
         super().__init__()
         self.name = name
+        self.output = output
         self.images = images
         self.batch_size = _checks.check_integer("batch_size", batch_size, low=1)
         self.num_classes = len(_checks.check_class_counts(class_counts))
@@ -95,9 +107,12 @@ class TestError(keras.callbacks.Callback):
     def on_train_begin(self, logs=None):
         self.per_class_errors = []
         self._predict_function = None, 0
+        if len(getattr(self.model, "outputs", None) or ()) > 1:
+            # Known before training, unlike those of a subclassed model.
+            self._classes_of(self.model.output)
 
     def on_epoch_end(self, epoch, logs=None):
-        self.predictions = np.argmax(self._outputs(), axis=-1)
+        self.predictions = np.argmax(self._classes_of(self._outputs()), axis=-1)
         errors = metrics.per_class_error(
             self.labels, self.predictions, self.num_classes
         )
@@ -112,6 +127,23 @@ class TestError(keras.callbacks.Callback):
             error = metrics.mean_error(errors, classes)
             if error is not None:
                 logs[f"{self.name}_{group}_shot_error"] = error
+
+    def _classes_of(self, outputs):
+        """That of the outputs which gives the classes."""
+        flat = keras.tree.flatten(outputs)
+        if len(flat) == 1:
+            return flat[0]
+        if isinstance(outputs, dict):
+            named = outputs
+        else:
+            names = getattr(self.model, "output_names", ())
+            named = dict(enumerate(outputs)) | dict(zip(names, outputs, strict=False))
+        if self.output not in named:
+            raise ValueError(
+                "`output` must name the output that gives the classes: one of "
+                f"{list(named)}. Received: output={self.output!r}"
+            )
+        return named[self.output]
 
     def _outputs(self):
         """Predicts batch by batch, however many steps a training takes at once.

@@ -1,5 +1,7 @@
 """Class weights around any per-example loss."""
 
+import contextlib
+
 import keras
 import numpy as np
 from keras import ops
@@ -42,7 +44,8 @@ class ClassWeighted(PerExampleLoss):
     The weight of a soft label p is the mean, $\sum_k p_k w_k$. The weights are a
     variable, so that a callback can change them between two epochs of `model.fit`;
     `mm_tf.callbacks.DeferredReweighting` does. A `sample_weight` multiplies the
-    class's weight, above and below.
+    class's weight, above and below; so does the `class_weight` of `fit`, which must
+    therefore not be given beside this loss.
 
     Args:
         loss: A `keras.losses.Loss` whose `call` gives a loss for each example:
@@ -104,6 +107,8 @@ class ClassWeighted(PerExampleLoss):
             autocast=False,
             name="class_weights",
         )
+        # Read where a step is compiled: a validation step may be one without weights.
+        self._is_weighting = True
 
     @property
     def class_weights(self):
@@ -111,11 +116,11 @@ class ClassWeighted(PerExampleLoss):
         return self._class_weights.numpy()
 
     def set_class_weights(self, class_weights):
-        """Changes the weights.
+        """Changes the weights, also in steps that are compiled already.
 
-        A compiled step of TensorFlow or torch sees the change at once; those of
-        JAX hold the old values until `model.make_train_function(force=True)` and
-        `model.make_test_function(force=True)`.
+        JAX compiles the weights into a step, so that there all compiled functions of
+        the process are compiled anew at their next call. Those that were compiled
+        ahead of time (`jax.jit(step).lower(...).compile()`) keep the old weights.
 
         Args:
             class_weights: The weight of each class, [K], >= 0 and not all 0.
@@ -123,13 +128,32 @@ class ClassWeighted(PerExampleLoss):
         Raises:
             ValueError: They are not K such numbers.
         """
+        self._assign(class_weights)
+        if keras.backend.backend() == "jax":
+            import jax
+
+            jax.clear_caches()
+
+    def _assign(self, class_weights):
         self._class_weights.assign(
             check_class_weights(class_weights, self.num_classes, self.dtype)
         )
 
+    @contextlib.contextmanager
+    def _unweighted(self):
+        """All classes weigh 1 in the steps that run, or are compiled, in it."""
+        self._is_weighting = False
+        try:
+            yield
+        finally:
+            self._is_weighting = True
+
     def __call__(self, y_true, y_pred, sample_weight=None):
         labels, outputs, is_valid = inputs.prepare(y_true, y_pred, self.num_classes)
-        weights = inputs.of_labels(labels, self._class_weights)
+        weights = self._class_weights
+        if not self._is_weighting:
+            weights = ops.ones(self.num_classes, self.dtype)
+        weights = inputs.of_labels(labels, weights)
         weights = ops.where(is_valid, weights, float("nan"))
         if sample_weight is not None:
             sample_weight = inputs.check_sample_weight(sample_weight, outputs)

@@ -1,5 +1,7 @@
 """Class weights: their mean, their change, other weights beside them."""
 
+import importlib
+
 import keras
 import numpy as np
 import pytest
@@ -50,3 +52,28 @@ def test_weights_can_be_changed_and_are_saved(labels, cosines):
     np.testing.assert_array_equal(copy.class_weights, loss.class_weights)
     expected = np.average(each_loss(labels, cosines), weights=WEIGHTS[labels])
     assert float(copy(labels, cosines)) == pytest.approx(expected, rel=1e-6)
+
+
+def test_changed_weights_reach_what_is_compiled(labels, cosines):
+    loss = losses.ClassWeighted(losses.MaximumMargin(), 3)
+    model = keras.Sequential([keras.Input([3]), keras.layers.Identity()])
+    model.compile(keras.optimizers.SGD(0.0), loss)
+    steps = [
+        model.train_on_batch,
+        model.test_on_batch,
+        compiled(lambda z, y: loss(y, z)),
+    ]
+    for weights in (np.ones(3), WEIGHTS):
+        loss.set_class_weights(weights)
+        expected = np.average(each_loss(labels, cosines), weights=weights[labels])
+        for step in steps:
+            assert float(step(cosines, labels)) == pytest.approx(expected, rel=1e-5)
+
+
+def compiled(step):
+    """The step as a user of the backend compiles it."""
+    if keras.backend.backend() == "tensorflow":
+        return importlib.import_module("tensorflow").function(step)
+    if keras.backend.backend() == "jax":
+        return importlib.import_module("jax").jit(step)
+    return step
