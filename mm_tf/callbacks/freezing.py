@@ -76,7 +76,8 @@ class FrozenBackbone(keras.callbacks.Callback):
                 "The model must be built before its backbone is frozen: call "
                 f"`model(images[:1])` before `fit`. Received: model={model!r}"
             )
-        if not any(variable.trainable for variable in backbone.variables):
+        flags = [weight.trainable for weight in backbone.weights]
+        if flags and not any(flags):
             raise ValueError(
                 "The backbone must have a layer that is trainable: FrozenBackbone "
                 "trains nothing that was frozen before. "
