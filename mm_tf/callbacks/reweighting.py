@@ -1,6 +1,7 @@
 """Deferred re-weighting (DRW)."""
 
 import sys
+import types
 
 import keras
 import numpy as np
@@ -116,7 +117,8 @@ class DeferredReweighting(keras.callbacks.Callback):
 
     def _end_validation(self):
         # The first of several such callbacks gives all back.
-        if vars(self.model).pop("test_step", None) is not None:
+        if "test_step" in vars(self.model):
+            del self.model.test_step
             self.model.test_function = self._test_functions[0]
 
     def _class_weighted(self):
@@ -146,7 +148,7 @@ def _check_no_class_weight(model):
 
     Keras makes sample weights of it and gives it to nobody else.
     """
-    frame = sys._getframe()
+    frame: types.FrameType | None = sys._getframe()
     while frame is not None:
         given = frame.f_locals if frame.f_code.co_name == "fit" else {}
         class_weight = given.get("class_weight")
