@@ -25,6 +25,12 @@ _LOSSES = {
     ("MaximumMargin", False): ("maximum margin", "maximum-margin"),
     ("MaximumMargin", True): ("maximum margin, by class", "maximum-margin"),
 }
+_SECOND_STAGES = {
+    "none": "",
+    "head": ", then a fresh head on the frozen backbone",
+    "scales": ", then a scale for each class on the frozen network",
+    "normalized": ", then each class's weights are divided by their length",
+}
 _WHEN = {"from_start": " from the first epoch", "deferred": ", deferred"}
 
 _METHODS_PAGE = """# Methods
@@ -103,6 +109,7 @@ def methods_table(losses_page=None):
         loss = f"[{words}]({losses_page}#{section})" if losses_page else words
         if method.pretraining != "none":
             loss += f", after pre-training on {method.pretraining}s"
+        loss += _SECOND_STAGES[method.second_stage]
         balancing = "-"
         for verb, when in (
             ("weighted", method.weighting),

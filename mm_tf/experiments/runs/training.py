@@ -96,6 +96,8 @@ def _fit(config, data, folder, stop, model, changes):
             first_stage.start(config, data, model, verbosity(), folder, stop, train)
         if config.row.second_stage == "normalized":
             tau = second_stage.normalize_head(model, data, bool(config.holdout))
+            why = "chosen on the hold-out, where its error flatters"
+            print(f"Tau {tau:g}{f', {why}' if config.holdout else ''}", flush=True)
             _measure(model, changes)
             return {"tau": tau}
         checkpoints.fit(
