@@ -17,6 +17,8 @@ import keras
 import pytest
 from helpers import TINY, Stopped, environment, stop_after
 
+from mm_tf import losses
+from mm_tf.experiments import register_method
 from mm_tf.experiments.machine import determinism
 from mm_tf.experiments.paper.methods import METHODS
 from mm_tf.experiments.run import RunConfig, RunFailedError, run
@@ -33,10 +35,10 @@ def seen(folder):
     result = json.loads((folder / "result.json").read_text())
     del result["images_per_second"], result["training_seconds"]
     lines = (folder / "history.csv").read_text().splitlines()
-    speed = lines[0].split(",").index("images_per_second")
-    history = [line.split(",") for line in lines]
+    heads, *rows = (line.split(",") for line in lines)
+    history = [dict(zip(heads, row, strict=True)) for row in rows]
     for row in history:
-        del row[speed]
+        row.pop("images_per_second", None)  # Tau-norm trains nothing.
     return {
         "weights": weights(folder),
         "result": result,
@@ -123,6 +125,13 @@ def test_same_weights_of_every_method_jit_on_and_off(
     same_twice_and_when_stopped(
         tmp_path, monkeypatch, FAMILIES.get(method, 9), **arguments
     )
+
+
+@pytest.mark.long
+def test_a_method_of_a_user_resumes(tmp_path, monkeypatch, registered):
+    register_method("own", losses.LogitAdjusted, weighting="deferred")
+    arguments = dict(method="own", method_arguments={"own_tau": 0.5})
+    same_twice_and_when_stopped(tmp_path, monkeypatch, 9, **arguments)
 
 
 def test_jit_that_keras_would_switch_off_is_refused(tmp_path):
