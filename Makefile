@@ -31,8 +31,15 @@ LOWER = .venv-lower
 
 # An environment whose Python is gone, or that was moved or copied here with its
 # folder, is made anew.
-UNUSABLE := $(shell test "$$(cat $(CREATED) 2>/dev/null)" = "$(CURDIR)" \
-	&& $(IN_VENV) -c "" || rm -f $(CREATED))
+ifneq ($(shell test "$$(cat "$(CREATED)" 2>/dev/null)" = "$(CURDIR)" \
+	&& $(IN_VENV) -c "" && echo usable),usable)
+.PHONY: $(CREATED)
+endif
+
+# A folder that make did not begin holds a user's files.
+IS_OURS = test -e "$(CREATED)" || test -z "$$(ls -A "$(VENV)" 2>/dev/null)" || { \
+	    echo "VENV must be a new or empty folder, or one that make made." \
+	         "Received: VENV=$(VENV)" >&2; exit 1; }
 
 # pip shows its progress to a person, and only errors to a log; setuptools warns
 # at every editable install.
@@ -99,12 +106,14 @@ format: $(TEST) ## format the code and mend what ruff can mend
 install: $(TEST) ## set up the virtual environment, tools for tests included
 
 clean: ## remove the virtual environment and caches, never saved_models
+	@$(IS_OURS)
 	rm -rf "$(VENV)" build dist site mm_tf.egg-info
 	rm -rf .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . \( -name .git -o -name saved_models \) -prune -o \
 	    -name __pycache__ -prune -exec rm -rf {} +
 
 $(CREATED):
+	@$(IS_OURS)
 	@command -v "$(PYTHON)" >/dev/null || { \
 	    echo "There is no '$(PYTHON)' here. mm_tf needs Python 3.11 to 3.13:" \
 	         "name one, as in 'make test PYTHON=python3.12'." >&2; exit 1; }
@@ -116,7 +125,9 @@ $(CREATED):
 	    echo "'$(PYTHON)' cannot make virtual environments. On Debian and Ubuntu:" \
 	         "apt install python3-venv" >&2; exit 1; }
 	@echo "Making a virtual environment in $(VENV) with $$("$(PYTHON)" -V)."
-	@"$(PYTHON)" -m venv --clear "$(VENV)"
+	@mkdir -p "$(VENV)" && : > $@
+	@find "$(VENV)" -mindepth 1 ! -name "$(@F)" -delete
+	@"$(PYTHON)" -m venv "$(VENV)"
 	@# An old pip (22.3 comes with Python 3.11.0) searches for a set of versions
 	@# that go together for many minutes; a new one finds it at once.
 	@$(PIP_INSTALL) --upgrade "pip>=24"

@@ -1,6 +1,7 @@
 """Files that are whole or not there, and files of strangers read with care."""
 
 import contextlib
+import fnmatch
 import itertools
 import json
 import math
@@ -10,13 +11,16 @@ import shlex
 import shutil
 import stat
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 from numpy.lib import format as numpy_format
 
 from mm_tf._text import escaped, first_line
+
+# What `whole_file` writes to. A process that was killed leaves one.
+UNFINISHED = ".[0-9]*.incomplete.*"
 
 # Beyond the files of the largest networks, and far below what fills a memory by a
 # header that lies.
@@ -62,9 +66,13 @@ def whole_folder(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
             os.replace(path, replaced)
         try:
             os.replace(unfinished, path)
-        except OSError:
-            if replaced.exists():
-                os.replace(replaced, path)
+        except OSError as error:
+            try:
+                if replaced.exists():
+                    os.replace(replaced, path)
+            except OSError:
+                reason = f"{error.strerror}; what stood there is now {replaced}"
+                raise OSError(error.errno, reason) from None
             raise
     shutil.rmtree(replaced, ignore_errors=True)
 
@@ -87,6 +95,31 @@ def _beside(path: pathlib.Path) -> Iterator[pathlib.Path]:
             reason = error.strerror or str(error).split(" (", 1)[0]
             raise WriteError(error.errno, reason, str(path)) from error
         raise
+
+
+def foreign(folder: pathlib.Path, written: Collection[str]) -> list[str]:
+    """The names in a folder, and below it, that no pattern of `written` matches."""
+    names = [path.relative_to(folder).as_posix() for path in folder.rglob("*")]
+    return sorted(name for name in names if not matches(name, written))
+
+
+def matches(name: str, patterns: Collection[str]) -> bool:
+    """Whether a name matches one of the patterns."""
+    return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
+
+
+def check_is_ours(argument: str, path: pathlib.Path, begin: str) -> None:
+    """Refuses a file to write that is there already and does not begin as ours do."""
+    if path.is_file():
+        with path.open("rb") as file:
+            is_ours = file.read(len(begin)) == begin.encode()
+        if is_ours:
+            return
+    if path.exists() or path.is_symlink():
+        raise ValueError(
+            f"`{argument}` must not be where another file than an earlier table would "
+            f"be replaced. Received: {path}"
+        )
 
 
 def check_folder(
@@ -116,7 +149,7 @@ def free_flag(folder: str | os.PathLike[str]) -> str:
 
 def remove_unfinished(folder: str | os.PathLike[str], name: str = "*") -> None:
     """Removes what `whole_file` left of a process that was killed."""
-    for path in pathlib.Path(folder).glob(f".*.incomplete.{name}"):
+    for path in pathlib.Path(folder).glob(UNFINISHED.removesuffix("*") + name):
         path.unlink(missing_ok=True)
 
 

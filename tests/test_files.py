@@ -4,6 +4,7 @@ import errno
 import io
 import json
 import os
+import pathlib
 import pickle
 import zipfile
 
@@ -35,18 +36,38 @@ def test_what_stands_there_stays_if_writing_fails(tmp_path):
     assert path.read_text() == "new"
 
 
+def test_a_folder_that_can_neither_be_replaced_nor_put_back_is_named(
+    tmp_path, monkeypatch
+):
+    path, replace, so_far = tmp_path / "report", os.replace, iter(range(9))
+    path.mkdir()
+    (path / "page").write_text("old")
+
+    def fail_from_the_second(*names):
+        if next(so_far):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        replace(*names)
+
+    monkeypatch.setattr(os, "replace", fail_from_the_second)
+    with pytest.raises(_files.WriteError) as failed, _files.whole_folder(path) as new:
+        (new / "page").write_text("new")
+    place = failed.value.strerror.partition("; what stood there is now ")[2]
+    assert (pathlib.Path(place) / "page").read_text() == "old"
+    assert [str(each) for each in tmp_path.iterdir()] == [place]
+
+
 def test_what_a_killed_process_left_is_removed_by_name(tmp_path):
     left = [".7.incomplete.a.csv", ".8.incomplete.a.csv", ".7.incomplete.b.csv"]
-    for name in [*left, "a.csv", ".incomplete"]:
+    mine = ["a.csv", ".incomplete", ".my.incomplete.a.csv"]
+    for name in [*left, *mine]:
         (tmp_path / name).write_text("half")
     _files.remove_unfinished(tmp_path, "a.csv")
     assert {path.name for path in tmp_path.iterdir()} == {
         ".7.incomplete.b.csv",
-        "a.csv",
-        ".incomplete",
+        *mine,
     }
     _files.remove_unfinished(tmp_path)
-    assert {path.name for path in tmp_path.iterdir()} == {"a.csv", ".incomplete"}
+    assert {path.name for path in tmp_path.iterdir()} == {*mine}
 
 
 def test_json_keeps_letters_and_escapes_what_is_no_unicode(tmp_path):

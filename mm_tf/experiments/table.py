@@ -108,6 +108,14 @@ _FLAGS: tuple[tuple[Any, ...], ...] = (
 )
 
 
+# How the files of a table begin, by their endings.
+_BEGINS = {
+    "md": "# Top-1 errors beside the paper's Table 1\n",
+    "csv": "setting,method,n,seeds,mean,sd,",
+    "tex": "% Needs \\usepackage{booktabs}.\n",
+}
+
+
 def define_flags(values=flags.FLAGS):
     """Defines the command's flags, those of a run among them."""
     config_flags.define_flags(values)
@@ -149,6 +157,10 @@ def main(argv, values=flags.FLAGS):
         else:
             _check_writable("output_dir", root)
         _check_writable("report", report.parent)
+        for ending, begin in _BEGINS.items():
+            _files.check_is_ours(
+                "report", report.with_name(f"{report.name}.{ending}"), begin
+            )
         if not values.report_only:
             with stopping.Stop():
                 results, failures = grid.run_grid(configs, None, worker, root)

@@ -39,6 +39,9 @@ def configs(table, root, **arguments):
 def run(table, root, arguments, report_only=False):
     """Trains the runs of a table that are not there, and prints and writes it."""
     cells = configs(table, root, **arguments)
+    begins = {"md": f"# {_TITLES[table]} of the paper", "csv": "setting,beta,delta,"}
+    for ending, begin in begins.items():
+        _files.check_is_ours("output_dir", root / f"{table}.{ending}", begin)
     runs = list(cells.values())
     failures = [] if report_only else grid.run_grid(runs, root=root)[1]
     frame, config = measured(cells), runs[0]

@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import fnmatch
 import os
 import pathlib
 
@@ -20,19 +19,19 @@ FIRST_STAGE_WEIGHTS = "first_stage.weights.h5"
 LOCK = "lock"
 
 _STAGES = (FIRST_STAGE, CHECKPOINTS)
-_UNFINISHED = ".[0-9]*.incomplete.*"  # What `_files.whole_file` writes to.
+_CHECKPOINT = f"epoch{'[0-9]' * 5}-step{'[0-9]' * 7}.npz"
 
 # All that a run writes into its folder. A file of another name is a user's.
 _IN_STAGES = tuple(
     f"{stage}{file}"
     for stage in _STAGES
-    for file in ("", "/epoch*.npz", f"/{_UNFINISHED}")
+    for file in ("", f"/{_CHECKPOINT}", f"/{_files.UNFINISHED}")
 )
 _OUTPUTS = (
     *(FIRST_STAGE_WEIGHTS, HISTORY, MODEL, RESULT),
     *(finished.PER_CLASS, finished.PREDICTIONS),
 )
-_WRITTEN = (*_IN_STAGES, *_OUTPUTS, _UNFINISHED, FLAGS, LOCK)
+_WRITTEN = (*_IN_STAGES, *_OUTPUTS, _files.UNFINISHED, FLAGS, LOCK)
 
 
 class RunFolder:
@@ -85,7 +84,7 @@ class RunFolder:
 
     def _check_can_be_replaced(self):
         """Refuses to replace a run if that would move or remove a user's files."""
-        foreign = _foreign(self.path)
+        foreign = _files.foreign(self.path, _WRITTEN)
         if foreign:
             raise self._error(
                 "must hold nothing but the run that is replaced, and it holds more "
@@ -188,7 +187,8 @@ class RunFolder:
     def has_leftovers(self):
         """Whether there is what a finished run does not need."""
         names = _names(self.path, ignored=())
-        return bool(names & {CHECKPOINTS, FIRST_STAGE, LOCK}) or self._has_old
+        # The lock goes last: without it a folder `checkpoints` is a user's.
+        return LOCK in names or self._has_old
 
     def remove_leftovers(self):
         """Removes what a finished run does not need, if no process writes there."""
@@ -238,32 +238,22 @@ class RunFolder:
         if not self._old.is_dir():
             return False
         names = _names(self._old, ignored=())
-        return (LOCK in names or not names) and not _foreign(self._old)
+        return (LOCK in names or not names) and not _files.foreign(self._old, _WRITTEN)
 
 
-def _names(folder, ignored=(LOCK, _UNFINISHED)):
+def _names(folder, ignored=(LOCK, _files.UNFINISHED)):
     """The names in a folder, without what a run that was killed may leave."""
     try:
         names = os.listdir(folder)
     except FileNotFoundError:
         return set()
-    return {name for name in names if not _matches(name, ignored)}
-
-
-def _matches(name, patterns):
-    return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
-
-
-def _foreign(folder):
-    """The names in a folder that no run writes."""
-    names = [path.relative_to(folder).as_posix() for path in folder.rglob("*")]
-    return sorted(name for name in names if not _matches(name, _WRITTEN))
+    return {name for name in names if not _files.matches(name, ignored)}
 
 
 def _remove(folder, patterns):
     # Reversed, what is in a folder comes before it.
     for path in sorted(folder.rglob("*"), reverse=True):
-        if _matches(path.relative_to(folder).as_posix(), patterns):
+        if _files.matches(path.relative_to(folder).as_posix(), patterns):
             path.rmdir() if path.is_dir() else path.unlink()
 
 
@@ -272,7 +262,7 @@ def _remove_run(folder, with_lock=True):
 
     Flags and lock go last: stopped in between, the rest is still known as a run.
     """
-    _remove(folder, (*_IN_STAGES, *_OUTPUTS, _UNFINISHED))
+    _remove(folder, (*_IN_STAGES, *_OUTPUTS, _files.UNFINISHED))
     (folder / FLAGS).unlink(missing_ok=True)
     if with_lock and folder.exists():
         (folder / LOCK).unlink(missing_ok=True)

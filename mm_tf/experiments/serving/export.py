@@ -20,6 +20,9 @@ EXPORT = "export.json"
 LABELS = "labels.txt"
 PRIORS = ("uniform", "train")
 
+# All that an export writes into its folder. A file of another name is a user's.
+_WRITTEN = (EXPORT, LABELS, *formats.WRITTEN)
+
 
 @dataclasses.dataclass(frozen=True)
 class Export:
@@ -70,8 +73,8 @@ def export(
             the method gives them.
         data_dir: Where the run's images are now, for the hold-out. Defaults to
             `None`, as in the run's flags.
-        overwrite: Whether an earlier export at `output` may be replaced. Other
-            files never are. Defaults to `False`.
+        overwrite: Whether an earlier export at `output` may be replaced, if there is
+            nothing else in that folder. Defaults to `False`.
 
     Returns:
         An `Export`.
@@ -200,11 +203,11 @@ def _check_output(output, overwrite):
     # A link is followed: its target is replaced, and not the link.
     if folder.name in ("", "..") or folder.is_symlink():
         folder = folder.resolve()
-    is_replaced = overwrite and (folder / EXPORT).is_file()
+    written = _WRITTEN if overwrite and (folder / EXPORT).is_file() else ()
     _files.check_folder(
         "output",
         folder,
-        lambda name: not is_replaced,
+        {name.split("/")[0] for name in _files.foreign(folder, written)}.__contains__,
         "a new or empty folder, or with --overwrite an earlier export",
     )
     return folder

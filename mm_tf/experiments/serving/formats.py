@@ -17,6 +17,13 @@ SAVED_MODEL = "saved_model"
 ONNX = "onnx"
 TFLITE = "tflite"
 
+# All that the formats write into a folder.
+WRITTEN = (
+    *("saved_model.pb", "fingerprint.pb", "assets", "variables"),
+    *("variables/variables.index", "variables/variables.data-?????-of-?????"),
+    *("model.onnx", "model.tflite"),
+)
+
 # The operators that all runtimes of the last years have, and tf2onnx writes.
 _OPSET = 17
 

@@ -228,6 +228,19 @@ def test_report_only_trains_nothing(tmp_path, capsys, worker):
     assert "chosen on test: flatters" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("ending", ["md", "csv", "tex"])
+def test_only_an_earlier_table_is_replaced(ending, tmp_path, worker):
+    arguments = (*TINY, "--seeds=0", f"--output_dir={tmp_path / 'runs'}")
+    report = f"--report={tmp_path / 'paper'}"
+    call(*arguments, report)
+    call(*arguments, report)
+    mine = tmp_path / f"paper.{ending}"
+    mine.write_text("# My paper")
+    trained(worker)
+    assert mine.name in refused(call, *arguments, "--seeds=1", report)
+    assert mine.read_text() == "# My paper" and not trained(worker)
+
+
 def test_missing_data_are_reported_before_the_first_run(tmp_path, worker, monkeypatch):
     def check_data(name, data_dir, options):
         raise DatasetUnavailableError(f"no {name} in {data_dir}")

@@ -151,9 +151,22 @@ def test_overwrite_takes_only_the_run(name, before, config):
 
 def test_a_users_files_beside_a_finished_run_stay(config):
     finished(config)
-    (config.run_folder / "notes.txt").write_text("mine")
+    mine = ["notes.txt", "checkpoints/epoch00003-step0000000.npz", "checkpoints/a/b"]
+    for name in mine:
+        (config.run_folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (config.run_folder / name).write_text("mine")
     assert run(config).method == "focal"
-    assert names(config.run_folder) == {*LEFT, "notes.txt"}
+    assert all((config.run_folder / name).read_text() == "mine" for name in mine)
+
+
+def test_a_users_files_among_the_checkpoints_stay(config):
+    unfinished(config)
+    mine = config.run_folder / "checkpoints" / "epochs" / "mine.npz"
+    mine.parent.mkdir()
+    mine.write_text("mine")
+    assert run(config).seed == 1
+    assert run(config).seed == 1
+    assert mine.read_text() == "mine"
 
 
 def test_a_copy_that_a_user_made_is_not_taken_for_the_replaced_run(config):

@@ -320,6 +320,13 @@ class TestAblation:
         assert paper.ALWAYS_DIFFERENT in out and "Not the paper's protocol" not in out
         assert not worker.trained and not (tmp_path / "t2").exists()
 
+    def test_only_an_earlier_table_is_replaced(self, tmp_path, worker):
+        mine = tmp_path / "table2.csv"
+        mine.write_text("sample,weight\n")
+        line = ("--grid=table2", f"--output_dir={tmp_path}")
+        assert f"Received: {mine}" in helpers.refused(call, *line)
+        assert mine.read_text() == "sample,weight\n" and not worker.trained
+
     def test_a_failed_cell_is_reported(self, tmp_path, worker):
         worker.failures = {0: RunFailedError("out of memory")}
         arguments = ("--grid=table2", "--seed=3", f"--output_dir={tmp_path}/t2")

@@ -310,7 +310,7 @@ def quick(monkeypatch):
     """An export that writes only the name of the format."""
 
     def write(form, model, class_names, folder):
-        (folder / "model").write_text(form)
+        (folder / "model.onnx").write_text(form)
 
     monkeypatch.setattr(formats, "write", write)
 
@@ -357,7 +357,7 @@ def test_the_backend_is_checked_before_images_are_read(digits, tmp_path, monkeyp
 def test_an_export_is_replaced_only_with_overwrite(digits, tmp_path, quick):
     def write(form, overwrite):
         export(digits, form, tmp_path / "out", calibrate=False, overwrite=overwrite)
-        return (tmp_path / "out" / "model").read_text()
+        return (tmp_path / "out" / "model.onnx").read_text()
 
     def fail(form, model, class_names, folder):
         (folder / "model").write_text("half")
@@ -370,6 +370,16 @@ def test_an_export_is_replaced_only_with_overwrite(digits, tmp_path, quick):
         patch.setattr(formats, "write", fail)
         with pytest.raises(_files.WriteError, match="No space left"):
             write("saved_model", overwrite=True)
-    assert (tmp_path / "out" / "model").read_text() == "tflite"
+    assert (tmp_path / "out" / "model.onnx").read_text() == "tflite"
     assert write("saved_model", overwrite=True) == "saved_model"
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+@pytest.mark.parametrize("name", ["README.md", ".git", "variables"])
+def test_an_export_among_a_users_files_is_not_replaced(name, digits, tmp_path, quick):
+    export(digits, output=tmp_path, calibrate=False)
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "notes.txt").write_text("mine")
+    with pytest.raises(ValueError, match=f"this one holds {name}"):
+        export(digits, output=tmp_path, calibrate=False, overwrite=True)
+    assert (tmp_path / name / "notes.txt").read_text() == "mine"
