@@ -38,6 +38,11 @@ def escaped(name: str) -> str:
     return name.encode("utf-8", "backslashreplace").decode()
 
 
+def printable_lines(text: str) -> str:
+    """The text, line by line without what a terminal cannot show."""
+    return "\n".join(map(printable, text.split("\n")))
+
+
 # The words of the command `mm_tf`, where that was typed.
 typed: list[str] = []
 
@@ -92,5 +97,5 @@ def table(
     for number, column in enumerate(columns):
         made.add_column(Text(column), justify="left" if number in left else "right")
     for row in rows:
-        made.add_row(*(Text(str(cell)) for cell in row))
+        made.add_row(*(Text(printable_lines(str(cell))) for cell in row))
     return made

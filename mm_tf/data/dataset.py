@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import pathlib
+import re
 from collections.abc import Sequence
 from types import MappingProxyType
 from typing import Any
@@ -172,7 +173,7 @@ def _check_is(name: str, value: Any, kind: Any, expected: str) -> None:
 
 def check_name(name: Any, argument: str = "name") -> str:
     """Returns the name of a data set, without looking for the data set."""
-    of_tfds = isinstance(name, str) and name.removeprefix(TFDS_PREFIX) not in ("", name)
+    of_tfds = isinstance(name, str) and _OF_TFDS.fullmatch(name)
     choices = (*DATASETS, *CUSTOM_DATASETS, f"{TFDS_PREFIX}NAME")
     if not of_tfds and (name not in choices[:-1] or not isinstance(name, str)):
         raise ValueError(
@@ -234,6 +235,9 @@ def imbalanced(
         train_labels=data.train_labels[chosen],
     )
 
+
+# Messages show it in commands to copy, where no sign may mean something to a shell.
+_OF_TFDS = re.compile(rf"{TFDS_PREFIX}[\w./:=,+*-]+")
 
 Split = tuple[np.ndarray, np.ndarray]
 

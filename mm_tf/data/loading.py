@@ -38,6 +38,7 @@ def load(
     name: str,
     data_dir: str | os.PathLike[str] | None = None,
     options: ReadOptions | None = None,
+    download: bool = True,
 ) -> ImageData:
     """Reads a data set.
 
@@ -69,6 +70,7 @@ def load(
             variable `TFDS_DATA_DIR`, or else `~/tensorflow_datasets`.
         options: How custom data and `tfds:NAME` are read. Defaults to `None`, the
             defaults of `ReadOptions`.
+        download: Whether CIFAR and `tfds:NAME` may be downloaded. Defaults to `True`.
 
     Returns:
         The data set, an `ImageData`.
@@ -97,11 +99,13 @@ def load(
             )
         info = DATASETS[name]
         (train, test), class_names = (
-            _read_digits(info) if name == "digits" else _read_cifar(info, data_dir)
+            _read_digits(info)
+            if name == "digits"
+            else _read_cifar(info, data_dir, download)
         )
         return ImageData(info, *in_order(*train), *in_order(*test), class_names)
     if name.startswith(TFDS_PREFIX):
-        return read_tfds(name.removeprefix(TFDS_PREFIX), data_dir, options)
+        return read_tfds(name.removeprefix(TFDS_PREFIX), data_dir, options, download)
     return _READERS[name](data_dir, options)
 
 
@@ -143,9 +147,9 @@ def _read_digits(info: DatasetInfo) -> tuple[_Splits, tuple[str, ...]]:
 
 
 def _read_cifar(
-    info: DatasetInfo, data_dir: str | os.PathLike[str] | None
+    info: DatasetInfo, data_dir: str | os.PathLike[str] | None, download: bool
 ) -> tuple[_Splits, tuple[str, ...]]:
-    builder = prepared.prepared_builder(info.name, data_dir)
+    builder = prepared.prepared_builder(info.name, data_dir, download)
     with prepared.reading(info.name, builder):
         import tensorflow_datasets as tfds
 

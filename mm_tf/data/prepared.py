@@ -11,8 +11,16 @@ class DatasetUnavailableError(RuntimeError):
     """A data set is neither prepared where it was looked for nor downloadable."""
 
 
-def prepared_builder(name: str, data_dir: str | os.PathLike[str] | None) -> Any:
-    """The `tfds` builder of a prepared data set, after a download if needed."""
+def prepared_builder(
+    name: str,
+    data_dir: str | os.PathLike[str] | None,
+    download: bool = True,
+) -> Any:
+    """The `tfds` builder of a prepared data set, after a download if needed.
+
+    Without `download` it comes from the prepared files only: `tfds` would fetch and
+    import the code of some data sets to look for them.
+    """
     data_dir = expand(data_dir)
     try:
         import tensorflow_datasets as tfds
@@ -23,6 +31,11 @@ def prepared_builder(name: str, data_dir: str | os.PathLike[str] | None) -> Any:
     problem = "cannot be read"
     try:
         with _quiet_absl():
+            if not download:
+                from tensorflow_datasets.core import read_only_builder
+
+                problem = "is not prepared, and only a run downloads one"
+                return read_only_builder.builder_from_files(name, data_dir=data_dir)
             builder = tfds.builder(name, data_dir=data_dir)
             folder = str(builder.data_dir)
             if not builder.is_prepared():

@@ -62,13 +62,14 @@ def main(arguments=None):
         command.set_up("tensorflow")
         exported = export(**vars(given))
     except (ValueError, DatasetUnavailableError) as error:
-        command.fail(_text.printable(str(error)))
+        command.fail(error)
     except OSError as error:
         command.fail(
             f"`output` cannot be written ({error.strerror or error}). "
             f"Received: output={given.output}"
         )
-    print(*_lines(exported.facts), f"Written: {exported.folder}", sep="\n")
+    written = _text.printable(f"Written: {exported.folder}")
+    print(*_lines(exported.facts), written, sep="\n")
 
 
 def _prior(text):

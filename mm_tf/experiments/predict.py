@@ -79,13 +79,15 @@ def main(arguments=None):
         found = predict(given.run, given.paths, given.top, given.strict)
         text = _WRITERS[given.format](found.predictions) if found.predictions else ""
         if output is None:
-            # The name of a file may be no Unicode: its bytes are printed as they are.
+            if sys.stdout.isatty():
+                text = _text.printable_lines(text)
+            # The name of a file may be no Unicode: its bytes are piped as they are.
             sys.stdout.buffer.write(os.fsencode(text))
         elif found.predictions:
             _files.write_text(output, text, errors="surrogateescape")
-            print(f"Written: {given.output}")
+            print(_text.printable(f"Written: {given.output}"))
     except ValueError as error:
-        command.fail(_text.printable(str(error)))
+        command.fail(error)
     except OSError as error:
         command.fail(
             f"`output` cannot be written ({error.strerror or error}). "

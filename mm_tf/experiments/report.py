@@ -38,9 +38,9 @@ def write_report(runs, output=None, data_dir=None, gallery=True, data=None):
         data_dir: Where the images are now: the folder, CSV file or archive of your
             images, else the folder in which tfds keeps data sets. Defaults to `None`,
             as in the run's flags.
-        gallery: Whether to show the test (or hold-out) images. They are read, and
-            downloaded where they are not prepared, as for the run itself; where that
-            fails the page says so, and the command too. Defaults to `True`.
+        gallery: Whether to show the test (or hold-out) images. They are read
+            as for the run itself, and never downloaded; where that fails the page
+            says so, and the command too. Defaults to `True`.
         data: The runs' `ImageData`, as for `mm_tf.experiments.run.run`, to show
             images of data that `mm_tf.data.load` does not know. Defaults to `None`.
 
@@ -80,7 +80,8 @@ def _write_report(runs, output, data_dir, gallery, data=None):
 
     try:
         with _files.whole_folder(output) as folder:
-            report_page.write(folder / PAGE, read, images, without_images)
+            reason = without_images and _without_places(without_images)
+            report_page.write(folder / PAGE, read, images, reason)
     except _files.WriteError as error:
         raise ValueError(
             f"`output` cannot be written ({error.strerror}). Received: output={output}"
@@ -90,6 +91,11 @@ def _write_report(runs, output, data_dir, gallery, data=None):
         words = results[0].evaluated_words
         missing = f"The page shows no {words} images: {without_images}"
     return output / PAGE, missing
+
+
+def _without_places(text):
+    """A text without the folders of the paths in it: a page may be passed on."""
+    return re.sub(r"(?<![\w.:/])(?:~|[A-Za-z]:)?[/\\][^\s'\"]*[/\\]", "", text)
 
 
 def _check_output(output, runs):
@@ -166,8 +172,8 @@ def main(arguments=None):
             given.runs, given.output, given.data_dir, not given.no_gallery
         )
     except (OSError, ValueError) as error:
-        command.fail(_text.printable(str(error)))
-    print(f"Written: {page}")
+        command.fail(error)
+    print(_text.printable(f"Written: {page}"))
     if missing:
         line = _text.printable(" ".join(missing.splitlines()))
         print(f"mm_tf: {line}", file=sys.stderr)

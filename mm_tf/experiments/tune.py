@@ -254,8 +254,7 @@ def _search(search, report_only):
         return 1
     print(
         "To train on all training images with the best values, and measure on the test "
-        "images:\npython -m mm_tf.experiments.run "
-        f"--flagfile={search.folder / trials.FLAGS}"
+        f"images:\n{trials.command(search)}"
     )
     return 0
 

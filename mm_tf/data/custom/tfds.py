@@ -19,12 +19,14 @@ def read_tfds(
     name: str,
     data_dir: str | os.PathLike[str] | None = None,
     options: ReadOptions | None = None,
+    download: bool = True,
 ) -> ImageData:
     """Reads images and labels of a data set of TensorFlow Datasets into memory.
 
-    It is downloaded and prepared if it is not there. Its split `test` is the test
-    set, or `validation` where there is no `test` with labels; with neither, test
-    images are taken from `train` (see `mm_tf.data.splits.stratified_split`).
+    It is downloaded and prepared if it is not there and `download` allows it. Its
+    split `test` is the test set, or `validation` where there is no `test` with
+    labels; with neither, test images are taken from `train` (see
+    `mm_tf.data.splits.stratified_split`).
     Images are decoded, resized and cropped as those of files, and come in one order,
     by class and then by pixels.
 
@@ -37,6 +39,7 @@ def read_tfds(
         options: How to read. What is read must fit into `memory_limit`; while it is
             sorted and split there is as much again. Defaults to `None`, the defaults
             of `ReadOptions`.
+        download: Whether it may be downloaded. Defaults to `True`.
 
     Returns:
         An `ImageData` whose images are arrays.
@@ -57,7 +60,7 @@ def read_tfds(
     ValueError: `data_dir` must be an existing folder...
     """
     options = check_options(options)
-    builder = prepared.prepared_builder(name, data_dir)
+    builder = prepared.prepared_builder(name, data_dir, download=download)
     image, label = _tfds_keys(name, builder)
     features, splits = builder.info.features, builder.info.splits
     *own_size, own_channels = features[image].shape

@@ -7,6 +7,7 @@ from rich import progress
 from rich.console import Console
 from rich.table import Column
 
+from mm_tf import _text
 from mm_tf.experiments.runs.folder import (
     FIRST_STAGE,
     FIRST_STAGE_WEIGHTS,
@@ -66,7 +67,7 @@ class Progress:
 
     def report(self, line):
         """Prints a line above the bar."""
-        self._console.print(line, markup=False, soft_wrap=True)
+        self._console.print(_text.printable(line), markup=False, soft_wrap=True)
 
     def describe(self, state):
         """Says in the bar what happens now."""

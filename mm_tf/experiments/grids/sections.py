@@ -41,7 +41,7 @@ class Section:
         """Prints the section, as many columns side by side as there is room."""
         console = console or Console(highlight=False)
         head = "\n".join(filter(None, (self.title, self.caption)))
-        console.print(f"\n{head}", markup=False)
+        console.print(f"\n{_text.printable_lines(head)}", markup=False)
         name, *others = list(self.cells)
         size = max(1, self._room(console.width)) if self.can_split else len(others)
         for first in range(0, len(others), size):
@@ -49,7 +49,7 @@ class Section:
             rows = part.itertuples(index=False)
             console.print(_text.table(list(part), rows, left=self.left))
         for note in self.notes:
-            console.print(note, markup=False)
+            console.print(_text.printable(note), markup=False)
 
     def _room(self, width):
         """How many columns of the widest there is room for, behind the first."""

@@ -42,7 +42,9 @@ def set_up(backend):
     for name, value in environment.variables_for_tensorflow().items():
         os.environ.setdefault(name, value)
     # One line, without the place in the code.
-    warnings.formatwarning = lambda message, kind, *_: f"{kind.__name__}: {message}\n"
+    warnings.formatwarning = lambda message, kind, *_: (
+        f"{kind.__name__}: {_text.printable_lines(str(message))}\n"
+    )
 
 
 def parse_flags(argv, values=flags.FLAGS):
@@ -209,5 +211,5 @@ def _flagfile_of(setting):
 
 def fail(message, status=2):
     """Ends a command with one message on standard error and an exit status."""
-    print(f"mm_tf: {message}", file=sys.stderr)
+    print(f"mm_tf: {_text.printable_lines(str(message))}", file=sys.stderr)
     sys.exit(status)

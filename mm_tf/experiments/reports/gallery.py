@@ -23,7 +23,7 @@ def evaluation_images(runs, data_dir=None, data=None):
             data = run_data.read(run.config, data)[1] if has_holdout else data
         elif run.config is None:
             # Without flags there is only the data set's name.
-            data = load(run.result.dataset, data_dir)
+            data = load(run.result.dataset, data_dir, download=False)
         else:
             data = run_data.read_again(run.config, run.result.class_names, data_dir)
     except (ValueError, DatasetUnavailableError) as error:

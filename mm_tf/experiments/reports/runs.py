@@ -102,7 +102,9 @@ def read(folder, result):
         except FileNotFoundError:
             missing.append(f"{name} is missing")
         except (OSError, ValueError, KeyError, flags.Error) as error:
-            missing.append(f"{name} cannot be read: {first_line(error)}")
+            # A page may be passed on: it does not show where the run lies.
+            reason = first_line(error).replace(f"{folder}{os.sep}", "")
+            missing.append(f"{name} cannot be read: {reason}")
         return None
 
     labels, predictions = attempt(

@@ -1,6 +1,7 @@
 """The tables of a report, and the words beside them."""
 
 import collections
+import pathlib
 
 from mm_tf._text import percent
 from mm_tf.experiments import paper
@@ -88,7 +89,12 @@ def flags(runs):
 def _flags_with_effect(config):
     if config is None:
         return {}
-    places = {"weights": config.weights, "data_dir": config.data_dir}
+    # A page may be passed on: it does not show where things lie on this machine.
+    places = {
+        name: pathlib.PurePath(place).name
+        for name in ("weights", "data_dir")
+        if (place := getattr(config, name)) is not None
+    }
     flags = config.identity() | places
     return {
         name: ("no", "yes")[value] if isinstance(value, bool) else str(value)

@@ -10,13 +10,14 @@ from mm_tf.data.images.digests import file_digest
 from mm_tf.data.loading import data_digest
 
 
-def read(config, data=None, class_names=None):
+def read(config, data=None, class_names=None, download=True):
     """Reads the images to train on, and the test images or a hold-out.
 
     Args:
         config: A `RunConfig`.
         data: An `ImageData` that is drawn already, in place of the config's data set.
         class_names: The order of the classes, as in `ReadOptions`. Defaults to `None`.
+        download: Whether the data set may be downloaded.
 
     Returns:
         (the config with the class counts of the data, the `ImageData`).
@@ -28,7 +29,7 @@ def read(config, data=None, class_names=None):
             options = config.read_options
             if options and class_names:
                 options = dataclasses.replace(options, class_names=class_names)
-            whole = load(config.dataset, config.data_dir, options)
+            whole = load(config.dataset, config.data_dir, options, download)
         config = config.with_counts_of(whole)
         data = imbalanced(whole, config.drawn_class_counts, config.subset_seed)
     else:
@@ -42,11 +43,13 @@ def read(config, data=None, class_names=None):
 def read_again(config, class_names, data_dir=None):
     """Reads the images of a finished run, which may lie elsewhere now.
 
-    Its classes keep their order: version 0.1.0 put the class 10 before 2.
+    Its classes keep their order: version 0.1.0 put the class 10 before 2. Nothing is
+    downloaded: the run may be a stranger's.
     """
     if data_dir is not None:
         config = dataclasses.replace(config, data_dir=os.fspath(data_dir))
-    return read(_with_data_digest(config), class_names=class_names)[1]
+    config = _with_data_digest(config)
+    return read(config, class_names=class_names, download=False)[1]
 
 
 def with_digests(config, with_data=True):

@@ -24,10 +24,10 @@ _EDGES = 1
 def print_plan(config, notes=(), console=None):
     """Prints what is about to be trained, and notes on how the data were read."""
     console = console or Console(highlight=False)
+    # Names of a user's files may hold anything.
     for line in _plan(config):
-        console.print(line, markup=False)
+        console.print(printable(line), markup=False)
     for note in notes:
-        # Names of a user's files may hold anything.
         console.print(f"  data: {printable(note)}", markup=False, soft_wrap=True)
 
 
@@ -113,7 +113,7 @@ def print_result(result, folder, console=None):
         f"Keras on {result.backend}",
         markup=False,
     )
-    console.print(f"Saved in {folder}", markup=False, soft_wrap=True)
+    console.print(printable(f"Saved in {folder}"), markup=False, soft_wrap=True)
 
 
 def _errors_table(result):
@@ -148,7 +148,7 @@ def _classes_table(result, width):
     ]
     classes = list(
         zip(
-            map(printable, result.class_names),
+            result.class_names,
             result.class_counts,
             result.evaluated_counts,
             (percent(error, 1) for error in result.per_class_error),
@@ -156,7 +156,7 @@ def _classes_table(result, width):
         )
     )
     widths = [max(map(len, head.splitlines())) for head in heads]
-    widths[0] = max(cell_len(name) for name, *_ in classes)
+    widths[0] = max(cell_len(printable(name)) for name, *_ in classes)
     fitting = (width - _EDGES) // sum(_SEPARATOR + each for each in widths)
     columns = max(1, min(fitting, math.ceil(len(classes) / _CLASSES_A_COLUMN)))
     rows = math.ceil(len(classes) / columns)

@@ -34,6 +34,11 @@ def read_json(path):
     )
 
 
+def trial_name(values):
+    """Returns the name of the folder of a trial with these values, {flag: number}."""
+    return "_".join(f"{name}={value}" for name, value in values.items())
+
+
 @dataclasses.dataclass(frozen=True)
 class Search:
     """A search.
@@ -73,8 +78,7 @@ class Search:
 
     def trial_config(self, values):
         """Returns the `RunConfig` of a trial, whose folder its values name."""
-        name = "_".join(f"{name}={value}" for name, value in values.items())
-        folder = str(self.folder / TRIALS / name)
+        folder = str(self.folder / TRIALS / trial_name(values))
         return self.config.with_values({**values, "output_dir": folder})
 
     def identity(self):

@@ -5,14 +5,15 @@ It reads the folders of the trials, and needs neither KerasTuner nor Keras.
 
 import dataclasses
 import math
+import shlex
 from types import MappingProxyType
 
 from mm_tf import _files
-from mm_tf._text import counted, percent
+from mm_tf._text import counted, percent, printable
 from mm_tf.experiments.config.flags import to_flagfile
 from mm_tf.experiments.grids.sections import Section
 from mm_tf.experiments.runs.result import EVALUATED_ON, RESULT, RunResult
-from mm_tf.experiments.searches.search import TRIALS, read_json
+from mm_tf.experiments.searches.search import TRIALS, read_json, trial_name
 
 TABLE = "trials.md"
 CSV = "trials.csv"
@@ -73,7 +74,19 @@ def read_failure(run_folder):
     if not path.exists():
         return None
     failure = read_json(path)
-    return Trial(run_folder.name, failure["values"], None, failure["reason"])
+    values, reason = failure.get("values"), failure.get("reason")
+    _check_named(path, run_folder.name, values if isinstance(values, dict) else {})
+    return Trial(run_folder.name, values, None, printable(str(reason)))
+
+
+def _check_named(path, name, values):
+    """Refuses a stranger's file whose values do not name it: names get into flags."""
+    is_trial = all(isinstance(value, int | float) for value in values.values())
+    if not is_trial or trial_name(values) != name:
+        raise ValueError(
+            "`output_dir` holds a trial whose values do not name its folder. "
+            f"Received: {path}"
+        )
 
 
 def read(search):
@@ -82,7 +95,8 @@ def read(search):
     found = []
     for path in sorted(folder.glob(f"*/{RESULT}")):
         result = RunResult.read(path)
-        values = {name: result.flags[name] for name in search.varied}
+        values = {name: result.flags.get(name) for name in search.varied}
+        _check_named(path, path.parent.name, values)
         found.append(Trial(path.parent.name, values, result))
     for path in sorted(folder.glob(f"*{_FAILURE}")):
         found.append(read_failure(path.with_name(path.name.removesuffix(_FAILURE))))
@@ -198,6 +212,12 @@ def section(search, trials):
     )
 
 
+def command(search):
+    """Returns the command that trains with the best trial's flags, to be copied."""
+    flag = f"--flagfile={search.folder / FLAGS}"
+    return f"python -m mm_tf.experiments.run {shlex.quote(flag)}"
+
+
 def flagfile(search, trials):
     """Returns a flagfile of the best trial as text, or None without one.
 
@@ -215,7 +235,7 @@ def flagfile(search, trials):
         f"Best of {finished} finished trials: {chosen.name}, balanced error "
         f"{chosen.error:.2f} % on the {_images(search)} images.",
         how_chosen(search),
-        f"python -m mm_tf.experiments.run --flagfile={search.folder / FLAGS}",
+        command(search),
     ]
     lines = "".join(f"# {line}\n" for line in comment)
     return f"{lines}{to_flagfile(config)}--output_dir={folder}\n"

@@ -9,14 +9,17 @@ import shutil
 import keras
 import made_up
 import numpy as np
+import pandas as pd
 import pytest
 from absl import flags
 from flag_parsing import parse
 from helpers import OLD_RUN
 
 from mm_tf.experiments import report, table
+from mm_tf.experiments.config import RunConfig
+from mm_tf.experiments.grids import progress, sections
 from mm_tf.experiments.machine import command
-from mm_tf.experiments.runs import finished
+from mm_tf.experiments.runs import finished, summary
 from mm_tf.experiments.runs.result import RunResult
 
 
@@ -66,6 +69,9 @@ LINES = {
     "--epochs=-1": "`epochs` must be",
     "--seed=$(mkdir executed)": "seed",
     "--flagfile=none.flags": "none.flags",
+    # It would stand in a command to copy.
+    "--dataset=tfds:$(mkdir executed)": "`dataset` must be one of",
+    "--dataset=tfds:a');open('executed')": "`dataset` must be one of",
 }
 
 
@@ -155,6 +161,54 @@ def test_a_report_says_which_file_it_cannot_read(name, strangers_run):
     PARTS[name](strangers_run / name)
     page = report.write_report([strangers_run]).read_text()
     assert f"{name} cannot be read" in page
+
+
+ESCAPE = "\x1b]0;owned\x07"
+
+
+def test_no_escape_sequence_reaches_the_terminal(strangers_run, capsys):
+    result = RunResult.read(strangers_run)
+    names = [ESCAPE + name for name in result.class_names]
+    result = dataclasses.replace(result, class_names=names)
+    summary.print_plan(
+        RunConfig(model="MobileNetV2", dataset="cifar10", weights=f"{ESCAPE}.h5")
+    )
+    summary.print_result(result, f"runs/{ESCAPE}")
+    title = f"A table of {ESCAPE}"
+    cells = pd.DataFrame({"name": [ESCAPE], "error": ["1\n2"]})
+    sections.Section(title, ESCAPE, cells, (ESCAPE,)).print()
+    with progress.Progress(1, []) as shown:
+        shown.report(f"Failed: {ESCAPE}")
+    with pytest.raises(SystemExit):
+        command.fail(f"first\n{ESCAPE}")
+    printed = capsys.readouterr()
+    assert not {"\x1b", "\x07"} & set(printed.out + printed.err)
+    assert printed.err == "mm_tf: first\n\ufffd]0;owned\ufffd\n"
+    assert printed.out.count("owned") >= len(names) + 6
+
+
+@pytest.mark.parametrize("dataset", ["tfds:mnist", "cifar10"])
+def test_a_report_downloads_nothing(dataset, strangers_run, tmp_path, monkeypatch):
+    import tensorflow_datasets as tfds
+
+    flags_of_run = strangers_run / "flags.txt"
+    flags_of_run.write_text(f"{flags_of_run.read_text()}\n--dataset={dataset}\n")
+    monkeypatch.setattr(tfds, "builder", lambda *_, **__: os.mkdir("executed"))
+    page = report.write_report([strangers_run], data_dir=tmp_path).read_text()
+    assert f"{dataset.removeprefix('tfds:')} is not prepared, and only a run" in page
+
+
+def test_a_page_does_not_show_where_things_lie(strangers_run, tmp_path):
+    photos = tmp_path / "of ada" / "photos"
+    (strangers_run / "flags.txt").write_text(
+        f"--dataset=folder\n--data_dir={photos}\n--model=MobileNetV2\n"
+        f"--weights={tmp_path / 'ada.weights.h5'}\n"
+    )
+    (strangers_run / "predictions.npz").write_bytes(b"no archive")
+    page = report.write_report([strangers_run]).read_text()
+    assert str(tmp_path) not in page
+    assert "predictions.npz cannot be read: predictions.npz cannot be" in page
+    assert ">photos<" in page and ">ada.weights.h5<" in page
 
 
 def test_a_model_with_code_in_it_is_refused(strangers_run):

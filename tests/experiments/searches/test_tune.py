@@ -294,6 +294,22 @@ def test_a_damaged_file_is_named(name, text, report_only, tmp_path, worker):
     assert "damaged" in printed and name in printed and "Remove" in printed
 
 
+def test_a_trial_whose_values_do_not_name_it_is_refused(tmp_path, worker):
+    # The name of a stranger's trial would stand in best.flags.
+    worker.failures = {0: RunDivergedError("Training diverged")}
+    arguments = (*TINY, *TWO_BETAS, f"--output_dir={tmp_path}/s", "--report_only")
+    call(*arguments[:-1])
+    folder = tmp_path / "s" / "trials"
+    (finished,) = (path for path in folder.iterdir() if path.is_dir())
+    failure = folder / "x.failed.json"
+    for values in ('{"beta": 1.5}', '{"beta": "../x"}', "[]"):
+        failure.write_text(f'{{"values": {values}, "reason": ""}}')
+        assert "do not name its folder" in helpers.refused(call, *arguments)
+    failure.unlink()
+    finished.rename(folder / "x\n--overwrite")
+    assert "do not name its folder" in helpers.refused(call, *arguments)
+
+
 class TestAblation:
     def test_it_runs_exactly_the_cells_of_the_paper(self, tmp_path, capsys, worker):
         arguments = ("--grid=table3", "--epochs=10", f"--output_dir={tmp_path}/t3")
