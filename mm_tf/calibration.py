@@ -94,6 +94,39 @@ def prior_adjustment(from_prior, to_prior):
     return np.log(after) - np.log(before)
 
 
+def logit_adjustment(class_counts, tau=1.0):
+    r"""Returns what to add to logits so that rare classes win more often.
+
+    $$ a_j = -\tau \log \pi_j, \quad \pi_j = n_j / \textstyle\sum_i n_i $$
+
+    Nothing is trained: it is for a network whose loss did not do that already, as
+    `mm_tf.losses.LogitAdjusted` does. With \(\tau = 1\) it differs from
+    `prior_adjustment` to a uniform prior by a number that is the same for all classes.
+    Cosines are multiplied by their scale before it is added.
+
+    Args:
+        class_counts: Training images n of each class, K whole numbers >= 1.
+        tau: The strength, >= 0; with 0 nothing changes. Defaults to 1.
+
+    Returns:
+        float64 array [K].
+
+    Raises:
+        ValueError: An argument is not as described.
+
+    Example:
+
+    >>> from mm_tf.calibration import logit_adjustment
+    >>> print(logit_adjustment([900, 100]).round(3))
+    [0.105 2.303]
+
+    Source: Menon et al., "Long-Tail Learning via Logit Adjustment", 2021, Eq. 9.
+    """
+    counts = _checks.check_class_counts(class_counts)
+    tau = _checks.check_number("tau", tau, low=0.0)
+    return -tau * np.log(_prior("class_counts", counts))
+
+
 def negative_log_likelihood(probabilities, labels):
     """Returns the mean of -log p of the true class, in nats.
 

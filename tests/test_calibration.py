@@ -55,6 +55,16 @@ def test_an_adjusted_posterior_is_that_of_the_other_prior():
     np.testing.assert_array_equal(calibration.prior_adjustment([5, 2], [5, 2]), 0)
 
 
+@pytest.mark.parametrize("tau", [0.0, 0.5, 1.0, 2.0])
+def test_logit_adjustment_divides_by_the_prior_to_the_power_of_tau(tau):
+    counts = np.array([900, 90, 10])
+    added = calibration.logit_adjustment(counts, tau)
+    np.testing.assert_allclose(np.exp(added), (counts / 1000) ** -tau)
+    uniform = calibration.prior_adjustment(counts, [1, 1, 1])
+    if tau == 1:
+        np.testing.assert_allclose(added - uniform, np.log(3))
+
+
 def test_the_calibration_error_of_what_is_drawn_is_near_zero():
     logits, labels = drawn(50_000)
     right = special.softmax(logits, axis=-1)

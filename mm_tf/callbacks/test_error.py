@@ -112,7 +112,8 @@ class TestError(keras.callbacks.Callback):
             self._classes_of(self.model.output)
 
     def on_epoch_end(self, epoch, logs=None):
-        self.predictions = np.argmax(self._classes_of(self._outputs()), axis=-1)
+        outputs = self._classes_of(self.outputs(self.model))
+        self.predictions = np.argmax(outputs, axis=-1)
         errors = metrics.per_class_error(
             self.labels, self.predictions, self.num_classes
         )
@@ -145,13 +146,14 @@ class TestError(keras.callbacks.Callback):
             )
         return named[self.output]
 
-    def _outputs(self):
-        """Predicts batch by batch, however many steps a training takes at once.
+    def outputs(self, model):
+        """Returns a model's outputs for the images, [N, K].
 
-        Keras would hold as many batches in memory. It keeps what it made for one
-        number of steps, and for one set of trainable variables: so does this.
+        It predicts batch by batch, however many steps a training takes at once: Keras
+        would hold as many batches in memory. It keeps what it made for one number of
+        steps, and for one set of trainable variables: so does this.
         """
-        model, at_once = self.model, self.model.steps_per_execution
+        at_once = model.steps_per_execution
         made_for = len(model.trainable_variables)
         theirs = model.predict_function
         if at_once > 1:

@@ -11,12 +11,11 @@ hold-out where it has one. The same from Python:
     print(export("saved_models/.../seed0", "onnx").folder)
 """
 
-import argparse
-
 from mm_tf import _text
 from mm_tf.data import DatasetUnavailableError
 from mm_tf.experiments.machine import command
-from mm_tf.experiments.serving.export import PRIORS, Export, export
+from mm_tf.experiments.runs.probabilities import PRIOR_WORDS
+from mm_tf.experiments.serving.export import Export, export
 from mm_tf.experiments.serving.formats import FORMATS
 
 __all__ = ["Export", "export", "main"]
@@ -48,8 +47,7 @@ def main(arguments=None):
     )
     parser.add_argument(
         "--prior",
-        type=_prior,
-        metavar="uniform|train|A,B,...",
+        metavar=PRIOR_WORDS,
         help="how often each class occurs where the model is used",
     )
     parser.add_argument(
@@ -70,18 +68,6 @@ def main(arguments=None):
         )
     written = _text.printable(f"Written: {exported.folder}")
     print(*_lines(exported.facts), written, sep="\n")
-
-
-def _prior(text):
-    """The value of `--prior`: a word, or numbers between commas."""
-    if text in PRIORS:
-        return text
-    try:
-        return [float(part) for part in text.split(",")]
-    except ValueError:
-        raise argparse.ArgumentTypeError(
-            f"must be {', '.join(PRIORS)} or numbers as 3,1,1: {text!r}"
-        ) from None
 
 
 def _lines(facts):

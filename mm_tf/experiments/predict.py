@@ -17,6 +17,7 @@ import sys
 from mm_tf import _files, _text
 from mm_tf.experiments.config.fields import BACKENDS
 from mm_tf.experiments.machine import command
+from mm_tf.experiments.runs.probabilities import PRIOR_WORDS
 from mm_tf.experiments.serving.predict import (
     Prediction,
     Predictions,
@@ -71,12 +72,21 @@ def main(arguments=None):
         help="a file that cannot be decoded is an error; without it, it is reported "
         "and left out",
     )
+    parser.add_argument(
+        "--prior",
+        metavar=PRIOR_WORDS,
+        help="how often each class occurs where the images are from",
+    )
+    command.add_post_hoc(parser)
     parser.add_argument("--backend", choices=BACKENDS, help="Keras's backend")
     given = parser.parse_args(arguments)
     try:
         command.set_up(given.backend)
         output = _check_output(given.output, given.overwrite)
-        found = predict(given.run, given.paths, given.top, given.strict)
+        found = predict(
+            *(given.run, given.paths, given.top, given.strict),
+            *(given.prior, given.post_hoc, given.post_hoc_tau),
+        )
         text = _WRITERS[given.format](found.predictions) if found.predictions else ""
         if output is None:
             if sys.stdout.isatty():
@@ -96,7 +106,8 @@ def main(arguments=None):
     unreadable = [
         f"cannot be decoded ({why}): {path}" for path, why in found.unreadable
     ]
-    for line in (*found.notes, *unreadable):
+    adjusted = [] if found.post_hoc is None else [str(found.post_hoc)]
+    for line in (*adjusted, *found.notes, *unreadable):
         print(f"mm_tf: {_text.printable(line)}", file=sys.stderr)
     if not found.predictions:
         command.fail("No image can be decoded.", status=1)

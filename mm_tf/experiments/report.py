@@ -27,7 +27,15 @@ __all__ = ["write_report"]
 PAGE = "index.html"
 
 
-def write_report(runs, output=None, data_dir=None, gallery=True, data=None):
+def write_report(
+    runs,
+    output=None,
+    data_dir=None,
+    gallery=True,
+    data=None,
+    post_hoc=None,
+    post_hoc_tau=None,
+):
     """Writes a page about finished runs, and its pictures as PNG files.
 
     Args:
@@ -43,6 +51,10 @@ def write_report(runs, output=None, data_dir=None, gallery=True, data=None):
             says so, and the command too. Defaults to `True`.
         data: The runs' `ImageData`, as for `mm_tf.experiments.run.run`, to show
             images of data that `mm_tf.data.load` does not know. Defaults to `None`.
+        post_hoc: `"la"` for the errors after post-hoc logit adjustment as well (see
+            `mm_tf.calibration.logit_adjustment`). Defaults to `None`.
+        post_hoc_tau: Its strength, >= 0. Defaults to `None`: chosen on the hold-out
+            of a run that has one, 1 for others.
 
     Returns:
         The `pathlib.Path` of the page.
@@ -62,16 +74,21 @@ def write_report(runs, output=None, data_dir=None, gallery=True, data=None):
     ...
     ValueError: `run` must be the folder of a finished run...
     """
-    page, _ = _write_report(runs, output, data_dir, gallery, data)
+    adjustment = post_hoc, post_hoc_tau
+    page, _ = _write_report(runs, output, data_dir, gallery, adjustment, data)
     return page
 
 
-def _write_report(runs, output, data_dir, gallery, data=None):
+def _write_report(runs, output, data_dir, gallery, adjustment, data=None):
     """The page's path, and what is missing from it that was asked for, or None."""
+    tau, kind = command.check_post_hoc(*adjustment), adjustment[0]
     folders, results = report_runs.check_folders(runs)
     output = _check_output(output, runs)
     _check_is_no_class(output, folders[0], data_dir)
-    read = list(map(report_runs.read, folders, results))
+    read = [
+        report_runs.read(folder, result, kind is not None, tau)
+        for folder, result in zip(folders, results, strict=True)
+    ]
     images, without_images = None, "they were switched off (--no_gallery)."
     if gallery:
         images, without_images = report_gallery.evaluation_images(read, data_dir, data)
@@ -165,11 +182,13 @@ def main(arguments=None):
         action="store_true",
         help="show no test or hold-out images, and read no data set",
     )
+    command.add_post_hoc(parser)
     given = parser.parse_args(arguments)
     try:
         command.set_up(None)
         page, missing = _write_report(
-            given.runs, given.output, given.data_dir, not given.no_gallery
+            *(given.runs, given.output, given.data_dir, not given.no_gallery),
+            (given.post_hoc, given.post_hoc_tau),
         )
     except (OSError, ValueError) as error:
         command.fail(error)

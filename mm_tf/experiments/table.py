@@ -69,6 +69,20 @@ _FLAGS: tuple[tuple[Any, ...], ...] = (
         "a confidence interval. May be given several times.",
     ),
     (
+        flags.DEFINE_enum,
+        "post_hoc",
+        None,
+        ["la"],
+        "Errors after post-hoc logit adjustment as well, without training.",
+    ),
+    (
+        flags.DEFINE_float,
+        "post_hoc_tau",
+        None,
+        "Its strength, >= 0; by default chosen on the hold-out of runs that have one, "
+        "and 1 for others.",
+    ),
+    (
         flags.DEFINE_boolean,
         "report_only",
         False,
@@ -143,6 +157,7 @@ def main(argv, values=flags.FLAGS):
         command.take_path(argv, values)
         configs, layout = _check(values)
         worker = _worker(configs[0], values)
+        tau = command.check_post_hoc(values.post_hoc, values.post_hoc_tau)
         command.set_up(configs[0].backend)
         root = pathlib.Path(values.output_dir).expanduser()
         report = pathlib.Path(values.report or root / "table").expanduser()
@@ -164,6 +179,10 @@ def main(argv, values=flags.FLAGS):
         if not values.report_only:
             with stopping.Stop():
                 results, failures = grid.run_grid(configs, None, worker, root)
+        if values.post_hoc is not None and results:
+            from mm_tf.experiments.grids import adjusted
+
+            layout["more"] = [adjusted.section(configs, results, tau)]
         _report(results, layout, report)
     except (ValueError, DatasetUnavailableError) as error:
         command.fail(error)

@@ -100,5 +100,9 @@ class LogitAdjusted(PerExampleLoss):
         self.tau = _checks.check_number("tau", tau, low=0.0)
         self.scale = _checks.check_number("scale", scale, low=0.0, low_allowed=False)
 
+    def output_prior(self):
+        """Returns the prior of the classes that outputs have: n^(1 - tau), [K]."""
+        return np.asarray(self.class_counts, dtype="float64") ** (1 - self.tau)
+
     def call(self, y_true, y_pred):
         return logit_adjusted(y_true, y_pred, self.class_counts, self.tau, self.scale)

@@ -95,5 +95,9 @@ class VectorScaling(PerExampleLoss):
         self.gamma = _checks.check_number("gamma", gamma, low=0.0)
         self.tau = _checks.check_number("tau", tau, low=0.0)
 
+    def output_prior(self):
+        """Returns None: outputs scaled class by class have no prior of the classes."""
+        return None
+
     def call(self, y_true, y_pred):
         return vector_scaling(y_true, y_pred, self.class_counts, self.gamma, self.tau)

@@ -33,7 +33,9 @@ COLUMNS = (
 )
 
 
-def summarize(results, methods=None, settings=None, best_epoch=False, compare=()):
+def summarize(
+    results, methods=None, settings=None, best_epoch=False, compare=(), more=()
+):
     """Puts results into a table; a pure function.
 
     Args:
@@ -44,6 +46,7 @@ def summarize(results, methods=None, settings=None, best_epoch=False, compare=()
             come first, in its order.
         best_epoch: Whether texts of the table hold the best epochs' errors too.
         compare: Pairs of methods whose differences the texts hold.
+        more: `Section`s that the texts hold behind all.
 
     Returns:
         A `Table`.
@@ -123,7 +126,9 @@ def summarize(results, methods=None, settings=None, best_epoch=False, compare=()
         for method, other in compare
         for setting in settings
     )
-    return Table(frame[list(COLUMNS)], methods, settings, best_epoch, pairs)
+    return Table(
+        frame[list(COLUMNS)], methods, settings, best_epoch, pairs, tuple(more)
+    )
 
 
 def _protocol_differences(results):

@@ -50,6 +50,7 @@ class Table:
         methods, settings: The rows and the columns, in their order.
         best_epoch: Whether the texts show the table of best epochs as well.
         pairs: The `PairedDifference`s that the texts show.
+        more: `Section`s that the texts show behind all.
     """
 
     frame: pd.DataFrame
@@ -57,6 +58,7 @@ class Table:
     settings: tuple[str, ...]
     best_epoch: bool = False
     pairs: tuple[PairedDifference, ...] = ()
+    more: tuple[Section, ...] = ()
 
     def to_markdown(self):
         """Returns the table, its notes and what was asked for beside it."""
@@ -103,6 +105,7 @@ class Table:
                 for text in _distinct(pair.differences for pair in self.pairs)
             )
             yield Section("Paired differences", caption, self.pair_cells(), notes)
+        yield from self.more
 
     @property
     def _marks(self):

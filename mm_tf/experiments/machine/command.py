@@ -10,7 +10,7 @@ import warnings
 from absl import flags
 
 from mm_tf import _files, _text
-from mm_tf._checks import nearest
+from mm_tf._checks import check_choice, check_number, nearest
 from mm_tf.data.dataset import CUSTOM_DATASETS
 from mm_tf.experiments.config import flags as config_flags
 from mm_tf.experiments.config import method_files
@@ -44,6 +44,33 @@ def set_up(backend):
     # One line, without the place in the code.
     warnings.formatwarning = lambda message, kind, *_: (
         f"{kind.__name__}: {_text.printable_lines(str(message))}\n"
+    )
+
+
+def check_post_hoc(kind, tau):
+    """The strength of an adjustment that flags ask for, or None if that is open."""
+    if kind is not None:
+        check_choice("post_hoc", kind, ["la"])
+    elif tau is not None:
+        raise ValueError(
+            f"`post_hoc_tau` needs --post_hoc=la. Received: post_hoc_tau={tau}"
+        )
+    return None if tau is None else check_number("post_hoc_tau", tau, low=0.0)
+
+
+def add_post_hoc(parser):
+    """Adds the flags of post-hoc logit adjustment to a command that takes words."""
+    parser.add_argument(
+        "--post_hoc",
+        choices=["la"],
+        help="adjust the run's outputs by its class counts, without training",
+    )
+    parser.add_argument(
+        "--post_hoc_tau",
+        type=float,
+        metavar="T",
+        help="the strength of the adjustment; default: chosen on the run's hold-out, 1 "
+        "without one",
     )
 
 

@@ -25,7 +25,10 @@ SHOT_RANGES = {"many": "> 100 images", "medium": "20 to 100", "few": "< 20"}
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """A run's folder, read: what is not there or broken is None, see `missing`."""
+    """A run's folder, read: what is not there or broken is None, see `missing`.
+
+    `post_hoc` is the `PostHoc` of the run, why there is none, or None if not asked for.
+    """
 
     folder: pathlib.Path
     result: RunResult
@@ -34,6 +37,7 @@ class Run:
     labels: np.ndarray | None
     predictions: np.ndarray | None
     missing: tuple[str, ...]
+    post_hoc: Any = None
 
     def confusion_matrix(self):
         """How often each class (row) is predicted as each class, [K, K]."""
@@ -92,8 +96,11 @@ def check_comparable(results, sources=None):
                 )
 
 
-def read(folder, result):
-    """Reads what a run left, as far as it can be read."""
+def read(folder, result, is_adjusted=False, tau=None):
+    """Reads what a run left, as far as it can be read.
+
+    With `is_adjusted` its outputs are adjusted post hoc, with `tau`.
+    """
     missing = []
 
     def attempt(name, read_file, *arguments):
@@ -118,7 +125,18 @@ def read(folder, result):
         labels=labels,
         predictions=predictions,
         missing=tuple(missing),
+        post_hoc=_adjusted(folder, result, tau) if is_adjusted else None,
     )
+
+
+def _adjusted(folder, result, tau):
+    # SciPy takes a second to import, which a wrong folder need not wait for.
+    from mm_tf.experiments.runs import post_hoc
+
+    try:
+        return post_hoc.adjusted(folder, result, tau)
+    except (OSError, ValueError) as error:
+        return getattr(error, "strerror", None) or first_line(error)
 
 
 def _read_config(path, method):

@@ -58,7 +58,24 @@ def summary(runs):
         rows[f"{group.capitalize()}-shot classes ({words})"] = [
             "no such class" if error is None else percent(error) for error in errors
         ]
+    if any(run.post_hoc is not None for run in runs):
+        after = "after post-hoc logit adjustment (nothing trained)"
+        rows[f"Top-1 {after}"] = [_adjusted(run, "after") for run in runs]
+        rows[f"Mean over classes {after}"] = [
+            _adjusted(run, "balanced_after") for run in runs
+        ]
     return list(rows.items())
+
+
+def _adjusted(run, name):
+    """An error after the post-hoc adjustment, or why there is none."""
+    found = run.post_hoc
+    if isinstance(found, str):
+        return f"- ({found})"
+    chosen = ", chosen on these images" if found.is_chosen else ""
+    return (
+        f"{percent(getattr(found, name))} (tau\N{NO-BREAK SPACE}{found.tau:g}{chosen})"
+    )
 
 
 def classes(runs, labels):

@@ -2,6 +2,7 @@
 
 import pathlib
 
+import numpy as np
 from absl import flags
 
 import mm_tf
@@ -66,6 +67,18 @@ def read_predictions(run, num_classes):
     if len(labels) != len(predictions):
         raise ValueError("it has fewer or more predictions than labels")
     return labels.astype("int64"), predictions.astype("int64")
+
+
+def read_outputs(run, num_images, num_classes):
+    """Reads the outputs of the model for each test or hold-out image, [N, K]."""
+    outputs = _files.read_arrays(pathlib.Path(run) / PREDICTIONS).get("outputs")
+    if outputs is None:
+        raise ValueError("the run saved no outputs: it is older than 0.2.0")
+    if outputs.dtype.kind != "f" or outputs.shape != (num_images, num_classes):
+        raise ValueError("its outputs are not numbers for each image and class")
+    if not np.isfinite(outputs).all():
+        raise ValueError("its outputs are not finite")
+    return outputs.astype("float64")
 
 
 def load_model(run):

@@ -55,6 +55,8 @@ class RunResult:
         title: The method's name in tables, and of the same method: `head`, `scale` (by
             which the model's outputs become logits), `weighting` and `sampling`. They
             are here for commands that do not have the method. None in files of 0.1.0.
+        output_prior: The prior of the classes that the model's outputs have, [K], or
+            `"unknown"`; None in files of 0.1.0.
     """
 
     method: str
@@ -93,6 +95,7 @@ class RunResult:
     scale: pydantic.PositiveFloat | None = None
     weighting: Literal["none", "from_start", "deferred"] = "none"
     sampling: Literal["none", "from_start", "deferred"] = "none"
+    output_prior: list[pydantic.PositiveFloat] | Literal["unknown"] | None = None
 
     # `read` checks a file that someone may have edited.
     __pydantic_config__ = {"strict": True, "allow_inf_nan": False}
@@ -145,7 +148,10 @@ class RunResult:
             text = _files.read_text(path, _files.MOST_BYTES_OF_TEXT)
             result = pydantic.TypeAdapter(cls).validate_json(text)
             size = len(result.class_names)
-            for name in ("class_counts", "per_class_error", "evaluated_counts"):
+            lists = ["class_counts", "per_class_error", "evaluated_counts"]
+            if isinstance(result.output_prior, list):
+                lists.append("output_prior")
+            for name in lists:
                 if len(getattr(result, name)) != size:
                     raise ValueError(f"{name} is not a list of {size}")
             if ":" in result.method:

@@ -26,7 +26,7 @@ from mm_tf.experiments import paper
 from mm_tf.experiments.config import device_parts
 from mm_tf.experiments.config.fields import AS_IS, MODEL_DEPTHS
 from mm_tf.experiments.machine import determinism, environment, precision, strategies
-from mm_tf.experiments.runs import first_stage, second_stage
+from mm_tf.experiments.runs import first_stage, probabilities, second_stage
 from mm_tf.experiments.runs.finished import HISTORY, MODEL, PER_CLASS, PREDICTIONS
 from mm_tf.experiments.runs.folder import CHECKPOINTS, FIRST_STAGE
 from mm_tf.experiments.runs.result import RunResult
@@ -59,6 +59,7 @@ def train(config, data, folder, stop=lambda: None):
             )
         if config.strategy == "mirrored":
             device_parts.check(len(data.train_labels), config.batch_size, devices)
+        facts = _facts(config)
         model = build_model(config, data.info)
         frozen = second_stage.freeze(model, config.row.second_stage)
         test = error_callback(config, data, devices)
@@ -70,6 +71,7 @@ def train(config, data, folder, stop=lambda: None):
             # As the model is to be saved.
             layer.trainable = True
         _write_outputs(folder, model, data, test)
+        facts["hyperparameters"] |= chosen
         device = environment.device()
         return RunResult(
             **_errors(config, data, test, log),
@@ -77,7 +79,7 @@ def train(config, data, folder, stop=lambda: None):
             training_seconds=sum(throughput.seconds),
             device=f"{devices} x {device}" if devices > 1 else device,
             deterministic=is_deterministic,
-            **_facts(config, chosen),
+            **facts,
         )
 
 
@@ -302,6 +304,7 @@ def _write_outputs(folder, model, data, test):
             unfinished,
             labels=data.test_labels.astype("uint16"),
             predictions=test.predictions.astype("uint16"),
+            outputs=test.outputs(model).astype("float16"),
         )
 
 
@@ -326,20 +329,22 @@ def _errors(config, data, test, log):
     }
 
 
-def _facts(config, chosen):
+def _facts(config):
     """What the result says of the run, apart from what it found."""
     comparison, backend = paper.compare(config), keras.backend.backend()
+    loss = config.row.loss.make(config)
+    prior = probabilities.output_prior(config, config.class_counts, loss)
     names = ("method", "setting", "dataset", "imbalance", "imbalance_ratio", "seed")
     more = ("subset_seed", "epochs", "hyperparameters", "evaluated_on")
     facts = {name: getattr(config, name) for name in (*names, *more)}
     if config.imbalance == AS_IS:
         drawn = config.drawn_class_counts
         facts["imbalance_ratio"] = float(drawn.max() / drawn.min())
-    facts["hyperparameters"] = config.hyperparameters | chosen
     return facts | {
         **{name: getattr(config.row, name) for name in _FACTS_OF_METHOD},
         "scale": config.output_scale,
         "class_counts": config.class_counts.tolist(),
+        "output_prior": probabilities.UNKNOWN if prior is None else prior.tolist(),
         "published_top1_error": comparison.published,
         "protocol_differences": list(comparison.differences),
         "backend": backend,

@@ -7,18 +7,22 @@ from typing import Any
 import numpy as np
 
 from mm_tf import _files, calibration, data
-from mm_tf._checks import as_numbers, check_bool, check_choice
+from mm_tf._checks import check_bool, check_choice
 from mm_tf._text import printable
 from mm_tf.data import DatasetUnavailableError
 from mm_tf.experiments.machine import environment
 from mm_tf.experiments.runs import finished
 from mm_tf.experiments.runs.data import read_again
+from mm_tf.experiments.runs.probabilities import (
+    check_prior,
+    output_scale,
+    prior_offset,
+    probabilities,
+)
 from mm_tf.experiments.serving import formats
-from mm_tf.experiments.serving.probabilities import output_scale, probabilities
 
 EXPORT = "export.json"
 LABELS = "labels.txt"
-PRIORS = ("uniform", "train")
 
 # All that an export writes into its folder. A file of another name is a user's.
 _WRITTEN = (EXPORT, LABELS, *formats.WRITTEN)
@@ -65,7 +69,8 @@ def export(
             only where the run has a hold-out.
         prior: How often each class occurs where the model is used: `"uniform"`,
             `"train"` (as in the training images), or K numbers > 0, of which only the
-            proportions count. a is then log prior minus log of the prior that the
+            proportions count, or the path of a CSV file with a line for each class,
+            its name and a number. a is then log prior minus log of the prior that the
             outputs have: that of the training images, times the class weights of
             methods that weight or re-sample by them, as far as a margin does not
             bend it. T is fitted with the prior of the training images, which
@@ -103,19 +108,19 @@ def export(
     calibrate = check_bool("calibrate", has_holdout if calibrate is None else calibrate)
     check_bool("overwrite", overwrite)
     scale = output_scale(result)
-    prior = _check_prior(prior, result)
+    prior = None if prior is None else check_prior(prior, result)
     if calibrate and not has_holdout:
         raise ValueError(
             "`calibrate` needs a run with a hold-out (for example --holdout=0.2): the "
             "test images must choose nothing. Received: calibrate=True for a run "
             "without one"
         )
-    config = finished.read_config(run) if calibrate or prior is not None else None
+    config = finished.read_config(run) if calibrate else None
     folder = _check_output(output or run / "export" / format, overwrite)
     formats.check_installed(format)
     holdout = _read_holdout(config, result.class_names, data_dir) if calibrate else None
     model = formats.in_float32(finished.load_model(run))
-    offset, train_offset = _offsets(prior, config, result)
+    offset, train_offset = _offsets(prior, run, result)
     temperature, measured = 1.0, None
     if holdout is not None:
         temperature, measured = _calibrate(model, scale, train_offset, holdout)
@@ -176,28 +181,6 @@ def export(
     return Export(folder, facts)
 
 
-def _check_prior(prior, result):
-    """The prior as K numbers that sum to 1, or None."""
-    if prior is None:
-        return None
-    size = len(result.class_names)
-    if isinstance(prior, str):
-        check_choice("prior", prior, PRIORS)
-        numbers = np.ones(size) if prior == "uniform" else result.class_counts
-        return np.asarray(numbers) / np.sum(numbers)
-    numbers = as_numbers(prior)
-    if (
-        numbers is None
-        or numbers.shape != (size,)
-        or not np.all(np.isfinite(numbers) & (numbers > 0))
-    ):
-        raise ValueError(
-            f"`prior` must be uniform, train or {size} numbers > 0, one for each "
-            f"class. Received: prior={prior!r}"
-        )
-    return numbers / numbers.sum()
-
-
 def _check_output(output, overwrite):
     folder = pathlib.Path(output).expanduser()
     # A link is followed: its target is replaced, and not the link.
@@ -242,16 +225,10 @@ def _calibrate(model, scale, offset, holdout):
     return temperature, measured
 
 
-def _offsets(prior, config, result):
+def _offsets(prior, run, result):
     """What is added to logits: for `prior`, and for that of the training images."""
     if prior is None:
         return (np.zeros(len(result.class_names)),) * 2
-    output_prior = train_prior = np.asarray(result.class_counts, dtype="float64")
-    method = config.row
-    is_never = method.is_deferred and config.first_reweighted_epoch >= config.epochs
-    if method.is_balanced and not is_never:
-        output_prior = train_prior * config.class_weights_for(train_prior)
-    return (
-        calibration.prior_adjustment(output_prior, prior),
-        calibration.prior_adjustment(output_prior, train_prior),
+    return tuple(
+        prior_offset(run, result, each) for each in (prior, result.class_counts)
     )

@@ -10,11 +10,19 @@ from mm_tf import _files, data
 from mm_tf._checks import check_integer
 from mm_tf._text import printable
 from mm_tf._text import table as text_table
+from mm_tf.calibration import logit_adjustment
 from mm_tf.data.custom.listing import Problem, files_below, notes_on
 from mm_tf.data.images.decoding import SUFFIXES
 from mm_tf.data.images.image_files import ImageFiles
+from mm_tf.experiments.machine.command import check_post_hoc
 from mm_tf.experiments.runs import finished
-from mm_tf.experiments.serving.probabilities import output_scale, probabilities
+from mm_tf.experiments.runs import post_hoc as runs_post_hoc
+from mm_tf.experiments.runs.probabilities import (
+    check_prior,
+    output_scale,
+    prior_offset,
+    probabilities,
+)
 
 _BATCH = 128
 
@@ -43,14 +51,19 @@ class Predictions:
         unreadable: Pairs (path, reason), one for each of the others.
         notes: What else to know, each a sentence: suffixes of files in the folders that
             were skipped, links out of them that were followed.
+        post_hoc: The errors of the run before and after its post-hoc adjustment, or
+            None without one.
     """
 
     predictions: tuple[Prediction, ...]
     unreadable: tuple[tuple[str, str], ...]
     notes: tuple[str, ...] = ()
+    post_hoc: runs_post_hoc.PostHoc | None = None
 
 
-def predict(run, paths, top=1, strict=False):
+def predict(
+    run, paths, top=1, strict=False, prior=None, post_hoc=None, post_hoc_tau=None
+):
     """Predicts the classes of images with the model of a finished run.
 
     Args:
@@ -60,15 +73,23 @@ def predict(run, paths, top=1, strict=False):
         top: How many classes to return for each image, from 1 to K. Defaults to 1.
         strict: Whether a file that cannot be decoded is an error. Defaults to
             `False`: it is listed as `unreadable`.
+        prior: How often each class occurs where the images are from, as for `export`.
+            Defaults to `None`: the outputs as the method gives them.
+        post_hoc: `"la"` for post-hoc logit adjustment (see
+            `mm_tf.calibration.logit_adjustment`), in place of `prior`. Defaults to
+            `None`.
+        post_hoc_tau: Its strength, >= 0. Defaults to `None`: chosen on the run's
+            hold-out, and 1 without one.
 
     Returns:
         `Predictions`. A probability is the softmax of the outputs times the run's own
-        scale, see `mm_tf.experiments.serving.probabilities`. It is not calibrated.
+        scale, see `mm_tf.experiments.runs.probabilities`. It is not calibrated.
 
     Raises:
         ValueError: `run` is no finished run or its model cannot be read, a path does
             not exist, there is no image, or `top` is out of its range; with `strict`,
-            a file cannot be decoded.
+            a file cannot be decoded; with `prior`, the run's outputs have no prior;
+            with `post_hoc`, the run saved no outputs.
 
     Example:
 
@@ -92,6 +113,18 @@ def predict(run, paths, top=1, strict=False):
     result = finished.read_result(run)
     top = check_integer("top", top, low=1, high=len(result.class_names))
     scale = output_scale(result)
+    adjustment, offset = None, 0.0
+    tau = check_post_hoc(post_hoc, post_hoc_tau)
+    if None not in (prior, post_hoc):
+        raise ValueError(
+            "`prior` and `post_hoc` must not be given together: both change the prior. "
+            f"Received: prior={prior!r}, post_hoc={post_hoc!r}"
+        )
+    if prior is not None:
+        offset = prior_offset(run, result, check_prior(prior, result))
+    elif post_hoc is not None:
+        adjustment = runs_post_hoc.adjusted(run, result, tau)
+        offset = logit_adjustment(result.class_counts, adjustment.tau)
     files, problems = _listed(paths)
     model = finished.load_model(run)
     *size, channels = model.input_shape[1:]
@@ -110,14 +143,15 @@ def predict(run, paths, top=1, strict=False):
         good = [i for i in range(len(batch)) if i not in errors]
         if good:
             outputs = model.predict(data.prediction_data(images[good]), verbose=0)
-            for i, chances in zip(good, probabilities(outputs, scale), strict=True):
+            rows = probabilities(outputs, scale, offset)
+            for i, chances in zip(good, rows, strict=True):
                 best = (-chances).argsort(kind="stable")[:top]
                 names = tuple(result.class_names[j] for j in best)
                 predictions.append(
                     Prediction(batch[i], names, tuple(chances[best].tolist()))
                 )
     notes = tuple(notes_on(problems))
-    return Predictions(tuple(predictions), tuple(unreadable), notes)
+    return Predictions(tuple(predictions), tuple(unreadable), notes, adjustment)
 
 
 def list_images(paths):

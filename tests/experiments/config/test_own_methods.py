@@ -24,9 +24,9 @@ from mm_tf.experiments.paper.methods import check_method, for_other_process, is_
 from mm_tf.experiments.runs import finished, training
 from mm_tf.experiments.runs.data import with_digests
 from mm_tf.experiments.runs.folder import RunFolder
+from mm_tf.experiments.runs.probabilities import output_scale
 from mm_tf.experiments.runs.result import RunResult
 from mm_tf.experiments.searches import space
-from mm_tf.experiments.serving.probabilities import output_scale
 
 FILE = """
 from keras import ops

@@ -3,6 +3,7 @@
 import functools
 import sys
 
+import numpy as np
 import pytest
 from absl import flags
 from flag_parsing import call_command, parse
@@ -226,6 +227,34 @@ def test_report_only_trains_nothing(tmp_path, capsys, worker):
     names = sorted(path.name for path in report.parent.iterdir())
     assert names == ["v1.0.csv", "v1.0.md", "v1.0.tex"]
     assert "chosen on test: flatters" in capsys.readouterr().out
+
+
+def test_errors_after_post_hoc_logit_adjustment(tmp_path, capsys, worker):
+    line = (*TINY, f"--output_dir={tmp_path}", "--post_hoc=la", "--post_hoc_tau=1")
+    call(*TINY, f"--output_dir={tmp_path}")
+    runs = tmp_path / "digits_lt20"
+    labels = np.array([0, 1, 2, 2])
+    # Class 2 is ten times as rare as class 0.
+    outputs = np.float16([[9, 0, 0], [0, 9, 0], [1, 0, 0], [9, 0, 0]])
+    for seed in (0, 1):
+        np.savez(
+            runs / "erm" / f"seed{seed}" / "predictions.npz",
+            labels=labels,
+            predictions=outputs.argmax(1),
+            outputs=outputs,
+        )
+    capsys.readouterr()
+    call(*line)
+    text = (tmp_path / "table.md").read_text()
+    assert "## After post-hoc logit adjustment" in text
+    rows = [[cell.strip() for cell in x.split("|")] for x in text.splitlines()]
+    there = ["ERM", "2", "1", "50.00 ± 0.00", "25.00 ± 0.00", "-25.00"]
+    assert ["", "digits_lt20", *there, ""] in rows
+    assert ["", "digits_lt20", "MM-DRW", "0", "-", "-", "-", "-", ""] in rows
+    assert "- Not adjusted: MM-DRW, digits_lt20, seed 0: No such file" in text
+    assert "after post-hoc logit" in (tmp_path / "table.tex").read_text()
+    assert "25.00 ± 0.00" in capsys.readouterr().out
+    assert "`post_hoc_tau` must be" in refused(call, *line, "--post_hoc_tau=-1")
 
 
 @pytest.mark.parametrize("ending", ["md", "csv", "tex"])

@@ -90,9 +90,11 @@ def test_its_model_takes_raw_pixels_and_gives_the_same_answers(finished):
     images = load("digits").test_images
     assert images.dtype == np.uint8
     with np.load(config.run_folder / "predictions.npz") as file:
-        expected = file["predictions"]
-    predicted = model.predict(images, batch_size=500, verbose=0).argmax(axis=1)
-    np.testing.assert_array_equal(predicted, expected)
+        expected, saved = file["predictions"], file["outputs"]
+    outputs = model.predict(images, batch_size=500, verbose=0)
+    np.testing.assert_array_equal(outputs.argmax(axis=1), expected)
+    assert saved.dtype == "float16"
+    np.testing.assert_allclose(saved, outputs, atol=1e-3)
 
 
 def test_numbers_of_other_types_and_its_flagfile_find_it(finished):

@@ -15,6 +15,7 @@ from PIL import Image
 from mm_tf import data
 from mm_tf.experiments import predict as predict_module
 from mm_tf.experiments.predict import list_images, main, predict
+from mm_tf.experiments.runs import finished
 from mm_tf.experiments.serving import predict as serving
 
 
@@ -40,6 +41,48 @@ def test_predictions_are_those_of_the_run(photos):
     cosines = model.predict(pixels, verbose=0)[0].astype("float64")
     expected = np.exp(10 * cosines) / np.exp(10 * cosines).sum()
     np.testing.assert_allclose(found[0].probabilities, sorted(expected)[::-1], 1e-5)
+
+
+def with_outputs(folder):
+    """A copy of the run that saved its outputs."""
+    shutil.copytree(RUN, folder)
+    arrays = dict(np.load(RUN / "predictions.npz"))
+    model = keras.saving.load_model(RUN / "model.keras")
+    outputs = model.predict(data.load("digits").test_images, verbose=0)
+    np.savez(folder / "predictions.npz", **arrays, outputs=outputs.astype("float16"))
+    return folder
+
+
+def test_another_prior_and_post_hoc_logit_adjustment(photos, tmp_path, capsys):
+    run, result = with_outputs(tmp_path / "run"), finished.read_result(RUN)
+    plain = predict(RUN, [photos], top=10).predictions
+
+    def odds(predictions):
+        """Log of p of each class over p of the first, image by image."""
+        rows = [dict(zip(x.classes, x.probabilities, strict=True)) for x in predictions]
+        logs = np.log([[row[name] for name in result.class_names] for row in rows])
+        return logs - logs[:, :1]
+
+    adjusted = predict(run, [photos], top=10, post_hoc="la", post_hoc_tau=2)
+    counts = np.array(result.class_counts)
+    expected = odds(plain) - 2 * np.log(counts / counts[0])
+    np.testing.assert_allclose(odds(adjusted.predictions), expected, rtol=1e-6)
+    assert adjusted.post_hoc.tau == 2
+    found = predict(run, [photos], top=10, prior="uniform").predictions
+    config = finished.read_config(run)
+    before = counts * config.class_weights_for(counts)
+    expected = odds(plain) - np.log(before / before[0])
+    np.testing.assert_allclose(odds(found), expected, rtol=1e-6)
+    given = [str(run), str(photos), "--format=csv"]
+    main([*given, "--post_hoc=la"])
+    printed = capsys.readouterr()
+    assert "logit adjustment, tau 1: error on the test images" in printed.err
+    assert printed.out.count("\n") == 26
+    both = refused(main, [*given, "--post_hoc=la", "--prior=uniform"])
+    assert "`prior` and `post_hoc` must not be given together" in both
+    assert "`post_hoc_tau` needs" in refused(main, [*given, "--post_hoc_tau=1"])
+    without = [str(RUN), str(photos), "--post_hoc=la"]
+    assert "the run saved no outputs" in refused(main, without)
 
 
 def test_csv_lines_of_json_and_tables(photos, tmp_path, capsys):
