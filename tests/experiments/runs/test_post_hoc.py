@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from made_up_runs import Page, make_run
 
-from mm_tf import losses
 from mm_tf.data import long_tailed_counts
 from mm_tf.experiments import report
 from mm_tf.experiments.config import RunConfig
@@ -126,9 +125,12 @@ def test_a_report_shows_errors_before_and_after(tmp_path):
     assert "post-hoc" not in text
 
 
-def prior(method, loss=None, **arguments):
-    config = RunConfig(method=method, model="resnet8", **arguments)
-    return probabilities.output_prior(config, COUNTS, loss)
+def prior(method, **arguments):
+    config = RunConfig(
+        method=method, dataset="folder", data_dir="x", model="resnet8", **arguments
+    )
+    config = dataclasses.replace(config, counts_of_data=tuple(COUNTS))
+    return probabilities.output_prior(config, COUNTS, config.row.loss.make(config))
 
 
 def test_the_prior_that_outputs_have():
@@ -136,14 +138,14 @@ def test_the_prior_that_outputs_have():
     np.testing.assert_allclose(prior("erm"), counts)
     weights = (1 - 0.9999) / (1 - 0.9999 ** np.array(COUNTS))
     balanced = counts * weights / (counts @ weights)
-    for method in ("cb_rw", "cb_rs", "mm_drw"):
+    for method in ("cb_rw", "cb_rs", "mm_drw", "ce_drw"):
         np.testing.assert_allclose(prior(method), balanced, rtol=1e-6)
     np.testing.assert_allclose(prior("mm_drw", reweight_epoch=200), counts)
     for tau in (0.0, 0.5, 1.0):
-        adjusted = losses.LogitAdjusted(COUNTS, tau=tau)
         expected = counts ** (1 - tau) / (counts ** (1 - tau)).sum()
-        np.testing.assert_allclose(prior("erm", adjusted), expected)
-    assert prior("erm", losses.VectorScaling(COUNTS)) is None
+        found = prior("la", method_arguments={"la_tau": tau})
+        np.testing.assert_allclose(found, expected)
+    assert prior("vs") is None
 
 
 def test_another_prior_starts_from_that_of_the_outputs(tmp_path):
