@@ -145,7 +145,9 @@ def test_the_prior_that_outputs_have():
         expected = counts ** (1 - tau) / (counts ** (1 - tau)).sum()
         found = prior("la", method_arguments={"la_tau": tau})
         np.testing.assert_allclose(found, expected)
-    assert prior("vs") is None
+    # Classes are drawn equally often in the second stage.
+    np.testing.assert_allclose(prior("crt"), 1 / 3)
+    assert prior("vs") is prior("tau_norm") is None
 
 
 def test_another_prior_starts_from_that_of_the_outputs(tmp_path):
