@@ -8,6 +8,7 @@ does.
 import contextlib
 import pathlib
 import random
+import re
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -195,6 +196,35 @@ def scale(pixels, scaling):
     if scaling == "caffe":
         pixels = keras.ops.flip(pixels, axis=-1)
     return keras.layers.Rescaling(*_RESCALED[scaling], name="pixels")(pixels)
+
+
+def scaling_of(backbone):
+    """What a backbone expects, as `SCALINGS` names it; None if that is not known.
+
+    What touches the pixels first decides: a convolution or padding takes them as its
+    network in `keras.applications` does, and anything else scales them itself.
+    """
+    import keras
+
+    network = first = backbone
+    while isinstance(first, keras.Model):
+        network = first
+        parts = getattr(network, "operations", network.layers)
+        inside = [p for p in parts if not isinstance(p, keras.layers.InputLayer)]
+        first = inside[0] if inside else None
+    unscaled = (
+        keras.layers.Conv2D,
+        keras.layers.DepthwiseConv2D,
+        keras.layers.SeparableConv2D,
+        keras.layers.ZeroPadding2D,
+    )
+    if not isinstance(first, unscaled):
+        return "inside"
+    # The names that Keras gives, as mobilenetv2_1.00_224.
+    name = re.sub("[-_]", "", network.name.lower())
+    known = [each for each in APPLICATIONS if name.startswith(each.lower())]
+    scaling = APPLICATIONS[max(known, key=len)].scaling if known else "inside"
+    return None if scaling == "inside" else scaling
 
 
 @contextlib.contextmanager

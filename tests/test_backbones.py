@@ -2,6 +2,7 @@
 
 import inspect
 import urllib.request
+import warnings
 
 import keras
 import numpy as np
@@ -58,6 +59,65 @@ def test_a_network_is_of_its_seed_and_takes_grey_images(tmp_path):
     model.save(tmp_path / "model.keras")
     again = keras.saving.load_model(tmp_path / "model.keras")
     np.testing.assert_allclose(again.predict(images[:2], verbose=0), cosines[:2], 1e-3)
+
+
+def mobilenet(**kwargs):
+    return keras.applications.MobileNetV2(
+        weights=None, input_shape=(32, 32, 3), **kwargs
+    )
+
+
+@pytest.mark.parametrize("name", ["MobileNetV2", "DenseNet121", "MobileNetV3Small"])
+def test_a_network_of_keras_gets_the_pixels_that_it_expects(name):
+    network = getattr(keras.applications, name)(
+        include_top=False, weights=None, input_shape=(32, 32, 3)
+    )
+    scaling = backbones.APPLICATIONS[name].scaling
+    # As it is, in a model in a model, and with its pixels scaled already.
+    assert backbones.scaling_of(network) == scaling
+    nested = keras.Sequential([network, keras.layers.Dropout(0.1)])
+    assert backbones.scaling_of(nested) == scaling
+    assert backbones.scaling_of(backbones.build(name, (32, 32, 1))) == "inside"
+    inputs = keras.Input((32, 32, 3))
+    scaled = keras.Model(inputs, network(inputs / 255))
+    assert backbones.scaling_of(scaled) == "inside"
+
+
+def test_default_scaling_is_that_of_the_network():
+    network = mobilenet(include_top=False)
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3)).astype("float32")
+    model = models.with_cosine_head(network, 5)
+    features = keras.Model(model.input, model.get_layer("features").output)
+    expected = network.predict(pixels / 127.5 - 1, verbose=0).mean((1, 2))
+    np.testing.assert_allclose(
+        features.predict(pixels, verbose=0), expected, rtol=1e-3, atol=1e-5
+    )
+
+
+def test_pixels_that_nothing_scales_are_warned_of():
+    convolution = keras.layers.Conv2D(4, 3)
+    backbone = keras.Sequential([keras.Input([8, 8, 3]), convolution])
+    with pytest.warns(UserWarning, match="`scaling` is not given.*0 to 255") as caught:
+        models.with_cosine_head(backbone, 3)
+    assert caught[0].filename == __file__
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        models.with_cosine_head(backbone, 3, scaling="inside")
+        scaled = keras.Sequential(
+            [keras.Input([8, 8, 3]), keras.layers.Rescaling(1 / 255), convolution]
+        )
+        models.with_cosine_head(scaled, 3)
+
+
+@pytest.mark.parametrize("activation", ["softmax", None])
+def test_a_backbone_with_its_top_is_refused(activation):
+    with pytest.raises(ValueError, match="without its top .*Received.*predictions"):
+        models.with_cosine_head(mobilenet(classifier_activation=activation), 5)
+    own = keras.layers.Dense(7, activation="softmax")
+    with pytest.raises(ValueError, match="`backbone` must give features"):
+        models.with_cosine_head(
+            keras.Sequential([keras.Input([2, 2, 1]), keras.layers.Flatten(), own]), 5
+        )
 
 
 def test_weights_on_disk(tmp_path):
@@ -146,7 +206,9 @@ def small_model():
         ],
         name="backbone",
     )
-    model = models.with_cosine_head(backbone, 3, crop_padding=1, seed=0)
+    model = models.with_cosine_head(
+        backbone, 3, scaling="inside", crop_padding=1, seed=0
+    )
     model.compile(optimizers.SGD(0.1), mm_tf.losses.MaximumMargin())
     return model
 

@@ -185,7 +185,7 @@ class TestWithChannelsFirstInTheSettingsOfKeras:
     def test_maps_of_features_are_averaged_over_the_image(self, channels_first):
         convolution = keras.layers.Conv2D(5, 3, data_format="channels_last")
         backbone = keras.Sequential([keras.Input([8, 8, 3]), convolution])
-        model = models.with_cosine_head(backbone, 4)
+        model = models.with_cosine_head(backbone, 4, scaling="inside")
         assert model.get_layer("features").output.shape == (None, 5)
 
     def test_a_backbone_for_channels_first_is_refused(self, channels_first):

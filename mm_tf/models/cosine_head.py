@@ -1,5 +1,7 @@
 """A head that gives cosines, on any backbone."""
 
+import warnings
+
 import keras
 
 from mm_tf import _checks, backbones
@@ -11,7 +13,7 @@ def with_cosine_head(
     backbone,
     num_classes,
     head="normalized",
-    scaling="inside",
+    scaling=None,
     crop_padding=0,
     horizontal_flip=False,
     seed=None,
@@ -28,14 +30,16 @@ def with_cosine_head(
 
     Args:
         backbone: A `keras.Model`, images [N, height, width, channels] of known sizes
-            in, features [N, D] or maps of features [N, h, w, D] out. Its layers are for
-            channels last.
+            in, features [N, D] or maps of features [N, h, w, D] out, without its top.
+            Its layers are for channels last.
         num_classes: The number of classes K, >= 2.
         head: `"normalized"` for cosines [N, K] (`NormalizedDense`) or `"linear"` for
             logits [N, K]. Defaults to `"normalized"`.
         scaling: What the backbone expects: `"inside"`, pixels from 0 to 255, or
             what `keras.applications` calls `"tf"`, `"torch"` or `"caffe"`; see
-            `mm_tf.backbones.scale`. Defaults to `"inside"`.
+            `mm_tf.backbones.scale`. Defaults to `None`: what a network of
+            `keras.applications` under the name that Keras gives it expects, and
+            else `"inside"`, with a warning if the backbone begins with a convolution.
         crop_padding: Pixels of black on every side before a crop in training, >= 0.
             Defaults to 0, no crop.
         horizontal_flip: Whether images are mirrored at random in training. Defaults
@@ -71,10 +75,14 @@ def with_cosine_head(
     """
     num_classes = _checks.check_integer("num_classes", num_classes, low=2)
     _checks.check_choice("head", head, parts.HEADS)
-    _checks.check_choice("scaling", scaling, backbones.SCALINGS)
+    if scaling is not None:
+        _checks.check_choice("scaling", scaling, backbones.SCALINGS)
     _checks.check_integer("crop_padding", crop_padding, low=0)
     _checks.check_bool("horizontal_flip", horizontal_flip)
     input_shape = parts.shape_of_images("backbone", backbone)
+    _check_is_without_top(backbone)
+    if scaling is None:
+        scaling = _expected_scaling(backbone)
     if scaling in ("torch", "caffe") and input_shape[-1] != 3:
         raise ValueError(
             f"`scaling` {scaling!r} is for three channels. "
@@ -97,3 +105,28 @@ def with_cosine_head(
         )
     outputs = parts.head_on(x, num_classes, head, seeds)
     return keras.Model(inputs, outputs, name=name or f"{backbone.name}_with_head")
+
+
+def _check_is_without_top(backbone):
+    last = backbone.layers[-1]
+    activation = getattr(getattr(last, "activation", None), "__name__", None)
+    if activation == "softmax" or last.name.endswith(("predictions", "head_dense")):
+        raise ValueError(
+            "`backbone` must give features, without its top (`include_top=False` in "
+            f"keras.applications). Received: a backbone whose last layer, {last.name}, "
+            "gives the outputs of classes"
+        )
+
+
+def _expected_scaling(backbone):
+    scaling = backbones.scaling_of(backbone)
+    if scaling is None:
+        warnings.warn(
+            "`scaling` is not given, and the backbone begins with a convolution: it "
+            "gets pixels from 0 to 255. If it expects others, scale them in it or give "
+            f"what it expects, one of {', '.join(backbones.SCALINGS)}; 'inside' if "
+            f"0 to 255 is right. Received: backbone={backbone.name!r}",
+            stacklevel=4,  # The caller of `with_cosine_head`, which is wrapped.
+        )
+        return "inside"
+    return scaling

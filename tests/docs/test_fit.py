@@ -37,7 +37,7 @@ def names(tmp_path_factory):
 
 
 def test_every_program_runs(names):
-    assert len(PROGRAMS) == 8
+    assert len(PROGRAMS) == 9
     assert names["files"] == {"best.keras", "digits.keras", "my_checkpoints", "photos"}
 
 
