@@ -98,6 +98,46 @@ def test_it_is_found_inside_a_model_in_a_model():
         fit(inner, learning_rate=1e-6)
 
 
+def softmax_heads():
+    return {
+        "dense": [keras.layers.Dense(2, activation="softmax")],
+        "activation": [keras.layers.Dense(2), keras.layers.Activation("softmax")],
+        "layer": [keras.layers.Dense(2), keras.layers.Softmax()],
+    }
+
+
+@pytest.mark.parametrize("head", softmax_heads())
+@pytest.mark.parametrize(
+    ("loss", "wanted"),
+    [
+        (losses.Focal(), "logits: leave out the activation"),
+        (losses.MaximumMargin(), "cosines: use mm_tf.layers.NormalizedDense"),
+        (losses.ClassWeighted(losses.Focal(), 2), "logits"),
+    ],
+    ids=["focal", "margin", "weighted"],
+)
+def test_outputs_of_a_softmax_are_reported_before_training(head, loss, wanted):
+    inner = keras.Sequential([keras.Input([4]), *softmax_heads()[head]])
+    with pytest.warns(UserWarning) as caught:
+        fit(inner, loss, learning_rate=1e-6)
+    messages = [str(warning.message) for warning in caught]
+    assert any(f"is meant for {wanted}" in message for message in messages)
+    # It has a bound, unlike a plain Dense.
+    assert not any("plain Dense" in message for message in messages)
+
+
+@pytest.mark.skipif(
+    keras.backend.backend() == "jax", reason="a tensor there does not say what made it"
+)
+def test_a_loss_itself_warns_of_outputs_of_a_softmax():
+    model = keras.Sequential(
+        [keras.Input([4]), keras.layers.Dense(2, activation="softmax")]
+    )
+    model.compile("sgd", losses.Focal())
+    with pytest.warns(UserWarning, match="The loss focal got the outputs of a softmax"):
+        model.fit(X, Y, verbose=0)
+
+
 def test_reweighting_tells_it_too():
     model = keras.Sequential([keras.Input([4]), keras.layers.Dense(2)])
     model.compile("sgd", losses.ClassWeighted(losses.MaximumMargin(), 2))
@@ -113,6 +153,10 @@ FINE = {
         losses.MaximumMargin(),
     ),
     "a loss for logits": lambda: (keras.layers.Dense(2), losses.Focal()),
+    "weights around a loss for probabilities": lambda: (
+        keras.layers.Dense(2, activation="softmax"),
+        losses.ClassWeighted(keras.losses.SparseCategoricalCrossentropy(), 2),
+    ),
     "weights around a loss for logits": lambda: (
         keras.layers.Dense(2),
         losses.ClassWeighted(losses.Focal(), 2),
@@ -123,5 +167,5 @@ FINE = {
 @pytest.mark.parametrize("case", FINE)
 def test_nothing_is_reported_where_all_is_well(case):
     with warnings.catch_warnings():
-        warnings.filterwarnings("error", message="A margin loss")
+        warnings.filterwarnings("error", message="A margin loss|The loss")
         fit(*FINE[case](), learning_rate=1e-6)

@@ -7,6 +7,7 @@ import numpy as np
 from keras import ops
 
 from mm_tf.layers import NormalizedDense
+from mm_tf.losses.base import of_softmax
 
 
 class DivergedError(ArithmeticError):
@@ -30,9 +31,10 @@ class StopOnDivergence(keras.callbacks.Callback):
     """Stops a `fit` at its first loss that is not finite, with the likely cause.
 
     Before training it warns of a margin loss on a head whose outputs are no
-    cosines, the most common cause. The loss of a step is looked at while the next
-    one is computed, so that no device waits for it; with a `steps_per_execution`, the
-    last of so many, which is not finite either if one before it is not.
+    cosines, the most common cause, and of a loss of mm_tf on outputs of a softmax.
+    The loss of a step is looked at while the next one is computed, so that no device
+    waits for it; with a `steps_per_execution`, the last of so many, which is not finite
+    either if one before it is not.
 
     Raises:
         DivergedError: In `fit`: a loss is NaN or infinite. The message says epoch,
@@ -87,9 +89,10 @@ class StopOnDivergence(keras.callbacks.Callback):
 
 
 def warn_of_head(model):
-    """Warns of a margin loss on a compiled model whose outputs are no cosines."""
-    if _lacks_cosines(model):
-        warnings.warn(_HEAD, stacklevel=3)
+    """Warns of a compiled model's loss that is not meant for its outputs."""
+    problem = _problem_of_head(model)
+    if problem:
+        warnings.warn(problem, stacklevel=3)
 
 
 _HEAD = (
@@ -100,8 +103,9 @@ _HEAD = (
 
 
 def _likely_cause(model, epoch):
-    if _lacks_cosines(model):
-        return f"The likely cause: {_HEAD[0].lower()}{_HEAD[1:]}"
+    problem = _problem_of_head(model)
+    if problem:
+        return f"The likely cause: {problem[0].lower()}{problem[1:]}"
     if epoch == 0:
         return (
             "The likely cause: a learning rate or a loss's scale too large, a label "
@@ -110,11 +114,26 @@ def _likely_cause(model, epoch):
     return "The likely cause: a learning rate too large: try a smaller one."
 
 
-def _lacks_cosines(model):
+def _problem_of_head(model):
+    """Says in which way a loss is not meant for the model's outputs, or None."""
     losses = keras.tree.flatten(getattr(model, "loss", None))
-    if not any(getattr(loss, "expects_cosines", False) for loss in losses):
-        return False
     head = _last_layer(model)
+    for loss in losses:
+        if _is_softmax(head):
+            if not getattr(loss, "takes_probabilities", True):
+                return of_softmax(loss)
+        elif getattr(loss, "expects_cosines", False) and _is_plain_dense(head):
+            return _HEAD
+    return None
+
+
+def _is_softmax(layer):
+    activation = getattr(layer, "activation", None)
+    is_softmax = activation is keras.activations.softmax
+    return is_softmax or isinstance(layer, keras.layers.Softmax)
+
+
+def _is_plain_dense(head):
     if not isinstance(head, keras.layers.Dense):
         return False
     # Unit columns, as by a constraint, with unit features before them are cosines.
@@ -133,7 +152,7 @@ def _last_layer(model):
         if isinstance(layer, NormalizedDense):
             return layer
         if getattr(layer, "output", None) is outputs[0]:
-            if isinstance(layer, keras.layers.Activation):
+            if isinstance(layer, keras.layers.Activation) and not _is_softmax(layer):
                 # In mixed precision the last layer often only casts.
                 outputs = [layer.input]
                 continue

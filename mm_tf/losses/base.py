@@ -1,5 +1,7 @@
 """The base class of mm_tf's losses."""
 
+import warnings
+
 import keras
 from keras import ops
 
@@ -32,6 +34,8 @@ class PerExampleLoss(keras.losses.Loss):
     Attributes:
         expects_cosines: Whether the loss is meant for outputs in [-1, 1], as of
             `mm_tf.layers.NormalizedDense`.
+        takes_probabilities: Whether the loss is meant for outputs of a softmax; without
+            it they are warned of, on TensorFlow and torch.
         arguments: The names of a subclass's own arguments, which are its attributes:
             its config holds them.
 
@@ -43,6 +47,7 @@ class PerExampleLoss(keras.losses.Loss):
     """
 
     expects_cosines = False
+    takes_probabilities = False
     arguments: tuple[str, ...] = ()
 
     def __init__(self, reduction="sum_over_batch_size", name=None, dtype=None):
@@ -56,6 +61,9 @@ class PerExampleLoss(keras.losses.Loss):
             super().__init__(name=name, reduction=reduction, dtype="float32")
 
     def __call__(self, y_true, y_pred, sample_weight=None):
+        # Keras's softmax leaves its inputs here, where a tensor takes attributes.
+        if hasattr(y_pred, "_keras_logits") and not self.takes_probabilities:
+            warnings.warn(of_softmax(self), stacklevel=2)
         y_true = inputs.to_tensor("y_true", y_true)
         y_pred = inputs.to_tensor("y_pred", y_pred)
         if sample_weight is not None:
@@ -93,6 +101,17 @@ class FunctionLoss(PerExampleLoss):
     def get_config(self):
         # A model that is loaded again has no loss: its function may not be there.
         return {**super().get_config(), "function": self.function.__name__}
+
+
+def of_softmax(loss):
+    """Says what is wrong with outputs of a softmax for a loss that has its own."""
+    wanted = "logits: leave out the activation of the last layer, or set it to None"
+    if loss.expects_cosines:
+        wanted = "cosines: use mm_tf.layers.NormalizedDense(num_classes) as last layer"
+    return (
+        f"The loss {loss.name} got the outputs of a softmax. It has a softmax of its "
+        f"own, so that they pass two, and is meant for {wanted}."
+    )
 
 
 def _is_floating(dtype):

@@ -97,6 +97,8 @@ class ClassWeighted(PerExampleLoss):
         super().__init__(reduction=reduction, name=name, **kwargs)
         self.loss = loss
         self.expects_cosines = getattr(loss, "expects_cosines", False)
+        # Keras's losses know their outputs, and warn of wrong ones themselves.
+        self.takes_probabilities = getattr(loss, "takes_probabilities", True)
         self.num_classes = _checks.check_integer("num_classes", num_classes, low=2)
         if class_weights is None:
             class_weights = np.ones(self.num_classes)

@@ -194,7 +194,7 @@ def test_weights_that_were_never_used_are_no_part_of_the_prior(digits):
 )
 def test_a_backbone_answers_as_in_keras_in_all_formats(name, tmp_path):
     backbone = backbones.build(name, (32, 32, 3), seed=0)
-    model = models.with_cosine_head(backbone, 3, scaling="inside", seed=0)
+    model = models.with_cosine_head(backbone, 3, seed=0)
     model = formats.with_probabilities(model, 10.0, np.zeros(3))
     # Deep layers see the same in all noise, and statistics of that mean nothing.
     pixels = random_images(32, (2, 2, 3)).repeat(16, axis=1).repeat(16, axis=2)
