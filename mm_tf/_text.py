@@ -13,8 +13,12 @@ _STANDARD_OUTPUT = 1
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of an error's message, or the error's kind if it has none."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+    """The first line of an error's message, or the error's kind if it has none.
+
+    A line that leads to others by a colon is cut behind its last whole sentence.
+    """
+    line = (str(error).strip().splitlines() or [type(error).__name__])[0].strip()
+    return line.rpartition(". ")[0] or line if line.endswith(":") else line
 
 
 def percent(value: float | None, digits: int = 2) -> str:

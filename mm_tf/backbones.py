@@ -258,8 +258,10 @@ def _network(name, input_shape, weights):
         except Exception as error:  # No network, no space, a hash that differs, ...
             raise WeightsError(
                 f"`weights`: those of {name} on ImageNet cannot be downloaded "
-                f"({first_line(error)}). Without a network, give the path of a file of "
-                f"weights. Received: weights={weights!r}"
+                f"({first_line(error)}). On a computer without internet, download "
+                f"them on another one by keras.applications.{name}(include_top=False), "
+                "copy the file from the folder ~/.keras/models there, and give its "
+                f"path as weights. Received: weights={weights!r}"
             ) from None
     path = check_file(weights)
     network = make(weights=None, **arguments)

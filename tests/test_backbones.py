@@ -134,7 +134,11 @@ def test_weights_on_disk(tmp_path):
         rtol=1e-4,
         atol=1e-5,
     )
-    with pytest.raises(backbones.WeightsError, match="`weights` must be of VGG16"):
+    whole = (
+        r"`weights` must be of VGG16 without its top \(A total of \d+ objects could "
+        r"not be loaded\)\. Received"
+    )
+    with pytest.raises(backbones.WeightsError, match=whole):
         backbones.build("VGG16", (32, 32, 3), weights=path)
     for wrong in (tmp_path / "none.h5", tmp_path, __file__):
         with pytest.raises(backbones.WeightsError, match=r"\.h5 that is there"):
@@ -174,9 +178,12 @@ def test_weights_that_cannot_be_downloaded(monkeypatch):
     monkeypatch.setattr(
         inspect.getmodule(keras.applications.MobileNet).file_utils, "get_file", fail
     )
-    with pytest.raises(
-        backbones.WeightsError, match="`weights`: those of MobileNet on"
-    ):
+    whole = (
+        r"`weights`: those of MobileNet on ImageNet cannot be downloaded \(there is "
+        r"no network\)\. On a computer without internet, .*copy the file .* and give "
+        r"its path as weights\. Received: weights='imagenet'$"
+    )
+    with pytest.raises(backbones.WeightsError, match=whole):
         backbones.build("MobileNet", (224, 224, 3), weights="imagenet")
 
 
