@@ -6,13 +6,13 @@ import shutil
 import keras
 import numpy as np
 import pytest
-from helpers import TINY, Stopped, stop_after
+from helpers import TINY, Stopped, stop_after, weights_of
 from made_up import RUN_FILES
 
-from mm_tf.data import DATASETS
+from mm_tf.data import DATASETS, imbalanced, load, split_holdout
 from mm_tf.experiments.run import RunConfig, run
+from mm_tf.experiments.runs import data as runs_data
 from mm_tf.experiments.runs import first_stage, training
-from mm_tf.experiments.runs.data import read
 from mm_tf.experiments.runs.folder import RunFolder
 
 WEIGHTS = "first_stage.weights.h5"
@@ -31,21 +31,24 @@ def ssp(tmp_path_factory):
         l2=0.0,
         output_dir=str(tmp_path_factory.mktemp("ssp") / "run"),
     )
-    pretrain = first_stage.pretrain_rotation
-    seen = []
+    assert run_fast_first_stage(config) == 2
+    return config
 
-    def fast(backbone, images, **arguments):
-        seen.append((images, arguments["epochs"]))
-        return pretrain(backbone, images, **{**arguments, "learning_rate": 0.05})
+
+def run_fast_first_stage(config, data=None):
+    """Runs a config with a first stage that learns; returns the stage's epochs."""
+    pretrain, epochs = first_stage.pretrain_rotation, []
+
+    def fast(*given, **arguments):
+        epochs.append(arguments["epochs"])
+        return pretrain(*given, **{**arguments, "learning_rate": 0.05})
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(first_stage, "pretrain_rotation", fast)
+        if data is not None:
+            patch.setattr(runs_data, "imbalanced", lambda *_: data)
         run(config)
-    ((pretrained_on, epochs),) = seen
-    assert epochs == 2
-    # Without the hold-out.
-    np.testing.assert_array_equal(pretrained_on, read(config)[1].train_images)
-    return config
+    return sum(epochs)
 
 
 def kernel_of(model):
@@ -64,6 +67,22 @@ def test_a_run_starts_from_its_first_stage(ssp):
     assert np.abs(kernel_of(fresh) - before).max() > 1e-4
     trained = keras.saving.load_model(ssp.run_folder / "model.keras")
     np.testing.assert_allclose(kernel_of(trained), kernel_of(fresh), atol=1e-6)
+
+
+def test_the_hold_out_has_no_part_in_the_first_stage(ssp, tmp_path):
+    drawn = imbalanced(load("digits"), ssp.drawn_class_counts, ssp.subset_seed)
+    _, held_out = split_holdout(drawn.train_labels, ssp.holdout, ssp.subset_seed)
+    images = drawn.train_images.copy()
+    images[held_out] = 255 - images[held_out]
+    spoiled = dataclasses.replace(drawn, train_images=images)
+    other = dataclasses.replace(ssp, output_dir=str(tmp_path / "run"))
+    run_fast_first_stage(other, spoiled)
+    backbones = [training.build_model(ssp, DATASETS["digits"]) for _ in range(2)]
+    for model, config in zip(backbones, (ssp, other), strict=True):
+        backbone = keras.Model(model.input, model.get_layer("features").output)
+        backbone.load_weights(config.run_folder / WEIGHTS)
+    for mine, expected in zip(*map(weights_of, backbones), strict=True):
+        np.testing.assert_array_equal(mine, expected)
 
 
 def test_another_run_takes_its_first_stage(ssp, tmp_path, monkeypatch):
