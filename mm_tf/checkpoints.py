@@ -27,7 +27,9 @@ from mm_tf.data import fit_data
 _NAMES = "epoch[0-9]*-step[0-9]*.npz"
 _FACTS = "facts"
 # What decides the order of the images, besides the labels.
-_ORDER_FACTS = ("seed", "batch_size", "num_examples", "resample_from")
+_ORDER_FACTS = (
+    *("seed", "batch_size", "num_examples", "resample_from", "mixup", "cutmix"),
+)
 # The newest, and the one before it should that be damaged.
 _NEWEST = 2
 
@@ -375,7 +377,7 @@ def fit(
             epoch, past whose end Keras would train.
     """
     _check_model(model, order)
-    _build_rest(model, images, labels)
+    _build_rest(model, images, labels, order)
     callbacks = list(callbacks)
     epoch = step = 0
     if checkpoints is not None:
@@ -466,7 +468,7 @@ def _resumed(checkpoints, epochs):
     return f"Resumes from {where}: {checkpoints.folder.path}"
 
 
-def _build_rest(model, images, labels):
+def _build_rest(model, images, labels, order):
     """Makes the variables of optimizer and metrics, which Keras makes in `fit`."""
     spec = model.compute_output_spec(
         keras.KerasTensor((1, *images.shape[1:]), str(images.dtype))
@@ -479,7 +481,10 @@ def _build_rest(model, images, labels):
     if not model.optimizer.built:
         model.optimizer.build(model.trainable_variables)
     outputs = ops.zeros(spec.shape, "float32")
-    model.compute_metrics(None, ops.convert_to_tensor(labels[:1]), outputs)
+    label = labels[:1]
+    if order.is_mixed:
+        label = np.eye(order.num_classes, dtype="float32")[label]
+    model.compute_metrics(None, ops.convert_to_tensor(label), outputs)
     model.reset_metrics()
 
 

@@ -131,6 +131,8 @@ WRONG = [
     (layers.RandomPaddedCrop, "padding", -1, 1.5, None),
     (layers.RandomPaddedCrop, "seed", True, 2**32),
     (layers.RandomHorizontalFlip, "seed", -1, 1.5),
+    (layers.Cutout, "size", -1, 1.5),
+    (layers.Cutout, "color", NAN, "black", [[0.5]]),
     (crop, "shape", (2, 2, 1)),
     (lambda shape: layers.PaddedShortcut(4)(np.zeros(shape)), "shape", (2, 3)),
     (symbolic_crop, "input_shape", [None, None, 3]),

@@ -54,7 +54,9 @@ def fit(model, kept, epochs, *watchers, seed=5):
     checkpoints.fit(model, IMAGES, LABELS, order, epochs, kept, watchers, verbose=0)
 
 
-def train(folder, stop=lambda: None, batch_size=STEPS, at_once=1, **arguments):
+def train(
+    folder, stop=lambda: None, batch_size=STEPS, at_once=1, mixed=(), **arguments
+):
     """Trains a new network; returns what a user sees of it."""
     pathlib.Path(folder).mkdir(exist_ok=True)
     model = build()
@@ -67,7 +69,14 @@ def train(folder, stop=lambda: None, batch_size=STEPS, at_once=1, **arguments):
         )
     log = callbacks.EpochLog(pathlib.Path(folder) / "history.csv")
     test = callbacks.TestError(IMAGES, LABELS, [5, 2, 1], batch_size=3)
-    order = EpochOrder(LABELS, batch_size, 5, class_weights=[1, 2, 5], resample_from=2)
+    order = EpochOrder(
+        LABELS,
+        batch_size,
+        5,
+        class_weights=[1, 2, 5],
+        resample_from=2,
+        **dict(mixed),
+    )
     checkpoints.fit(
         model,
         IMAGES,
@@ -105,6 +114,19 @@ def test_stopped_anywhere_it_ends_the_same(tmp_path, stops, undisturbed):
         with pytest.raises(Stopped):
             train(tmp_path, stop_after(steps))
     assert train(tmp_path) == undisturbed
+
+
+@pytest.mark.parametrize("kind", ["mixup", "cutmix"])
+def test_mixed_batches_are_the_same_after_a_stop(tmp_path, kind, undisturbed):
+    mixed = {kind: 1.0}
+    whole = train(tmp_path / "whole", mixed=mixed)
+    assert whole["weights"] != undisturbed["weights"]
+    for steps in (1, 4):
+        with pytest.raises(Stopped):
+            train(tmp_path / "on", stop_after(steps), mixed=mixed)
+    with pytest.raises(CheckpointError, match="another training"):
+        train(tmp_path / "on", mixed={kind: 0.5})
+    assert train(tmp_path / "on", mixed=mixed) == whole
 
 
 @takes_several_steps

@@ -169,6 +169,49 @@ class TestRandomHorizontalFlip:
         assert copy.layers[-1].seed == 5
 
 
+class TestCutout:
+    @pytest.fixture
+    def images(self):
+        generator = np.random.default_rng(0)
+        return generator.integers(0, 200, (300, 6, 5, 2)).astype("float32")
+
+    def test_a_square_of_each_image_has_the_color(self, images):
+        layer = layers.Cutout(3, color=[201, 202], seed=1)
+        covered = to_numpy(layer(images, training=True))
+        assert covered.dtype == images.dtype
+        middles = set()
+        for image, before in zip(covered, images, strict=True):
+            is_covered = (image == [201, 202]).all(-1)
+            np.testing.assert_array_equal(image[~is_covered], before[~is_covered])
+            rows, columns = (np.flatnonzero(is_covered.any(axis)) for axis in (1, 0))
+            assert is_covered.sum() == len(rows) * len(columns)
+            for places, side in ((rows, 6), (columns, 5)):
+                assert len(places) == places[-1] - places[0] + 1 >= 2
+                # What is missing of it lies outside.
+                assert len(places) == 3 or {0, side - 1} & set(places)
+            middles.add((*rows, -1, *columns))
+        # Each middle, of 6 rows and 5 columns, is drawn.
+        assert len(middles) == 30
+
+    def test_images_pass_unchanged_outside_training(self, images):
+        np.testing.assert_array_equal(to_numpy(layers.Cutout(3)(images)), images)
+        without = layers.Cutout(0)(images, training=True)
+        np.testing.assert_array_equal(to_numpy(without), images)
+
+    def test_seed_decides_the_squares(self, images):
+        once, again, other = (
+            to_numpy(layers.Cutout(3, seed=seed)(images, training=True))
+            for seed in (1, 1, 2)
+        )
+        np.testing.assert_array_equal(once, again)
+        assert not np.array_equal(once, other)
+
+    def test_save_and_load(self, images, tmp_path):
+        layer = layers.Cutout(3, color=np.array([1.5, 2]), seed=5)
+        copy, _ = save_and_load(layer, images, tmp_path)
+        assert copy.layers[-1].get_config() == layer.get_config()
+
+
 class TestPaddedShortcut:
     @pytest.mark.parametrize("size", [7, 8])
     def test_every_second_pixel_between_channels_of_zeros(self, size):

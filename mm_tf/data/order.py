@@ -1,11 +1,19 @@
 """The order in which a training run draws its examples."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
-from mm_tf._checks import as_numbers, check_bool, check_integer, in_class_order
+from mm_tf._checks import (
+    as_numbers,
+    check_bool,
+    check_integer,
+    check_number,
+    in_class_order,
+)
 from mm_tf.data._checks import check_integers
+from mm_tf.data.mixing import mix
 
 
 class EpochOrder:
@@ -41,6 +49,11 @@ class EpochOrder:
             second epoch; whether in the first one is drawn. Two epochs then show both
             sides of each image, where flips that are drawn anew show half of the
             images the same side twice. Defaults to `False`.
+        mixup: Alpha of MixUp, at least 0: the images of each batch are mixed in pairs
+            and their labels become soft, [B, K]. Defaults to 0, for none.
+        cutmix: Alpha of CutMix, likewise. Only one of the two is above 0.
+        num_classes: The number of classes K of soft labels. Defaults to `None`, the
+            largest class in `labels` + 1.
 
     Raises:
         ValueError: If an argument is not as described.
@@ -61,6 +74,8 @@ class EpochOrder:
     - [Cao et al., 2019](https://arxiv.org/abs/1906.07413), section 4.1 and
       table 2
     - [Jordan, 2024](https://arxiv.org/abs/2404.00498), section 3.6, for the flip
+    - [Zhang et al., 2018](https://arxiv.org/abs/1710.09412) for MixUp,
+      [Yun et al., 2019](https://arxiv.org/abs/1905.04899) for CutMix
     """
 
     def __init__(
@@ -71,6 +86,9 @@ class EpochOrder:
         class_weights: Sequence[float] | np.ndarray | None = None,
         resample_from: int | None = None,
         alternating_flip: bool = False,
+        mixup: float = 0.0,
+        cutmix: float = 0.0,
+        num_classes: int | None = None,
     ):
         labels = check_integers("labels", labels, low=0)
         self.num_examples = len(labels)
@@ -97,6 +115,17 @@ class EpochOrder:
             sequence = np.random.SeedSequence(self.seed, spawn_key=(0, 0))
             drawn = np.random.default_rng(sequence).random(self.num_examples)
             self._is_mirrored_at_first = drawn < 0.5
+        self.mixup = check_number("mixup", mixup, low=0.0)
+        self.cutmix = check_number("cutmix", cutmix, low=0.0)
+        if self.mixup and self.cutmix:
+            raise ValueError(
+                "`mixup` and `cutmix` must not both be above 0. "
+                f"Received: mixup={mixup}, cutmix={cutmix}"
+            )
+        least = int(labels.max()) + 1
+        self.num_classes = least
+        if num_classes is not None:
+            self.num_classes = check_integer("num_classes", num_classes, low=least)
 
     @property
     def steps_per_epoch(self) -> int:
@@ -166,6 +195,33 @@ class EpochOrder:
             return None
         is_odd = step // self.steps_per_epoch % 2 == 1
         return self._is_mirrored_at_first[self.batch(step)] ^ is_odd
+
+    def mixed(self, images: Any, labels: np.ndarray, step: int) -> tuple[Any, Any]:
+        """Images and labels of one batch, mixed in pairs if they are to be.
+
+        Args:
+            images: The batch's images [B, ...].
+            labels: Their classes, integers [B].
+            step: The batch, as of `batch`.
+
+        Returns:
+            The same without `mixup` and `cutmix`, and else images, float32, and soft
+            labels, float32 [B, K], which depend on seed, epoch and step.
+        """
+        if not self.is_mixed:
+            return images, labels
+        # Three keys keep this stream apart from the others.
+        key = (*divmod(step, self.steps_per_epoch), 0)
+        generator = np.random.default_rng(
+            np.random.SeedSequence(self.seed, spawn_key=key)
+        )
+        classes = self.num_classes
+        return mix(images, labels, classes, generator, self.mixup, self.cutmix)
+
+    @property
+    def is_mixed(self) -> bool:
+        """Whether batches are mixed, and so have soft labels."""
+        return self.mixup > 0 or self.cutmix > 0
 
 
 def _check_class_weights(

@@ -59,7 +59,8 @@ def training_pipeline(
     Returns:
         A `tf.data.Dataset` of `(epochs - first_epoch) * order.steps_per_epoch
         - first_step` pairs (images [B, ...], labels [B]) of the dtypes that were
-        given.
+        given; mixed ones (`mixup` or `cutmix` of the order) are float32, and their
+        labels soft, [B, K].
 
     Raises:
         ValueError: If the arguments do not fit together.
@@ -82,11 +83,14 @@ def training_pipeline(
     )
 
     def read(index: Any) -> tuple[np.ndarray, np.ndarray]:
-        step = first + int(index)
-        chosen = order.batch(step)
-        return _flipped(images[chosen], order.mirrored(step)), labels[chosen]
+        return _batch(order, first + int(index), images.__getitem__, labels)
 
-    return as_dataset(read, steps, images, labels, ahead=2)
+    # What a batch is like: its dtypes, and the shapes of an image and of a label.
+    parts = [images, labels]
+    if order.is_mixed:
+        soft = np.empty((0, order.num_classes), "float32")
+        parts = [np.empty((0, *images.shape[1:]), "float32"), soft]
+    return as_dataset(read, steps, *parts, ahead=2)
 
 
 def as_dataset(
@@ -206,10 +210,7 @@ class ArrayBatches(keras.utils.PyDataset):
         return self._read(index)
 
     def _batch(self, index: int) -> tuple[Any, np.ndarray]:
-        step = self._first + index
-        chosen = self._order.batch(step)
-        images = _flipped(self._gather(chosen), self._order.mirrored(step))
-        return images, self._labels[chosen]
+        return _batch(self._order, self._first + index, self._gather, self._labels)
 
     def __iter__(self):
         """Goes once through the batches of the epochs that were asked for."""
@@ -266,6 +267,18 @@ def fit_data(
     return make(images, labels, order, epochs, first_epoch, first_step)
 
 
+def _batch(
+    order: EpochOrder,
+    step: int,
+    gather: Callable[[np.ndarray], Any],
+    labels: np.ndarray,
+) -> tuple[Any, np.ndarray]:
+    """Images and labels of a step of all epochs, flipped and mixed."""
+    chosen = order.batch(step)
+    images = _flipped(gather(chosen), order.mirrored(step))
+    return order.mixed(images, labels[chosen], step)
+
+
 def _flipped(images: Any, is_mirrored: np.ndarray | None) -> Any:
     """Images [B, height, width, channels], some of them mirrored left to right."""
     if is_mirrored is None:
@@ -307,6 +320,11 @@ def _checked(
                 f"`{name}` must hold the {order.num_examples} examples of `order`. "
                 f"Received: {name} of shape {array.shape}"
             )
+    if order.cutmix and len(images.shape) != 4:
+        raise ValueError(
+            "`images` must be [N, height, width, channels] for `cutmix`. "
+            f"Received: images of shape {images.shape}"
+        )
     epochs = check_integer("epochs", epochs, low=1)
     first_epoch = check_integer("first_epoch", first_epoch, low=0, high=epochs - 1)
     last_step = order.steps_per_epoch - 1

@@ -1,6 +1,6 @@
-"""Layers: cosine head, crops, ResNet's shortcut, batch normalization, whitening."""
+"""Layers: cosine head, augmentation, shortcut, batch normalization, whitening."""
 
-from mm_tf.layers.augmentation import RandomHorizontalFlip, RandomPaddedCrop
+from mm_tf.layers.augmentation import Cutout, RandomHorizontalFlip, RandomPaddedCrop
 from mm_tf.layers.batch_normalization import BatchNormalization
 from mm_tf.layers.cosine_head import NormalizedDense
 from mm_tf.layers.shortcut import PaddedShortcut
@@ -9,6 +9,7 @@ from mm_tf.layers.whitening import PatchWhitening
 
 __all__ = [
     "BatchNormalization",
+    "Cutout",
     "ImageViews",
     "MeanOverViews",
     "NormalizedDense",

@@ -1,6 +1,7 @@
-"""Random crops and flips of images, in training only."""
+"""Random changes of images, in training only: crops, flips, covered squares."""
 
 import keras
+import numpy as np
 from keras import ops
 
 from mm_tf import _checks, _replicas
@@ -17,6 +18,14 @@ class _RandomImages(keras.layers.Layer):
         self.seed = seed
         self.seed_generator = keras.random.SeedGenerator(seed)
         self.input_spec = keras.layers.InputSpec(ndim=4)
+
+    def build(self, input_shape):
+        if None in input_shape[1:]:
+            raise ValueError(
+                "Images must have a known size to be changed at random. "
+                f"Received: input_shape={tuple(input_shape)}"
+            )
+        self.built = True
 
     def compute_output_shape(self, input_shape):
         return input_shape
@@ -69,17 +78,12 @@ class RandomPaddedCrop(_RandomImages):
         self.border = _checks.check_choice("border", border, ("black", "reflect"))
 
     def build(self, input_shape):
-        if None in input_shape[1:]:
-            raise ValueError(
-                "Images must have a known size to be cropped. "
-                f"Received: input_shape={tuple(input_shape)}"
-            )
+        super().build(input_shape)
         if self.border == "reflect" and min(input_shape[1:3]) <= self.padding:
             raise ValueError(
                 f"Images must have more than {self.padding} pixels a side. "
                 f"Received: input_shape={tuple(input_shape)}"
             )
-        self.built = True
 
     def call(self, images, training=False):
         if not training or self.padding == 0:
@@ -160,3 +164,72 @@ class RandomHorizontalFlip(_RandomImages):
             ops.shape(images)[0],
         )
         return ops.where(drawn <= 0.5, ops.flip(images, axis=2), images)
+
+
+@keras.saving.register_keras_serializable("mm_tf")
+class Cutout(_RandomImages):
+    """Covers a square of each image at a random place.
+
+    In training only; otherwise images pass unchanged. The square's middle is drawn
+    from all pixels, so that a part of the square may lie outside of the image.
+
+    Args:
+        size: The square's side in pixels, >= 0; 16 is usual for images of 32.
+        color: The value of covered pixels, a number or one a channel: the mean of the
+            images, so that they are 0 when normalized. Defaults to 0.
+        seed: An integer >= 0, for the same squares in every run; None for others.
+        **kwargs: As for `keras.layers.Layer`.
+
+    Input and output shape: [N, height, width, channels], of the same dtype.
+
+    Raises:
+        ValueError: `size` or `seed` is no integer >= 0, or `color` no finite numbers.
+
+    Example:
+
+    >>> import numpy as np
+    >>> import mm_tf
+    >>> images = np.full((1, 32, 32, 3), 255.0, "float32")
+    >>> covered = mm_tf.layers.Cutout(64, color=127)(images, training=True)
+    >>> float(covered[0, 5, 5, 0])
+    127.0
+
+    Source: DeVries and Taylor, "Improved Regularization of Convolutional Neural
+    Networks with Cutout", 2017.
+    """
+
+    def __init__(self, size=16, color=0.0, seed=None, **kwargs):
+        super().__init__(seed, **kwargs)
+        self.size = _checks.check_integer("size", size, low=0)
+        numbers = _checks.as_numbers(color)
+        if numbers is None or numbers.ndim > 1 or not np.all(np.isfinite(numbers)):
+            raise ValueError(
+                "`color` must be a finite number, or one for each channel. "
+                f"Received: color={color!r}"
+            )
+        self.color = numbers.tolist()
+
+    def call(self, images, training=False):
+        if not training or self.size == 0:
+            return images
+        height, width = images.shape[1:3]
+        drawn = _replicas.draw(
+            lambda number: keras.random.uniform((number, 2), seed=self.seed_generator),
+            ops.shape(images)[0],
+        )
+        rows, columns = (
+            self._is_covered(drawn[:, axis, None], side)
+            for axis, side in enumerate((height, width))
+        )
+        covered = ops.logical_and(rows[:, :, None, None], columns[:, None, :, None])
+        color = ops.cast(ops.convert_to_tensor(self.color), images.dtype)
+        return ops.where(covered, color, images)
+
+    def _is_covered(self, drawn, side):
+        """Which of the rows, or columns, of each image are covered, bool [N, side]."""
+        first = ops.cast(ops.floor(drawn * side), "int32") - self.size // 2
+        pixels = ops.arange(side, dtype="int32")
+        return ops.logical_and(pixels >= first, pixels < first + self.size)
+
+    def get_config(self):
+        return {**super().get_config(), "size": self.size, "color": self.color}

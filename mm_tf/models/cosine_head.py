@@ -18,6 +18,7 @@ def with_cosine_head(
     horizontal_flip=False,
     seed=None,
     name=None,
+    augmentation=(),
 ):
     """Puts a head that gives cosines on a backbone, as the margin losses need it.
 
@@ -48,6 +49,8 @@ def with_cosine_head(
             Defaults to `None`, others in each.
         name: The model's name. Defaults to `None`, that of the backbone and
             `_with_head`.
+        augmentation: More layers that change images at random in training, behind
+            crops and flips, as `mm_tf.layers.Cutout(16)`. Defaults to none.
 
     Returns:
         A `keras.Model`, pixels from 0 to 255 [N, height, width, channels] in (uint8
@@ -91,8 +94,8 @@ def with_cosine_head(
     seeds = parts.layer_seeds(seed)
     inputs = keras.Input(input_shape, name="images")
     x = inputs
-    if crop_padding or horizontal_flip:
-        x = parts.augment(x, crop_padding, horizontal_flip, seeds)
+    if crop_padding or horizontal_flip or augmentation:
+        x = parts.augment(x, crop_padding, horizontal_flip, augmentation, seeds)
     x = backbone(backbones.scale(x, scaling))
     if len(x.shape) == 4:
         x = keras.layers.GlobalAveragePooling2D(name="features")(x)

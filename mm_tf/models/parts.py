@@ -24,11 +24,13 @@ def layer_seeds(seed):
     return iter(lambda: int(generator.integers(2**31 - 1)), None)
 
 
-def augment(x, crop_padding, horizontal_flip, seeds, border="black"):
-    """Crops and flips images at random in training."""
+def augment(x, crop_padding, horizontal_flip, more, seeds, border="black"):
+    """Crops, flips and changes images by more layers at random in training."""
     x = RandomPaddedCrop(crop_padding, next(seeds), border, name="crop")(x)
     if horizontal_flip:
         x = RandomHorizontalFlip(seed=next(seeds), name="flip")(x)
+    for layer in more:
+        x = layer(x)
     return x
 
 

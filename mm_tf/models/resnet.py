@@ -21,6 +21,7 @@ def resnet_cifar(
     horizontal_flip=True,
     seed=None,
     name=None,
+    augmentation=(),
 ):
     """Builds a ResNet for small images, with its preprocessing inside.
 
@@ -47,6 +48,8 @@ def resnet_cifar(
         seed: An integer >= 0, for the same initial weights, crops and flips in
             every run; None for others.
         name: The model's name, `resnet<depth>` by default.
+        augmentation: More layers that change images at random in training, behind
+            crops and flips, as `mm_tf.layers.Cutout(16)`. Defaults to none.
 
     Returns:
         A `keras.Model`, images [N, *input_shape] in, outputs [N, K] out.
@@ -84,7 +87,7 @@ def resnet_cifar(
     inputs = keras.Input(input_shape, name="images")
     x = inputs
     if preprocess:
-        x = parts.augment(x, crop_padding, horizontal_flip, seeds)
+        x = parts.augment(x, crop_padding, horizontal_flip, augmentation, seeds)
         x = parts.normalize(x, mean, std)
     x = _convolution(x, 16, 1, "conv1", seeds)
     x = _batch_normalization(x, "bn1")

@@ -25,6 +25,7 @@ def whitened_cnn(
     horizontal_flip=False,
     seed=None,
     name="whitened_cnn",
+    augmentation=(),
 ):
     """Builds a network of six wide convolutions that trains fast on small images.
 
@@ -57,6 +58,8 @@ def whitened_cnn(
         seed: An integer >= 0, for the same initial weights, shifts and flips in
             every run; None for others.
         name: The model's name. Defaults to `"whitened_cnn"`.
+        augmentation: More layers that change images at random in training, behind
+            crops and flips, as `mm_tf.layers.Cutout(16)`. Defaults to none.
 
     Returns:
         A `keras.Model`, pixels from 0 to 255 [N, *input_shape] in (uint8 or float),
@@ -86,7 +89,9 @@ def whitened_cnn(
     _checks.check_bool("horizontal_flip", horizontal_flip)
     seeds = parts.layer_seeds(seed)
     inputs = keras.Input(input_shape, name="images")
-    x = parts.augment(inputs, crop_padding, horizontal_flip, seeds, "reflect")
+    x = parts.augment(
+        inputs, crop_padding, horizontal_flip, augmentation, seeds, "reflect"
+    )
     x = parts.normalize(x, mean, std)
     whitening = PatchWhitening(name="whitening")
     x = keras.layers.ReLU(name="whitening_relu")(whitening(x))

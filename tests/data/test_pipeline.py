@@ -78,6 +78,60 @@ def test_an_alternating_flip_shows_both_sides_in_two_epochs(make):
     assert any((other.mirrored(i) != order.mirrored(i)).any() for i in range(steps))
 
 
+def mixed_by_hand(images, labels, seed, epoch, step, kind):
+    """One batch, pixel by pixel, from the draws that seed, epoch and step give."""
+    sequence = np.random.SeedSequence(seed, spawn_key=(epoch, step, 0))
+    generator = np.random.default_rng(sequence)
+    partners = generator.permutation(len(images))
+    share = generator.beta(1.0, 1.0)
+    count, height, width, _ = images.shape
+    kept = np.full((height, width), share)
+    if kind == "cutmix":
+        ends = []
+        for side in (height, width):
+            half = int(side * (1 - share) ** 0.5) // 2
+            middle = generator.integers(side)
+            ends.append((middle - half, middle + half))
+        (top, bottom), (left, right) = ends
+        for row in range(height):
+            for column in range(width):
+                inside = top <= row < bottom and left <= column < right
+                kept[row, column] = 0 if inside else 1
+    mixed, soft = np.zeros(images.shape), np.zeros((count, 3))
+    for i, j in enumerate(partners):
+        mixed[i] = kept[..., None] * images[i] + (1 - kept[..., None]) * images[j]
+        soft[i, labels[i]] += kept.mean()
+        soft[i, labels[j]] += 1 - kept.mean()
+    return mixed, soft
+
+
+@needs_tensorflow
+@pytest.mark.parametrize("kind", ["mixup", "cutmix"])
+@pytest.mark.parametrize("make", [training_pipeline, ArrayBatches])
+def test_mixed_batches_are_those_of_seed_epoch_and_step(make, kind):
+    labels = np.arange(NUM_EXAMPLES) % 3
+    images = np.random.default_rng(0).integers(0, 256, (NUM_EXAMPLES, 6, 5, 2), "uint8")
+    order = EpochOrder(labels, BATCH_SIZE, seed=3, num_classes=3, **{kind: 1.0})
+    epochs, first = 2, 2
+    rectangles = 0
+    for step, (x, y) in enumerate(
+        make(images, labels, order, epochs, first_step=first), start=first
+    ):
+        chosen = order.batch(step)
+        expected, soft = mixed_by_hand(
+            images[chosen],
+            labels[chosen],
+            3,
+            *divmod(step, order.steps_per_epoch),
+            kind,
+        )
+        np.testing.assert_allclose(np.asarray(x), expected, rtol=1e-5, atol=1e-4)
+        np.testing.assert_allclose(np.asarray(y), soft, atol=1e-6)
+        assert np.asarray(x).dtype == np.asarray(y).dtype == np.float32
+        rectangles += 0 < np.asarray(y).max(1).min() < 1
+    assert rectangles > 2
+
+
 def check_untuned(dataset):
     # The end of one that TensorFlow tunes waits for a thread that may sleep a minute.
     assert dataset.options().autotune.enabled is False

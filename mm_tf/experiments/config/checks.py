@@ -88,6 +88,9 @@ def _check_ranges(config):
     for name in ("effective_number_beta", "holdout"):
         if getattr(config, name) == 1:
             raise _error(config, f"`{name}` must be below 1", name)
+    if config.mixup and config.cutmix:
+        message = "`mixup` and `cutmix` must not both be above 0"
+        raise _error(config, message, "mixup", "cutmix")
     (first, _), (second, _) = config.drops
     if first > second:
         raise ValueError(

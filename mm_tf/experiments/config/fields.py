@@ -165,6 +165,29 @@ class RunFields:
         choices=("float32", "bfloat16", "float16"),
     )
     augment: bool = _flag(True, "Random crops, and flips where the data allow them.")
+    cutout: int = _flag(
+        0,
+        "Side in pixels of a square that covers a part of each training image, as 16; "
+        "0 for none.",
+        low=0,
+    )
+    augmentation: str = _flag(
+        "none",
+        "More changes of training images: none or randaugment.",
+        choices=("none", "randaugment"),
+    )
+    mixup: float = _flag(
+        0.0,
+        "Mixes training images and their labels in pairs: alpha of MixUp, as 1; 0 for "
+        "none.",
+        low=0.0,
+    )
+    cutmix: float = _flag(
+        0.0,
+        "Puts a rectangle of another image into each training image and mixes the "
+        "labels: alpha of CutMix, as 1; 0 for none.",
+        low=0.0,
+    )
     seed: int = _flag(
         0,
         "Seed of the initial weights, the order of images, crops and flips.",

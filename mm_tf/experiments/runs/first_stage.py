@@ -27,7 +27,8 @@ _FIRST = "erm"
 _DEPENDS_ON = (
     *("dataset", "imbalance", "imbalance_ratio", "subset_seed", "holdout"),
     *CUSTOM_DATA_FLAGS,
-    *("model", "weights", "weights_digest", "augment", "seed", "precision"),
+    *("model", "weights", "weights_digest", "seed", "precision"),
+    *("augment", "cutout", "augmentation"),
     *("batch_size", "learning_rate", "momentum", "l2", "warmup_epochs"),
 )
 
@@ -129,7 +130,8 @@ def _facts(config):
     facts = {name: values.get(name) for name in _DEPENDS_ON}
     if config.row.pretraining != "none":
         return facts | {"pretraining_epochs": config.first_stage_epochs}
-    return facts | {"epochs": config.epochs, "drops": config.drops}
+    mixed = {"mixup": config.mixup, "cutmix": config.cutmix}
+    return facts | mixed | {"epochs": config.epochs, "drops": config.drops}
 
 
 def _load(backbone, path):

@@ -14,6 +14,7 @@ from mm_tf import (
     backbones,
     callbacks,
     checkpoints,
+    layers,
     losses,
     metrics,
     models,
@@ -160,6 +161,12 @@ def build_model(config, info):
         if method.second_stage == "scales":
             model = second_stage.add_scales(model)
     loss = method.loss.make(config)
+    accuracy = keras.metrics.SparseCategoricalAccuracy(name="accuracy")
+    if config.mixup or config.cutmix:
+        # Labels are soft: shares of all classes.
+        accuracy = keras.metrics.CategoricalAccuracy(name="accuracy")
+        if isinstance(loss, keras.losses.SparseCategoricalCrossentropy):
+            loss = keras.losses.CategoricalCrossentropy(from_logits=loss.from_logits)
     # With weights of 1 it makes the batch's mean for losses that ignore replicas.
     knows_replicas = isinstance(loss, losses.PerExampleLoss)
     if method.weighting != "none" or not (config.strategy == "none" or knows_replicas):
@@ -178,7 +185,7 @@ def build_model(config, info):
             config.learning_rate, momentum=config.momentum, l2=config.l2
         ),
         loss=loss,
-        metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
+        metrics=[accuracy],
         jit_compile=jit,
         steps_per_execution=(
             config.steps_per_execution
@@ -206,6 +213,7 @@ def _network(config, info, head):
         crop_padding=info.crop_padding if config.augment else 0,
         horizontal_flip=info.horizontal_flip and config.augment,
         seed=config.seed,
+        augmentation=_more_augmentation(config, info),
     )
     if config.model in MODEL_DEPTHS:
         return models.resnet_cifar(
@@ -225,6 +233,30 @@ def _network(config, info, head):
     )
 
 
+def _more_augmentation(config, info):
+    """The layers of the flags, with seeds that leave those of the network alone."""
+    # 31 bits, which Keras takes on torch too.
+    seeds = np.random.default_rng([config.seed, 0]).integers(2**31 - 1, size=2)
+    found = []
+    if config.augmentation == "randaugment":
+        found.append(
+            keras.layers.RandAugment(
+                value_range=(0, 255),
+                seed=int(seeds[0]),
+                # In half precision it would round pixels, and where they come from.
+                dtype="float32",
+                data_format="channels_last",
+                name="randaugment",
+            )
+        )
+    if config.cutout:
+        color = 255 * np.asarray(info.mean)
+        found.append(
+            layers.Cutout(config.cutout, color, seed=int(seeds[1]), name="cutout")
+        )
+    return found
+
+
 def build_order(config, labels):
     """Returns the `EpochOrder` of the config's method."""
     method = config.row
@@ -239,6 +271,9 @@ def build_order(config, labels):
         config.seed,
         class_weights=config.class_weights,
         resample_from=resample_from,
+        mixup=config.mixup,
+        cutmix=config.cutmix,
+        num_classes=len(config.class_counts),
     )
 
 

@@ -90,6 +90,7 @@ def test_papers_own_protocol_has_no_differences():
             "drops at epochs 100 and 180 (paper: 160 and 180)",
         ),
         (dict(augment=False), "augment False (paper: True)"),
+        (dict(mixup=1.0), "mixup 1 (paper: 0)"),
     ],
 )
 def test_other_protocols_are_reported(arguments, difference):

@@ -115,6 +115,7 @@ def test_another_run_takes_its_first_stage(ssp, tmp_path, monkeypatch):
         ({"model": "resnet20"}, "model='resnet8' there, .resnet20. here"),
         ({"imbalance_ratio": 10.0}, "imbalance_ratio=20.0 there, 10.0 here"),
         ({"holdout": 0.0}, "holdout=0.2 there, 0.0 here"),
+        ({"cutout": 4}, "cutout=0 there, 4 here"),
         ({"pretraining_epochs": 3}, "pretraining_epochs=2 there, 3 here"),
     ],
 )

@@ -109,6 +109,30 @@ def test_same_weights_twice_and_when_stopped(tmp_path, monkeypatch, method):
     same_twice_and_when_stopped(tmp_path, monkeypatch, FAMILIES[method], method=method)
 
 
+AUGMENTATIONS = (
+    dict(cutout=4, mixup=1.0, precision="bfloat16"),
+    *(
+        pytest.param(arguments, marks=pytest.mark.long)
+        for arguments in (
+            dict(cutout=4),
+            dict(augmentation="randaugment"),
+            dict(mixup=1.0),
+            dict(cutmix=1.0, method="cb_rw"),
+            dict(augmentation="randaugment", cutmix=1.0, precision="bfloat16"),
+        )
+    ),
+)
+
+
+@pytest.mark.parametrize("arguments", AUGMENTATIONS, ids=str)
+def test_augmentation_is_the_same_twice_and_when_stopped(
+    tmp_path, monkeypatch, arguments
+):
+    same_twice_and_when_stopped(
+        tmp_path, monkeypatch, 9, **{"method": "mm"} | arguments
+    )
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("jit", [False, True])
 @pytest.mark.parametrize("method", METHODS)

@@ -170,6 +170,7 @@ def test_the_rate_of_the_second_stage():
         ({"seed": 1}, "seed=0 there, 1 here"),
         ({"model": "resnet20"}, "model='resnet8' there"),
         ({"imbalance_ratio": 10.0}, "imbalance_ratio=20.0 there, 10.0 here"),
+        ({"mixup": 1.0}, "mixup=0.0 there, 1.0 here"),
         ({"epochs": 3}, "epochs=1 there, 3 here"),
         ({"method": "ldam_drw_ssp"}, "It has no first_stage.weights.h5"),
     ],

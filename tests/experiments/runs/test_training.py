@@ -162,6 +162,41 @@ def test_model_and_optimizer_are_the_configs():
     assert "flip" not in [layer.name for layer in digits.layers]
 
 
+@pytest.mark.parametrize("method", ["erm", "mm"])
+def test_augmentation_leaves_initial_weights_and_predictions_alone(method):
+    plain = RunConfig(**TINY, method=method)
+    changed = dataclasses.replace(plain, cutout=16, augmentation="randaugment", mixup=1)
+    info = DATASETS["cifar10"]
+    expected, model = (training.build_model(each, info) for each in (plain, changed))
+    images = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), "uint8")
+    np.testing.assert_array_equal(
+        model.predict(images, verbose=0), expected.predict(images, verbose=0)
+    )
+    cutout = model.get_layer("cutout")
+    assert cutout.size == 16 and cutout.color == pytest.approx(
+        [125.3, 123, 113.9], 0.01
+    )
+    pixels = images.astype("float32")
+    for name in ("cutout", "randaugment"):
+        layer, same = (
+            training.build_model(changed, info).get_layer(name) for _ in range(2)
+        )
+        once = np.asarray(layer(pixels, training=True))
+        assert not np.array_equal(once, pixels)
+        np.testing.assert_array_equal(once, same(pixels, training=True))
+
+
+def test_cross_entropy_of_mixed_labels():
+    model = training.build_model(
+        RunConfig(**TINY, method="erm", mixup=1.0), DATASETS["digits"]
+    )
+    soft = np.array([[0.25, 0.75, *[0] * 8]], "float32")
+    logits = np.array([[1.0, 3.0, *[0] * 8]], "float32")
+    log_p = logits - np.log(np.exp(logits).sum())
+    assert float(model.loss(soft, logits)) == pytest.approx(-(soft * log_p).sum())
+    assert model.loss.reduction == "sum_over_batch_size"
+
+
 def test_class_weights_are_the_configs():
     config = RunConfig(**TINY, effective_number_beta=0.99)
     counts = config.class_counts
