@@ -189,7 +189,7 @@ def keras_epoch(images, test_images, deterministic=None, tuned=False, **values):
     names = tuple(map(str, range(info.num_classes)))
     data = ImageData(info, x, y, test_x, test_y, names)
     model = training.build_model(config, info)
-    order = training.build_order(config, y)
+    order = training.build_order(config, y, info)
     folder = tempfile.TemporaryDirectory()
     reached = 0
 
@@ -419,7 +419,7 @@ def keras_fit(images, **values):
     _computing(True)
     config, info = _config(**values), _info()
     x, y = made_up_images(images)
-    order = training.build_order(config, y)
+    order = training.build_order(config, y, info)
 
     def ours(epochs):
         checkpoints.fit(

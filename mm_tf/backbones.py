@@ -17,6 +17,9 @@ from mm_tf._text import first_line
 
 IMAGENET = "imagenet"
 
+# Pixels a side that `models.whitened_cnn` needs: one is left after three halvings.
+SMALLEST_WHITENED = 9
+
 # As `keras.applications.imagenet_utils.preprocess_input` names them: pixels in
 # [-1, 1]; in [0, 1] and normalized by ImageNet's channels; BGR without its mean.
 # And "inside", where the model itself takes pixels from 0 to 255.

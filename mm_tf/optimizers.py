@@ -128,7 +128,8 @@ class SGD(keras.optimizers.SGD):
 
     def update_step(self, gradient, variable, learning_rate):
         """Updates one variable; called by Keras."""
-        if len(variable.shape) == 1:
+        # TensorFlow would compute a product with 1, and round in another order.
+        if self.vector_rate != 1 and len(variable.shape) == 1:
             learning_rate = learning_rate * self.vector_rate
         learning_rate = ops.cast(learning_rate, variable.dtype)
         step = ops.cast(gradient, variable.dtype)

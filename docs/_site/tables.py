@@ -6,6 +6,7 @@ from absl import flags
 
 from mm_tf.experiments.config import fields as config_fields
 from mm_tf.experiments.config import flags as config_flags
+from mm_tf.experiments.config.recipes import PAPER
 from mm_tf.experiments.paper import protocol
 from mm_tf.experiments.paper.methods import METHODS
 
@@ -171,7 +172,8 @@ def _fields(fields):
     rows = [("flag", "default", "values", "what")]
     for field in fields:
         name = f'<span id="{field.name}"></span>`--{field.name}`'
-        default = "-" if field.default is None else f"`{field.default}`"
+        value = PAPER.get(field.name, field.default)
+        default = "-" if value is None else f"`{value}`"
         rows.append((name, default, _values(field), field.metadata["help"]))
     return _markdown(rows)
 

@@ -78,7 +78,8 @@ class EpochLog(keras.callbacks.Callback):
     """Keeps the logs of every epoch, as rows and in a CSV file.
 
     Unlike `keras.callbacks.CSVLogger` it resumes where a training was stopped, and
-    the file is whole at any moment. It must stand behind callbacks that add logs.
+    the file is whole at any moment. It must stand behind callbacks that add logs. The
+    optimizer's `learning_rate` is in each row.
 
     Args:
         path: The CSV file, which is replaced; None for none.
@@ -114,7 +115,11 @@ class EpochLog(keras.callbacks.Callback):
         self.rows = []
 
     def on_epoch_end(self, epoch, logs=None):
-        values = {name: _plain(value) for name, value in sorted((logs or {}).items())}
+        logs = dict(logs or {})
+        if self.model is not None and getattr(self.model, "optimizer", None):
+            # Schedules of Keras are not in the logs.
+            logs.setdefault("learning_rate", self.model.optimizer.learning_rate)
+        values = {name: _plain(value) for name, value in sorted(logs.items())}
         self.rows.append({"epoch": epoch, **values})
         self._write()
 

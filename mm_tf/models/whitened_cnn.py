@@ -4,7 +4,7 @@ import keras
 import numpy as np
 
 from mm_tf import _checks
-from mm_tf.backbones import channels_last
+from mm_tf.backbones import SMALLEST_WHITENED, channels_last
 from mm_tf.layers import BatchNormalization, PatchWhitening
 from mm_tf.layers.whitening import evenly_spaced
 from mm_tf.models import parts
@@ -46,7 +46,7 @@ def whitened_cnn(
         head: `"linear"` for logits [N, K] or `"normalized"` for cosines [N, K].
             Defaults to `"linear"`.
         widths: Channels of the three blocks. Defaults to (64, 256, 256).
-        input_shape: Height and width, each >= 17, and channels of the images.
+        input_shape: Height and width, each >= 9, and channels of the images.
             Defaults to (32, 32, 3).
         mean: Per-channel mean of the pixels, on the scale [0, 1]. By default that
             of CIFAR-10 for three channels and 0.5 otherwise.
@@ -82,7 +82,7 @@ def whitened_cnn(
     """
     num_classes = _checks.check_integer("num_classes", num_classes, low=2)
     _checks.check_choice("head", head, parts.HEADS)
-    input_shape = parts.checked_shape(input_shape, low=17)
+    input_shape = parts.checked_shape(input_shape, low=SMALLEST_WHITENED)
     widths = _checked_widths(widths)
     mean, std = parts.checked_statistics(mean, std, channels=input_shape[-1])
     _checks.check_integer("crop_padding", crop_padding, low=0)
@@ -124,41 +124,26 @@ def _checked_widths(widths):
 
 
 def _convolution(x, filters, name, seeds):
-    return keras.layers.Conv2D(
+    layer = keras.layers.Conv2D(
         filters,
         3,
         padding="same",
         use_bias=False,
-        kernel_initializer=IdentityKernel(seed=next(seeds)),
+        # Uniform within 1 / sqrt(fan in), as in PyTorch.
+        kernel_initializer=keras.initializers.VarianceScaling(
+            1 / 3, mode="fan_in", distribution="uniform", seed=next(seeds)
+        ),
         name=name,
-    )(x)
+    )
+    outputs = layer(x)
+    kernel = np.array(keras.ops.convert_to_numpy(layer.kernel))
+    passed = np.arange(min(kernel.shape[2:]))
+    kernel[..., passed] = 0
+    kernel[1, 1, passed, passed] = 1
+    layer.kernel.assign(kernel)
+    return outputs
 
 
 def _normalized(x, name):
     x = BatchNormalization(momentum=0.6, epsilon=1e-5, name=name)(x)
     return keras.layers.ReLU(name=f"{name}_relu")(x)
-
-
-@keras.saving.register_keras_serializable("mm_tf")
-class IdentityKernel(keras.initializers.VarianceScaling):
-    """Filters that pass their channel on, as far as there are channels; else random.
-
-    Random filters are uniform within 1 / sqrt(fan in), as in PyTorch.
-
-    Args:
-        seed: An integer >= 0, for the same filters in every run; None for others.
-    """
-
-    def __init__(self, seed=None):
-        super().__init__(1 / 3, mode="fan_in", distribution="uniform", seed=seed)
-
-    def __call__(self, shape, dtype=None):
-        height, width, channels, filters = shape
-        kernel = np.array(keras.ops.convert_to_numpy(super().__call__(shape, dtype)))
-        passed = np.arange(min(channels, filters))
-        kernel[..., passed] = 0
-        kernel[height // 2, width // 2, passed, passed] = 1
-        return keras.ops.convert_to_tensor(kernel, dtype=dtype)
-
-    def get_config(self):
-        return {"seed": super().get_config()["seed"]}

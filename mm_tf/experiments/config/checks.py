@@ -12,6 +12,7 @@ from mm_tf.experiments.config.fields import (
     CUSTOM_DATA_FLAGS,
     MODEL_DEPTHS,
     STRATEGIES,
+    WHITENED_CNN,
     flag_fields,
 )
 
@@ -29,6 +30,7 @@ def check(config):
         _check_custom_data(config)
     else:
         _check_known_data(config)
+    _check_views(config)
     _check_devices(config)
     _check_steps_per_execution(config)
     if config.has_class_counts:
@@ -44,8 +46,15 @@ def check_shape(config, image_shape):
             "square (--image_size=64, for example). "
             f"Received: images of {height} x {width} pixels"
         )
+    argument = "image_size" if config.is_custom else "dataset"
+    if (
+        config.model == WHITENED_CNN
+        and min(height, width) < backbones.SMALLEST_WHITENED
+    ):
+        smallest = backbones.SMALLEST_WHITENED
+        message = f"`model` {WHITENED_CNN} takes images of at least {smallest} pixels"
+        raise _error(config, message, "model", argument)
     if config.model in backbones.APPLICATIONS:
-        argument = "image_size" if config.is_custom else "dataset"
         backbones.check_size(config.model, height, width, argument)
 
 
@@ -55,14 +64,15 @@ def _error(config, message, *names):
 
 
 def _check_model(config):
-    names = (*MODEL_DEPTHS, *backbones.APPLICATIONS)
+    from_nothing = (*MODEL_DEPTHS, WHITENED_CNN)
+    names = (*from_nothing, *backbones.APPLICATIONS)
     if config.model not in names:
         raise ValueError(
-            f"`model` must be one of {', '.join(MODEL_DEPTHS)}, or the name of a "
+            f"`model` must be one of {', '.join(from_nothing)}, or the name of a "
             "network of keras.applications, such as EfficientNetV2B0."
             f"{_checks.nearest(config.model, names)} Received: model={config.model!r}"
         )
-    if config.model in MODEL_DEPTHS and config.weights is not None:
+    if config.model in from_nothing and config.weights is not None:
         message = "`weights` are only for networks of keras.applications"
         raise _error(config, message, "weights", "model")
     if config.weights_digest is not None and not config.has_weights_file:
@@ -91,12 +101,30 @@ def _check_ranges(config):
     if config.mixup and config.cutmix:
         message = "`mixup` and `cutmix` must not both be above 0"
         raise _error(config, message, "mixup", "cutmix")
+    if config.views not in (1, 2, 3, 6):
+        raise _error(config, "`views` must be 1, 2, 3 or 6", "views")
+    if config.schedule == "one_cycle" and config.warmup_epochs > config.epochs:
+        message = "`warmup_epochs` must be at most `epochs` with the schedule one_cycle"
+        raise _error(config, message, "warmup_epochs", "epochs")
     (first, _), (second, _) = config.drops
     if first > second:
         raise ValueError(
             "`second_drop_epoch` must not come before `first_drop_epoch`. "
             f"Received: first_drop_epoch={first}, second_drop_epoch={second}"
         )
+
+
+def _check_views(config):
+    if config.is_custom:
+        has_mirror_images = config.horizontal_flip
+    else:
+        has_mirror_images = DATASETS[config.dataset].horizontal_flip
+    if config.views % 2 == 0 and not has_mirror_images:
+        message = (
+            "`views` must be 1 or 3, without mirror images, where those show another "
+            "class"
+        )
+        raise _error(config, message, "views", "dataset")
 
 
 def _check_custom_data(config):

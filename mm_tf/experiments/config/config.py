@@ -23,6 +23,7 @@ from mm_tf.data.imbalance import class_counts
 from mm_tf.data.splits import holdout_counts
 from mm_tf.experiments.config import checks as config_checks
 from mm_tf.experiments.config import fields as config_fields
+from mm_tf.experiments.config import recipes
 from mm_tf.experiments.config.fields import AS_IS, CUSTOM_DATA_FLAGS, STRATEGIES
 from mm_tf.experiments.paper.methods import METHODS, Method, check_method
 from mm_tf.experiments.paper.protocol import (
@@ -83,6 +84,9 @@ class RunConfig(config_fields.RunFields):
             height, width = check_image_size(self.image_size)
             is_square = height == width
             self._set("image_size", f"{height}" if is_square else f"{height}x{width}")
+        for name, value in recipes.values_of(self.recipe).items():
+            if getattr(self, name) is None:
+                self._set(name, value)
         for field in config_fields.flag_fields():
             value = config_fields.checked(field, getattr(self, field.name))
             self._set(field.name, value)
@@ -184,7 +188,7 @@ class RunConfig(config_fields.RunFields):
 
     @property
     def setting(self):
-        """The setting's name, as in the flagfiles: `cifar10_lt100`.
+        """The setting's name, as in the flagfiles: `cifar10_lt100_fast`.
 
         For custom data it contains the name of their folder or file:
         `folder-photos_as_is`.
@@ -197,9 +201,12 @@ class RunConfig(config_fields.RunFields):
         # A name that every file system takes.
         name = re.sub(r"[^\w.-]+", "-", name).strip("-.")[:_LONGEST_NAME]
         if self.imbalance in _WITHOUT_RATIO:
-            return f"{name}_{_WITHOUT_RATIO[self.imbalance]}"
-        short = SHORT_IMBALANCE[str(self.imbalance)]
-        return f"{name}_{short}{self.imbalance_ratio:.15g}"
+            name = f"{name}_{_WITHOUT_RATIO[self.imbalance]}"
+        else:
+            short = SHORT_IMBALANCE[str(self.imbalance)]
+            name = f"{name}_{short}{self.imbalance_ratio:.15g}"
+        # Runs of another recipe never meet the paper's.
+        return name if self.recipe == "paper" else f"{name}_{self.recipe}"
 
     @property
     def run_folder(self):

@@ -8,9 +8,10 @@ from mm_tf import _checks
 from mm_tf.data.custom.options import ReadOptions
 from mm_tf.data.images.image_files import MEMORY_LIMIT
 from mm_tf.data.imbalance import IMBALANCES
+from mm_tf.experiments.config.recipes import RECIPES
 from mm_tf.experiments.paper.methods import METHODS
-from mm_tf.experiments.paper.protocol import PAPER_EPOCHS
 
+WHITENED_CNN = "whitened_cnn"
 MODEL_DEPTHS = {f"resnet{depth}": depth for depth in (8, 20, 32, 44, 56, 110)}
 BACKENDS = ("tensorflow", "jax", "torch")
 # The strategies for several devices, and the Keras backend that each needs.
@@ -37,6 +38,8 @@ def _flag(default, help, choices=None, place=False, **limits):
 
 
 _place = functools.partial(_flag, place=True)
+# Where it is not given, the recipe says what it is.
+_of_recipe = functools.partial(_flag, None)
 _POSITIVE = {"low": 0.0, "low_allowed": False}
 _SHARE = {"low": 0.0, "high": 1.0}
 _LARGEST = 2**63 - 1
@@ -101,10 +104,15 @@ class RunFields:
     effective_number_beta: float = _flag(
         0.9999, "The beta of --class_weighting=effective_number.", **_SHARE
     )
-    model: str = _flag(
-        "resnet32",
-        f"Network: {', '.join(MODEL_DEPTHS)}, or a network of keras.applications such "
-        "as EfficientNetV2B0.",
+    recipe: str = _flag(
+        "paper",
+        "What the flags of the training are where they are not given: paper, or fast, "
+        "minutes on a processor.",
+        choices=tuple(RECIPES),
+    )
+    model: str = _of_recipe(
+        f"Network: {', '.join(MODEL_DEPTHS)}, {WHITENED_CNN}, or a network of "
+        "keras.applications such as EfficientNetV2B0.",
     )
     weights: str | None = _flag(
         None,
@@ -114,20 +122,20 @@ class RunFields:
     frozen_epochs: int = _flag(
         0, "With --weights: first epochs that train only the head.", low=0
     )
-    epochs: int = _flag(PAPER_EPOCHS, "Epochs of training.", low=1)
-    warmup_epochs: int = _flag(
-        5, "Epochs in which the learning rate rises to --learning_rate.", low=0
+    epochs: int = _of_recipe("Epochs of training.", low=1)
+    warmup_epochs: int = _of_recipe(
+        "Epochs in which the learning rate rises to --learning_rate.", low=0
     )
     first_drop_epoch: int | None = _flag(
         None,
-        "First epoch (from 0) with learning rate x 0.01; default 160 of 200, in "
-        "proportion to --epochs.",
+        "--schedule=steps: first epoch (from 0) with learning rate x 0.01; default "
+        "160 of 200, in proportion to --epochs.",
         low=0,
     )
     second_drop_epoch: int | None = _flag(
         None,
-        "First epoch (from 0) with learning rate x 0.0001; default 180 of 200, in "
-        "proportion to --epochs.",
+        "--schedule=steps: first epoch (from 0) with learning rate x 0.0001; default "
+        "180 of 200, in proportion to --epochs.",
         low=0,
     )
     reweight_epoch: int | None = _flag(
@@ -144,10 +152,20 @@ class RunFields:
         "cRT and LWS: epochs of the second stage, which trains only the head.",
         low=1,
     )
-    batch_size: int = _flag(128, "Images in a training step.", low=1)
-    learning_rate: float = _flag(0.1, "Learning rate after the warm-up.", **_POSITIVE)
+    schedule: str = _of_recipe(
+        "Learning rate after the warm-up: steps (two drops) or one_cycle (a straight "
+        "line to 0).",
+        choices=("steps", "one_cycle"),
+    )
+    batch_size: int = _of_recipe("Images in a training step.", low=1)
+    learning_rate: float = _of_recipe("Learning rate after the warm-up.", **_POSITIVE)
     momentum: float = _flag(0.9, "Momentum of SGD.", **_SHARE)
-    l2: float = _flag(2e-4, "Weight decay, as L2 in the gradient.", low=0.0)
+    nesterov: bool = _of_recipe("Nesterov's momentum.")
+    vector_rate: float = _of_recipe(
+        "Learning rate of biases and normalization, as a multiple of --learning_rate.",
+        **_POSITIVE,
+    )
+    l2: float = _of_recipe("Weight decay, as L2 in the gradient.", low=0.0)
     jit: bool | None = _flag(
         None,
         "Compile the training step with XLA; default: Keras decides. On TensorFlow "
@@ -187,6 +205,16 @@ class RunFields:
         "Puts a rectangle of another image into each training image and mixes the "
         "labels: alpha of CutMix, as 1; 0 for none.",
         low=0.0,
+    )
+    flip: str = _of_recipe(
+        "Flips in training: random, or alternating, in every second epoch.",
+        choices=("random", "alternating"),
+    )
+    views: int = _of_recipe(
+        "Views of an image over which the model's outputs are averaged after the "
+        "training: 1, 2 (its mirror image), 3 (shifts of a pixel) or 6 (both).",
+        low=1,
+        high=6,
     )
     seed: int = _flag(
         0,

@@ -5,6 +5,7 @@ from mm_tf.experiments.paper.protocol import (
     Comparison,
     compare,
     compare_ablation,
+    is_fast,
     published_words,
 )
 from mm_tf.experiments.paper.published import (
@@ -30,6 +31,7 @@ __all__ = [
     "TABLE3",
     "compare",
     "compare_ablation",
+    "is_fast",
     "published_error",
     "published_words",
 ]

@@ -27,9 +27,10 @@ class RunResult:
         class_names: The K names. A byte of a folder's name that is not Unicode is
             written as `\udcff`.
         class_counts: Training images of each class, without a hold-out, [K].
-        top1_error: After the last epoch.
-        best_top1_error: The smallest of all epochs. It is chosen on the images that it
-            is measured on, so it flatters.
+        top1_error: After the last epoch, of the mean over `--views`, and so are all
+            errors below but the best.
+        best_top1_error: The smallest of all epochs, of one view. It is chosen on the
+            images that it is measured on, so it flatters.
         best_epoch: Its epoch, from 0.
         balanced_error: The mean over the classes, last epoch.
         per_class_error: [K], last epoch; None for a class without such images.
@@ -57,6 +58,8 @@ class RunResult:
             are here for commands that do not have the method. None in files of 0.1.0.
         output_prior: The prior of the classes that the model's outputs have, [K], or
             `"unknown"`; None in files of 0.1.0.
+        top1_error_one_view: As `top1_error`, without the mean over views; None where
+            there is one view.
     """
 
     method: str
@@ -96,6 +99,7 @@ class RunResult:
     weighting: Literal["none", "from_start", "deferred"] = "none"
     sampling: Literal["none", "from_start", "deferred"] = "none"
     output_prior: list[pydantic.PositiveFloat] | Literal["unknown"] | None = None
+    top1_error_one_view: float | None = None
 
     # `read` checks a file that someone may have edited.
     __pydantic_config__ = {"strict": True, "allow_inf_nan": False}

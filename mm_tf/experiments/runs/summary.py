@@ -8,6 +8,7 @@ from rich.console import Console
 
 from mm_tf._text import counted, percent, printable, table
 from mm_tf.experiments import paper
+from mm_tf.experiments.config import recipes
 
 # Rows of the table of classes; with more classes it gets more columns.
 _CLASSES_A_COLUMN = 25
@@ -62,10 +63,16 @@ def _plan(config):
             f"  begins with the weights {config.weights}"
             f"{frozen if config.frozen_epochs else ''}"
         )
+    falls = "then linearly to 0"
+    if config.schedule == "steps":
+        falls = ", ".join(_drops(config))
     yield (
         f"  learning rate {config.learning_rate:g}: warm-up "
-        f"{counted(config.warmup_epochs, 'epoch')}, {', '.join(_drops(config))}"
+        f"{counted(config.warmup_epochs, 'epoch')}, {falls}"
     )
+    if config.recipe != "paper":
+        flags = (f"--{name}={getattr(config, name)}" for name in recipes.PAPER)
+        yield f"  the recipe {config.recipe}: {' '.join(flags)}"
     total, size = int(counts.sum()), config.batch_size
     if _has_small_step(total, size):
         smaller = range(size - 1, 0, -1)
@@ -105,7 +112,7 @@ def print_result(result, folder, console=None):
     """Prints a result, beside the published number if there is one, class by class."""
     console = console or Console(highlight=False)
     console.print(_errors_table(result))
-    if result.published_top1_error is not None:
+    if result.published_top1_error is not None or paper.is_fast(result):
         console.print(paper.published_words(result))
     console.print(_classes_table(result, console.width))
     console.print(
@@ -130,6 +137,8 @@ def _errors_table(result):
         ("medium-shot classes (20 to 100)", result.medium_shot_error),
         ("few-shot classes (< 20)", result.few_shot_error),
     ]
+    if result.top1_error_one_view is not None:
+        rows.insert(1, ("top-1, last epoch, one view", result.top1_error_one_view))
     if result.published_top1_error is not None:
         rows.append(("published, top-1 (Table 1)", result.published_top1_error))
     return table(

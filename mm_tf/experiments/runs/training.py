@@ -25,7 +25,7 @@ from mm_tf.callbacks.schedule import ScheduleWarning
 from mm_tf.data import EpochOrder
 from mm_tf.experiments import paper
 from mm_tf.experiments.config import device_parts
-from mm_tf.experiments.config.fields import AS_IS, MODEL_DEPTHS
+from mm_tf.experiments.config.fields import AS_IS, MODEL_DEPTHS, WHITENED_CNN
 from mm_tf.experiments.machine import determinism, environment, precision, strategies
 from mm_tf.experiments.runs import first_stage, probabilities, second_stage
 from mm_tf.experiments.runs.finished import HISTORY, MODEL, PER_CLASS, PREDICTIONS
@@ -61,7 +61,7 @@ def train(config, data, folder, stop=lambda: None):
         if config.strategy == "mirrored":
             device_parts.check(len(data.train_labels), config.batch_size, devices)
         facts = _facts(config)
-        model = build_model(config, data.info)
+        model = build_model(config, data.info, data.train_images)
         frozen = second_stage.freeze(model, config.row.second_stage)
         test = error_callback(config, data, devices)
         throughput = callbacks.Throughput(len(data.train_labels))
@@ -71,11 +71,17 @@ def train(config, data, folder, stop=lambda: None):
         for layer in frozen:
             # As the model is to be saved.
             layer.trainable = True
+        errors = _errors(config, data, test, log)
+        if config.views > 1:
+            model = models.mean_over_views(model, config.views)
+            test = _test_over_views(config, data, devices, model)
+            one_view = {"top1_error_one_view": errors["top1_error"]}
+            errors |= one_view | _last_errors(config, data, test)
         _write_outputs(folder, model, data, test)
         facts["hyperparameters"] |= chosen
         device = environment.device()
         return RunResult(
-            **_errors(config, data, test, log),
+            **errors,
             images_per_second=throughput.images_per_second or 0.0,
             training_seconds=sum(throughput.seconds),
             device=f"{devices} x {device}" if devices > 1 else device,
@@ -107,7 +113,7 @@ def _fit(config, data, folder, stop, model, changes):
             model,
             data.train_images,
             data.train_labels,
-            build_order(config, data.train_labels),
+            build_order(config, data.train_labels, data.info),
             config.last_stage_epochs,
             saved,
             callbacks=[callbacks.StopOnDivergence(), *changes],
@@ -122,13 +128,13 @@ def _train_first(config, data, folder, stop):
     print(f"First stage: ERM, {epochs}", flush=True)
     place = checkpoints.CheckpointFolder(folder / FIRST_STAGE, _identity(config))
     config = dataclasses.replace(config, method="erm")
-    model = build_model(config, data.info)
+    model = build_model(config, data.info, data.train_images)
     with strategies.synchronized(model):
         checkpoints.fit(
             model,
             data.train_images,
             data.train_labels,
-            build_order(config, data.train_labels),
+            build_order(config, data.train_labels, data.info),
             config.epochs,
             checkpoints.Checkpoints(place, config.checkpoint_minutes, stop),
             callbacks=[callbacks.StopOnDivergence(), *schedule(config)],
@@ -153,11 +159,14 @@ def _identity(config):
     return config.identity() | in_half
 
 
-def build_model(config, info):
-    """Returns the config's network, compiled with its loss and optimizer."""
+def build_model(config, info, images=None):
+    """Returns the config's network, compiled with its loss and optimizer.
+
+    `whitened_cnn` computes its first layer from the training images.
+    """
     method = config.row
     with precision.computing(config.precision):
-        model = _network(config, info, method.head)
+        model = _network(config, info, method.head, images)
         if method.second_stage == "scales":
             model = second_stage.add_scales(model)
     loss = method.loss.make(config)
@@ -182,7 +191,11 @@ def build_model(config, info):
         jit = False
     model.compile(
         optimizer=optimizers.SGD(
-            config.learning_rate, momentum=config.momentum, l2=config.l2
+            _learning_rate(config),
+            momentum=config.momentum,
+            l2=config.l2,
+            nesterov=config.nesterov,
+            vector_rate=config.vector_rate,
         ),
         loss=loss,
         metrics=[accuracy],
@@ -193,6 +206,17 @@ def build_model(config, info):
         ),
     )
     return model
+
+
+def _learning_rate(config):
+    """The rate, or the schedule of the whole training; steps are set by a callback."""
+    if config.schedule == "steps" or config.row.second_stage != "none":
+        return config.learning_rate
+    return optimizers.OneCycle(
+        config.learning_rate,
+        config.epochs * config.steps_per_epoch,
+        rise=config.warmup_epochs / config.epochs,
+    )
 
 
 def steps_at_once(steps, strategy="none"):
@@ -208,13 +232,26 @@ def steps_at_once(steps, strategy="none"):
     return max(n for n in range(1, _MOST_STEPS_AT_ONCE + 1) if steps % n == 0)
 
 
-def _network(config, info, head):
+def _network(config, info, head, images):
+    is_flipped = info.horizontal_flip and config.augment
     augmentation = dict(
         crop_padding=info.crop_padding if config.augment else 0,
-        horizontal_flip=info.horizontal_flip and config.augment,
+        horizontal_flip=is_flipped and config.flip == "random",
         seed=config.seed,
         augmentation=_more_augmentation(config, info),
     )
+    if config.model == WHITENED_CNN:
+        # As in its source, for 32 pixels 2: what leaves the image is mirrored in.
+        augmentation["crop_padding"] //= 2
+        return models.whitened_cnn(
+            info.num_classes,
+            images,
+            head,
+            input_shape=info.image_shape,
+            mean=info.mean,
+            std=info.std,
+            **augmentation,
+        )
     if config.model in MODEL_DEPTHS:
         return models.resnet_cifar(
             info.num_classes,
@@ -257,8 +294,8 @@ def _more_augmentation(config, info):
     return found
 
 
-def build_order(config, labels):
-    """Returns the `EpochOrder` of the config's method."""
+def build_order(config, labels, info):
+    """Returns the `EpochOrder` of the config's method and of the data's flips."""
     method = config.row
     resample_from = {
         "none": None,
@@ -274,6 +311,9 @@ def build_order(config, labels):
         mixup=config.mixup,
         cutmix=config.cutmix,
         num_classes=len(config.class_counts),
+        alternating_flip=(
+            config.flip == "alternating" and info.horizontal_flip and config.augment
+        ),
     )
 
 
@@ -281,11 +321,13 @@ def schedule(config):
     """Returns the callbacks that change the training as epochs go by."""
     if config.row.second_stage != "none":
         return [second_stage.rate(config)]
-    changes = [
-        callbacks.WarmUpStepDecay(
-            config.learning_rate, config.warmup_epochs, config.drops
+    changes: list[keras.callbacks.Callback] = []
+    if config.schedule == "steps":
+        changes.append(
+            callbacks.WarmUpStepDecay(
+                config.learning_rate, config.warmup_epochs, config.drops
+            )
         )
-    ]
     if config.row.weighting == "deferred":
         changes.append(
             callbacks.DeferredReweighting(
@@ -343,17 +385,28 @@ def _write_outputs(folder, model, data, test):
         )
 
 
+def _test_over_views(config, data, devices, model):
+    """The errors of the mean over views, which is measured once."""
+    test = error_callback(config, data, devices)
+    test.set_model(model)
+    test.on_epoch_end(config.epochs - 1)
+    return test
+
+
 def _errors(config, data, test, log):
-    """What the result says of the errors."""
-    errors = test.per_class_errors[-1]
+    """What the result says of the errors over the epochs and after the last one."""
     top1 = [row[f"{config.evaluated_on}_top1_error"] for row in log.rows]
+    best = {"best_top1_error": min(top1), "best_epoch": int(np.argmin(top1))}
+    return best | _last_errors(config, data, test)
+
+
+def _last_errors(config, data, test):
+    errors = test.per_class_errors[-1]
     counts = np.bincount(data.test_labels, minlength=len(data.class_names))
     return {
         "class_names": list(data.class_names),
-        "top1_error": top1[-1],
-        "best_top1_error": min(top1),
-        "best_epoch": int(np.argmin(top1)),
-        "balanced_error": log.rows[-1][f"{config.evaluated_on}_balanced_error"],
+        "top1_error": 100.0 * float(np.mean(test.predictions != test.labels)),
+        "balanced_error": metrics.mean_error(errors),
         "per_class_error": [None if np.isnan(e) else float(e) for e in errors],
         "evaluated_counts": counts.tolist(),
     } | {

@@ -52,7 +52,7 @@ class RunHyperModel(keras_tuner.HyperModel):
     def build(self, hp):
         """Returns the compiled model of values."""
         info = self.data.info  # First: it completes the config.
-        return training.build_model(self.config_of(hp), info)
+        return training.build_model(self.config_of(hp), info, self.data.train_images)
 
     def fit(self, hp, model, callbacks=(), epochs=None, initial_epoch=0, verbose=None):
         """Trains a model as a run of the values does."""
@@ -60,7 +60,7 @@ class RunHyperModel(keras_tuner.HyperModel):
         config = self.config_of(hp)
         epochs = config.epochs if epochs is None else epochs
         verbose = training.verbosity() if verbose is None else verbose
-        order = training.build_order(config, data.train_labels)
+        order = training.build_order(config, data.train_labels, data.info)
         images_and_labels = data.train_images, data.train_labels
         batches = fit_data(*images_and_labels, order, epochs, initial_epoch)
         with determinism.computing(config.deterministic):

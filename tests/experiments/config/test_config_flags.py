@@ -3,6 +3,7 @@ from flag_parsing import parse
 from mm_tf.experiments.config import RunConfig
 from mm_tf.experiments.config.fields import flag_fields
 from mm_tf.experiments.config.flags import to_flagfile
+from mm_tf.experiments.config.recipes import RECIPES
 
 
 def test_flags_without_values_are_the_defaults():
@@ -35,7 +36,7 @@ def test_every_field_is_a_flag_and_its_flagfile_repeats_it(tmp_path):
         weights="/there/my.h5",
         weights_digest="0123456789abcdef",
         frozen_epochs=3,
-        epochs=30,
+        epochs=40,
         warmup_epochs=2,
         first_drop_epoch=20,
         second_drop_epoch=25,
@@ -44,6 +45,12 @@ def test_every_field_is_a_flag_and_its_flagfile_repeats_it(tmp_path):
         second_stage_epochs=9,
         batch_size=64,
         learning_rate=0.05,
+        recipe="fast",
+        schedule="steps",
+        nesterov=False,
+        vector_rate=2.0,
+        flip="random",
+        views=3,
         momentum=0.8,
         l2=1e-4,
         jit=False,
@@ -63,7 +70,8 @@ def test_every_field_is_a_flag_and_its_flagfile_repeats_it(tmp_path):
         # The digest is that of a file of a method; mixup excludes cutmix.
         is_left_out = field.name in ("method_digest", "cutmix")
         if not field.metadata["place"] and not is_left_out:
-            assert getattr(config, field.name) != field.default, field.name
+            default = RECIPES["fast"].get(field.name, field.default)
+            assert getattr(config, field.name) != default, field.name
     flagfile = tmp_path / "flags.txt"
     flagfile.write_text(to_flagfile(config))
     assert parse(f"--flagfile={flagfile}") == config

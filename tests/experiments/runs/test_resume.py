@@ -16,6 +16,7 @@ import h5py
 import keras
 import pytest
 from helpers import TINY, Stopped, environment, stop_after
+from made_up_images import save_classes
 
 from mm_tf import losses
 from mm_tf.experiments import register_method
@@ -131,6 +132,13 @@ def test_augmentation_is_the_same_twice_and_when_stopped(
     same_twice_and_when_stopped(
         tmp_path, monkeypatch, 9, **{"method": "mm"} | arguments
     )
+
+
+def test_the_fast_recipe_resumes_exactly(tmp_path, monkeypatch):
+    photos = save_classes(tmp_path / "photos", {"ant": 15, "bee": 10, "cow": 5})
+    fast = dict(recipe="fast", model="whitened_cnn", precision="float32", batch_size=8)
+    place = dict(dataset="folder", data_dir=str(photos), image_size=12)
+    same_twice_and_when_stopped(tmp_path, monkeypatch, 4, **fast, **place)
 
 
 @pytest.mark.long

@@ -68,7 +68,8 @@ def test_rows_of_the_table(name):
         **dict.fromkeys(("cb_rs", "crt", "lws"), 0),
         **dict.fromkeys(("hg_drs", "ldam_hg_drs"), 160),
     }.get(name)
-    assert training.build_order(config, labels).resample_from == resampled_from
+    order = training.build_order(config, labels, DATASETS["digits"])
+    assert order.resample_from == resampled_from
     if name in ("la", "vs"):
         assert loss.class_counts == list(config.class_counts)
         own = {f"{name}_{argument}" for argument in loss.get_config()}
@@ -225,7 +226,9 @@ def test_schedule_is_the_configs():
 def test_order_is_the_seeds():
     labels = np.arange(10).repeat(20)
     orders = [
-        training.build_order(RunConfig(**TINY, seed=seed), labels).order(0)
+        training.build_order(
+            RunConfig(**TINY, seed=seed), labels, DATASETS["digits"]
+        ).order(0)
         for seed in (1, 1, 2)
     ]
     np.testing.assert_array_equal(orders[0], orders[1])

@@ -235,8 +235,15 @@ def adapted():
     return model
 
 
+def fast():
+    """The fast recipe's network, with the mean over views."""
+    images = random_images(8, (32, 32, 3))
+    model = models.whitened_cnn(10, images, "normalized", (8, 16, 16), seed=0)
+    return models.mean_over_views(model, 6)
+
+
 @pytest.mark.parametrize(
-    "build", [lambda: models.resnet_cifar(10, depth=8, seed=1), adapted]
+    "build", [lambda: models.resnet_cifar(10, depth=8, seed=1), adapted, fast]
 )
 def test_a_network_in_half_precision_is_exported_in_float32(build):
     keras.config.set_dtype_policy("mixed_bfloat16")
@@ -252,6 +259,15 @@ def test_a_network_in_half_precision_is_exported_in_float32(build):
         atol=1e-6,
     )
     assert formats.in_float32(whole) is whole
+
+
+@pytest.mark.long
+def test_the_mean_over_views_answers_as_in_keras_in_all_formats(tmp_path):
+    model = formats.with_probabilities(fast(), 10.0, np.zeros(10))
+    for form in formats.FORMATS:
+        skip_without(form)
+        pixels = random_images(5, (32, 32, 3))
+        check_written(form, model, pixels, tmp_path, atol=1e-5)
 
 
 def test_ldam_has_a_scale_of_its_own():
