@@ -24,6 +24,7 @@ _NAMED = (
     "mm_tf.experiments.grids.grid",
     "mm_tf.experiments.paper",
     "mm_tf.experiments.paper.methods",
+    "mm_tf.experiments.paper.registry",
     "mm_tf.experiments.runs.result",
     "mm_tf.experiments.searches.hypermodel",
 )
@@ -63,8 +64,9 @@ def page(name):
     blocks = [f"# {name}", _directive(name, members=False, show_root_heading=False)]
     for member in _public_members(module):
         path = _path(module, member)
-        # All are below "mm_tf", whose page has only its own names.
-        pages = [m for m in modules() if path.startswith(f"{m}.") and m != "mm_tf"]
+        # The pages of whole packages have only their own names.
+        below = [m for m in modules() if m not in ("mm_tf", "mm_tf.experiments")]
+        pages = [m for m in below if path.startswith(f"{m}.")]
         if pages and max(pages, key=len) != name:
             blocks.append(f"## {member}\n\nIs [{path}][].")
         else:

@@ -15,7 +15,7 @@ import traceback
 
 from mm_tf._checks import nearest
 from mm_tf._text import first_line
-from mm_tf.experiments.paper import methods
+from mm_tf.experiments.paper import registry
 
 
 def is_named(text):
@@ -39,11 +39,11 @@ def load(text):
             "`method` must name a file .py that is there, as my_methods.py:MyLoss. "
             f"Received: method={text!r}"
         )
-    before = dict(methods.METHODS)
+    before = dict(registry.METHODS)
     module = _imported(path, text)
     registered = {
         row.name: row
-        for row in methods.METHODS.values()
+        for row in registry.METHODS.values()
         if before.get(row.name) is not row
     }
     if name not in registered:
@@ -57,9 +57,9 @@ def load(text):
             )
         name = of_loss[0] if of_loss else _snake_case(name)
         if not of_loss:
-            methods.register_method(name, loss)
+            registry.register_method(name, loss)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()[:32]
-    return methods.came_from(name, f"{path}:{name}", digest)
+    return registry.came_from(name, f"{path}:{name}", digest)
 
 
 def _imported(path, text):
