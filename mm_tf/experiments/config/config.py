@@ -84,6 +84,10 @@ class RunConfig(config_fields.RunFields):
             height, width = check_image_size(self.image_size)
             is_square = height == width
             self._set("image_size", f"{height}" if is_square else f"{height}x{width}")
+        for field in config_fields.flag_fields():
+            now = getattr(self, field.name)
+            if field.name in self.row.defaults and now == field.default:
+                self._set(field.name, self.row.defaults[field.name])
         for name, value in recipes.values_of(self.recipe).items():
             if getattr(self, name) is None:
                 self._set(name, value)

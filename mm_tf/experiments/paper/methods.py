@@ -74,6 +74,14 @@ _TAU = Hyperparameter(
 )
 
 register_method("ce_drw", _CE, title="CE-DRW", weighting="deferred")
+# After ntucllab/imbalanced-DL. Here a mixed image has the mean of its classes' weights.
+register_method(
+    "mixup_drw",
+    _CE,
+    title="Mixup-DRW",
+    weighting="deferred",
+    defaults={"mixup": 1.0},
+)
 register_method("la", _LA, title="LA", hyperparameters={"tau": _TAU})
 register_method(
     "vs",

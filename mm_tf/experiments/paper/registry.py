@@ -92,6 +92,7 @@ class Method:
         second_stage: What comes after a run of ERM, on its backbone: `"none"`,
             `"head"` for a fresh head (cRT), `"scales"` for a scale a class (LWS), or
             `"normalized"` for weight vectors over their lengths (tau-norm).
+        defaults: Flags whose default it changes, {flag: value}.
         hyperparameters: The `Hyperparameter`s that no other method takes, {flag: it}.
         file: The `FILE:NAME` that it was loaded from, with the whole path, or None.
         digest: The digest of that file, or None.
@@ -104,6 +105,7 @@ class Method:
     sampling: str = "none"
     pretraining: str = "none"
     second_stage: str = "none"
+    defaults: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     hyperparameters: Mapping[str, Hyperparameter] = dataclasses.field(
         default_factory=dict
     )
@@ -164,6 +166,7 @@ def register_method(
     hyperparameters=_NOTHING,
     pretraining="none",
     second_stage="none",
+    defaults=_NOTHING,
 ):
     """Registers a loss as a method, which all commands then take as `--method=name`.
 
@@ -190,6 +193,7 @@ def register_method(
             Hyperparameter(1.0, "Its strength.", {"low": 0.0})}`.
         pretraining: `"rotation"` for SSP. Defaults to `"none"`.
         second_stage: What comes after a run of ERM, see `Method`. Defaults to `"none"`.
+        defaults: Flags of a run whose default it changes, `{"mixup": 1.0}`.
 
     Returns:
         The loss, as a decorator must.
@@ -223,6 +227,7 @@ def register_method(
             hyperparameters=hyperparameters,
             pretraining=pretraining,
             second_stage=second_stage,
+            defaults=defaults,
         )
     _check_new_name(name)
     _checks.check_choice("weighting", weighting, BALANCINGS)
@@ -248,6 +253,7 @@ def register_method(
         sampling,
         pretraining,
         second_stage,
+        dict(defaults),
         hyperparameters={own_flags[argument]: own[argument] for argument in own},
     )
     return loss

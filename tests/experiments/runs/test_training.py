@@ -32,6 +32,7 @@ LOSSES = {
     "mm_ldam_drw": losses.MaximumMargin,
     "ce_drw": keras.losses.SparseCategoricalCrossentropy,
     "la": losses.LogitAdjusted,
+    "mixup_drw": keras.losses.CategoricalCrossentropy,
     **dict.fromkeys(
         ("tau_norm", "crt", "lws"), keras.losses.SparseCategoricalCrossentropy
     ),
@@ -78,7 +79,10 @@ def test_rows_of_the_table(name):
     model.run_eagerly = True
     before = weights_of(model)
     noise = np.random.default_rng(0).integers(0, 256, (20, 8, 8, 1), dtype="uint8")
-    values = model.train_on_batch(noise, np.arange(20) % 10, return_dict=True)
+    labels = np.arange(20) % 10
+    if config.mixup:
+        labels = np.eye(10)[labels]
+    values = model.train_on_batch(noise, labels, return_dict=True)
     assert np.isfinite(values["loss"]) and 0 <= values["accuracy"] <= 1
     moved = [
         not np.array_equal(*pair)
@@ -121,6 +125,31 @@ def test_the_losses_of_later_rows_are_their_formulas():
         losses_of("ce_drw", logits, labels),
     ):
         np.testing.assert_allclose(found[0], erm, rtol=1e-5)
+
+
+def test_mixup_drw_mixes_images_and_weighs_them_by_their_classes():
+    config = RunConfig(**TINY, method="mixup_drw")
+    assert config.mixup == 1.0 and config.identity()["mixup"] == 1.0
+    assert RunConfig(method="mixup_drw", mixup=0.5).mixup == 0.5
+    assert RunConfig(method="ce_drw").mixup == 0.0
+    loss = training.build_model(config, DATASETS["digits"]).loss
+    loss.set_class_weights(config.class_weights)
+    random = np.random.default_rng(0)
+    logits = random.normal(size=(6, 10)).astype("float32")
+    shares = np.eye(10)[random.integers(0, 10, (2, 6))]
+    soft = 0.3 * shares[0] + 0.7 * shares[1]
+    log_p = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+    weights = soft @ config.class_weights
+    expected = -((soft * log_p).sum(axis=1) * weights).sum() / weights.sum()
+    assert float(loss(soft, logits)) == pytest.approx(expected, rel=1e-5)
+    # Of one class, unmixed, it is CE-DRW.
+    plain = training.build_model(
+        RunConfig(**TINY, method="ce_drw"), DATASETS["digits"]
+    ).loss
+    plain.set_class_weights(config.class_weights)
+    assert float(loss(shares[0], logits)) == pytest.approx(
+        float(plain(shares[0].argmax(axis=1), logits)), rel=1e-5
+    )
 
 
 def test_a_row_that_is_added_is_a_method_of_the_command(monkeypatch, tmp_path):
