@@ -188,7 +188,7 @@ WRONG = [
     (calibration_error, "bins", 0),
     (prior, "from_prior", [1, 0]),
     (prior, "to_prior", [1, 1, 1]),
-    (RunConfig, "epochs", 10.0, None),
+    (RunConfig, "epochs", 10.0),
     (RunConfig, "batch_size", True),
     (RunConfig, "imbalance_ratio", np.array([10.0])),
     (RunConfig, "method", np.array(["mm", "erm"])),

@@ -12,6 +12,7 @@ import scipy.special
 
 from mm_tf import _files, calibration
 from mm_tf._checks import as_numbers
+from mm_tf.experiments.paper.registry import EVERYWHERE
 from mm_tf.experiments.runs import finished
 
 PRIOR_WORDS = "uniform|train|3,1,1|FILE"
@@ -55,7 +56,11 @@ def output_prior(config, class_counts, loss=None):
     `output_prior`, times the class weights of a method that weights or re-samples by
     them.
     """
+    is_known = hasattr(loss, "output_prior") or config.method in EVERYWHERE
     if config.row.second_stage == "normalized":
+        return None
+    if config.row.loss.takes_class_counts and not is_known:
+        # A user's loss may adjust the prior in any way.
         return None
     counts = np.asarray(class_counts, dtype="float64")
     prior = loss.output_prior() if hasattr(loss, "output_prior") else counts

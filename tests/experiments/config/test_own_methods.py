@@ -24,7 +24,7 @@ from mm_tf.experiments.paper.methods import check_method, for_other_process, is_
 from mm_tf.experiments.runs import finished, training
 from mm_tf.experiments.runs.data import with_digests
 from mm_tf.experiments.runs.folder import RunFolder
-from mm_tf.experiments.runs.probabilities import output_scale
+from mm_tf.experiments.runs.probabilities import output_prior, output_scale
 from mm_tf.experiments.runs.result import RunResult
 from mm_tf.experiments.searches import space
 
@@ -119,6 +119,17 @@ def test_what_is_no_method_in_a_file(file, tmp_path):
     with pytest.raises(ValueError, match=r"ZeroDivisionError in line 2: .*my_methods"):
         method_files.load(f"{file}:Mine")
     assert "mm_tf_methods_my_methods" not in sys.modules
+
+
+def test_a_loss_that_takes_counts_has_no_prior_unless_it_says_so(file):
+    method_files.load(f"{file}:Mine")
+    method_files.load(f"{file}:PlainLoss")
+    config = RunConfig(method="mine")
+    counts = config.class_counts
+    assert output_prior(config, counts, losses.Focal()) is None
+    assert output_prior(config, counts, losses.LogitAdjusted(counts)) is not None
+    plain = output_prior(RunConfig(method="plain_loss"), counts, losses.Focal())
+    np.testing.assert_allclose(plain, counts / counts.sum())
 
 
 def test_a_changed_file_is_another_run(file):

@@ -151,7 +151,7 @@ def test_tau_is_chosen_on_the_hold_out():
 def test_classes_are_drawn_equally_often():
     config = RunConfig(**TINY, method="crt")
     labels = np.repeat(np.arange(10), config.class_counts)
-    drawn = training.build_order(config, labels)._probabilities
+    drawn = training.build_order(config, labels, DATASETS["digits"])._probabilities
     np.testing.assert_allclose(np.bincount(labels, drawn), 0.1)
 
 
