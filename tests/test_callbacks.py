@@ -1,3 +1,5 @@
+"""The callbacks, in one file: they share the small models that they train."""
+
 import csv
 import json
 import pickle

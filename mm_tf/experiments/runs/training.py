@@ -1,4 +1,7 @@
-"""From a config to a trained network: model, loss, callbacks, fit, result."""
+"""From a config to a trained network: model, loss, callbacks, fit, result.
+
+One file, so that a reader sees in one place what each flag changes in a training.
+"""
 
 import csv
 import dataclasses

@@ -1,4 +1,7 @@
-"""Exports, each loaded by its own runtime in a process without mm_tf."""
+"""Exports, each loaded by its own runtime in a process without mm_tf.
+
+One file, because all formats export the same trained runs.
+"""
 
 import dataclasses
 import json
