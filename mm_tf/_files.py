@@ -21,6 +21,8 @@ from mm_tf._text import escaped, first_line
 
 # What `whole_file` writes to. A process that was killed leaves one.
 UNFINISHED = ".[0-9]*.incomplete.*"
+# A checkpoint's name, and no name that a user gives a copy of one.
+CHECKPOINT = f"epoch{'[0-9]' * 5}-step{'[0-9]' * 7}.npz"
 
 # Beyond the files of the largest networks, and far below what fills a memory by a
 # header that lies.
@@ -175,12 +177,16 @@ def sync(path: str | os.PathLike[str]) -> None:
         os.close(descriptor)
 
 
+def check_regular(path: str | os.PathLike[str]) -> None:
+    """Refuses a pipe or a device, which may have no end or wait for ever."""
+    if not stat.S_ISREG(os.stat(path).st_mode):
+        raise ValueError("it is not a regular file")
+
+
 def read_text(path: str | os.PathLike[str], most_bytes: int) -> str:
     """Reads a text file of a bounded size."""
-    path = pathlib.Path(path)
-    if not stat.S_ISREG(path.stat().st_mode):
-        raise ValueError("it is not a regular file")
-    with path.open("rb") as file:
+    check_regular(path)
+    with open(path, "rb") as file:
         data = file.read(most_bytes + 1)
     if len(data) > most_bytes:
         raise ValueError(f"it is larger than {most_bytes:,} bytes")
@@ -206,6 +212,7 @@ def read_arrays(
     Nothing in it is executed (no pickles), and no memory is set aside for more
     than the file holds.
     """
+    check_regular(path)
     with open(path, "rb") as file:
         try:
             with zipfile.ZipFile(file) as archive:

@@ -24,7 +24,6 @@ from mm_tf import _checks, _files
 from mm_tf.callbacks.divergence import DivergedError, StopOnDivergence
 from mm_tf.data import fit_data
 
-_NAMES = "epoch[0-9]*-step[0-9]*.npz"
 _FACTS = "facts"
 # What decides the order of the images, besides the labels.
 _ORDER_FACTS = (
@@ -149,7 +148,7 @@ class CheckpointFolder:
 
     def _paths(self):
         """The checkpoints, newest first."""
-        return sorted(self.path.glob(_NAMES), reverse=True)
+        return sorted(self.path.glob(_files.CHECKPOINT), reverse=True)
 
 
 def _check_same(path, there, here):
@@ -380,13 +379,13 @@ def fit(
     _build_rest(model, images, labels, order)
     callbacks = list(callbacks)
     epoch = step = 0
-    if checkpoints is not None:
-        if checkpoints._begin(model, order, callbacks) and verbose:
-            print(_resumed(checkpoints, epochs))
-        callbacks.append(checkpoints)
-        epoch, step = checkpoints.epoch, checkpoints.step
     at_once = model.steps_per_execution
     try:
+        if checkpoints is not None:
+            if checkpoints._begin(model, order, callbacks) and verbose:
+                print(_resumed(checkpoints, epochs))
+            callbacks.append(checkpoints)
+            epoch, step = checkpoints.epoch, checkpoints.step
         while epoch < epochs:
             # Keras's `fit` has no first step: the rest of an epoch is its own call.
             last = epoch + 1 if step else epochs

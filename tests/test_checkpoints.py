@@ -371,6 +371,16 @@ def test_weights_that_are_not_finite_take_no_checkpoints_place(tmp_path):
     )
 
 
+def test_a_copy_of_a_checkpoint_is_the_users(tmp_path):
+    copy = tmp_path / "epoch00000-step0000000-my_copy.npz"
+    copy.touch()
+    kept = CheckpointFolder(tmp_path)
+    assert not kept.exists()
+    for epoch in range(3):
+        kept.write(epoch, 0, {}, {})
+    assert copy.exists() and len(list(tmp_path.iterdir())) == 3
+
+
 def test_clear_removes_what_is_its_own(tmp_path):
     kept = CheckpointFolder(tmp_path / "kept")
     kept.write(1, 0, {}, {})
@@ -380,10 +390,12 @@ def test_clear_removes_what_is_its_own(tmp_path):
 
 
 def test_a_plain_fit_refuses_checkpoints_and_loses_none(tmp_path):
-    kept = Checkpoints(tmp_path)
+    kept, refused = Checkpoints(tmp_path), Checkpoints(tmp_path)
     fit(build(), kept, 2)
+    with pytest.raises(CheckpointError, match="another training"):
+        fit(build(), refused, 2, seed=6)
     files = sorted(os.listdir(tmp_path))
-    for callback in (kept, Checkpoints(tmp_path)):
+    for callback in (kept, refused, Checkpoints(tmp_path)):
         with pytest.raises(ValueError, match="checkpoints.fit.*Received: "):
             build().fit(IMAGES, LABELS, callbacks=[callback], verbose=0)
     assert sorted(os.listdir(tmp_path)) == files

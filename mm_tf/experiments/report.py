@@ -148,7 +148,7 @@ def _check_is_no_class(output, run, data_dir):
 def _files_of_report(folder):
     """The names of the files that an earlier report wrote into a folder."""
     try:
-        head = (folder / PAGE).read_text(encoding="utf-8")[:10_000]
+        head = _files.read_text(folder / PAGE, _files.MOST_BYTES_OF_TEXT)[:10_000]
     except (OSError, ValueError):
         return set()
     found = re.search(r'<meta name="mm_tf-report-files" content="([\w. -]*)">', head)

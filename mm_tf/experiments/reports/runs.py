@@ -114,8 +114,9 @@ def read(folder, result, is_adjusted=False, tau=None):
             missing.append(f"{name} cannot be read: {reason}")
         return None
 
+    size = sum(result.evaluated_counts), len(result.class_names)
     labels, predictions = attempt(
-        PREDICTIONS, finished.read_predictions, folder, len(result.class_names)
+        PREDICTIONS, finished.read_predictions, folder, *size
     ) or (None, None)
     return Run(
         folder=folder,

@@ -53,9 +53,16 @@ def read_config(run):
         ) from None
 
 
-def read_predictions(run, num_classes):
+def _read_arrays(run, num_images, num_classes):
+    """Reads labels, predictions and outputs, at most 8 bytes a number."""
+    most_bytes = 2**16 + 8 * num_images * (num_classes + 2)
+    path = pathlib.Path(run) / PREDICTIONS
+    return _files.read_arrays(path, min(most_bytes, _files.MOST_BYTES_OF_ARRAYS))
+
+
+def read_predictions(run, num_images, num_classes):
     """Reads label and predicted class of each test or hold-out image of a run."""
-    arrays = _files.read_arrays(pathlib.Path(run) / PREDICTIONS)
+    arrays = _read_arrays(run, num_images, num_classes)
     if not {"labels", "predictions"} <= arrays.keys():
         raise ValueError("it has no labels, or no predictions")
     labels, predictions = arrays["labels"], arrays["predictions"]
@@ -71,7 +78,7 @@ def read_predictions(run, num_classes):
 
 def read_outputs(run, num_images, num_classes):
     """Reads the outputs of the model for each test or hold-out image, [N, K]."""
-    outputs = _files.read_arrays(pathlib.Path(run) / PREDICTIONS).get("outputs")
+    outputs = _read_arrays(run, num_images, num_classes).get("outputs")
     if outputs is None:
         raise ValueError("the run saved no outputs: it is older than 0.2.0")
     if outputs.dtype.kind != "f" or outputs.shape != (num_images, num_classes):
@@ -84,7 +91,9 @@ def read_outputs(run, num_images, num_classes):
 def load_model(run):
     """Loads the model of a finished run."""
     try:
-        return mm_tf.load_model(pathlib.Path(run) / MODEL, compile=False)
+        path = pathlib.Path(run) / MODEL
+        _files.check_regular(path)
+        return mm_tf.load_model(path, compile=False)
     # Keras and HDF5 fail in many ways on a damaged file.
     except Exception as error:
         raise _unreadable(run, MODEL, first_line(error)) from None

@@ -19,13 +19,12 @@ FIRST_STAGE_WEIGHTS = "first_stage.weights.h5"
 LOCK = "lock"
 
 _STAGES = (FIRST_STAGE, CHECKPOINTS)
-_CHECKPOINT = f"epoch{'[0-9]' * 5}-step{'[0-9]' * 7}.npz"
 
 # All that a run writes into its folder. A file of another name is a user's.
 _IN_STAGES = tuple(
     f"{stage}{file}"
     for stage in _STAGES
-    for file in ("", f"/{_CHECKPOINT}", f"/{_files.UNFINISHED}")
+    for file in ("", f"/{_files.CHECKPOINT}", f"/{_files.UNFINISHED}")
 )
 _OUTPUTS = (
     *(FIRST_STAGE_WEIGHTS, HISTORY, MODEL, RESULT),
@@ -206,7 +205,9 @@ class RunFolder:
         """Whether an unfinished run can resume from a checkpoint."""
         if (self.path / FIRST_STAGE_WEIGHTS).exists():
             return True
-        return any(any(self.path.glob(f"{name}/epoch*.npz")) for name in _STAGES)
+        return any(
+            any(self.path.glob(f"{name}/{_files.CHECKPOINT}")) for name in _STAGES
+        )
 
     @property
     def epochs(self):

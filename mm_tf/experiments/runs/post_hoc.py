@@ -63,7 +63,9 @@ def adjusted(run, result, tau=None):
         ValueError: The run saved no outputs, or they cannot be read.
     """
     size = len(result.class_names)
-    labels, predictions = finished.read_predictions(run, size)
+    labels, predictions = finished.read_predictions(
+        run, sum(result.evaluated_counts), size
+    )
     outputs = finished.read_outputs(run, len(labels), size)
     logits = output_scale(result) * outputs
 

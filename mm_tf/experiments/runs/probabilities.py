@@ -11,7 +11,7 @@ import numpy as np
 import scipy.special
 
 from mm_tf import _files, calibration
-from mm_tf._checks import as_numbers
+from mm_tf._checks import as_numbers, in_class_order
 from mm_tf.experiments.paper.registry import EVERYWHERE
 from mm_tf.experiments.runs import finished
 
@@ -95,8 +95,9 @@ def check_prior(prior, result):
     """The prior of a user as K numbers that sum to 1."""
     size = len(result.class_names)
     expected = (
-        f"`prior` must be uniform, train, {size} numbers > 0, one for each class, or a "
-        "CSV file with a line for each class, its name and a number."
+        f"`prior` must be uniform, train, {size} numbers > 0, one for each class (of a "
+        "dict or Series at the keys 0 to K - 1), or a CSV file with a line for each "
+        "class, its name and a number."
     )
     received = f"Received: prior={prior!r}"
     numbers = prior
@@ -109,7 +110,7 @@ def check_prior(prior, result):
                 numbers = [float(part) for part in os.fspath(prior).split(",")]
             except ValueError:
                 numbers = _in_file(prior, result.class_names, expected)
-    numbers = as_numbers(numbers)
+    numbers = as_numbers(in_class_order(numbers))
     if (
         numbers is None
         or numbers.shape != (size,)

@@ -69,13 +69,13 @@ def export(
             only where the run has a hold-out.
         prior: How often each class occurs where the model is used: `"uniform"`,
             `"train"` (as in the training images), or K numbers > 0, of which only the
-            proportions count, or the path of a CSV file with a line for each class,
-            its name and a number. a is then log prior minus log of the prior that the
-            outputs have: that of the training images, times the class weights of
-            methods that weight or re-sample by them, as far as a margin does not
-            bend it. T is fitted with the prior of the training images, which
-            the hold-out has. Defaults to `None`, a = 0: the outputs as
-            the method gives them.
+            proportions count (of a dict or Series at the keys 0 to K - 1), or the path
+            of a CSV file with a line for each class, its name and a number. a is then
+            log prior minus log of the prior that the outputs have: that of the training
+            images, times the class weights of methods that weight or re-sample by them,
+            as far as a margin does not bend it. T is fitted with the prior of the
+            training images, which the hold-out has. Defaults to `None`, a = 0: the
+            outputs as the method gives them.
         data_dir: Where the run's images are now, for the hold-out. Defaults to
             `None`, as in the run's flags.
         overwrite: Whether an earlier export at `output` may be replaced, if there is

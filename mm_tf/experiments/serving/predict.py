@@ -115,7 +115,7 @@ def predict(
     scale = output_scale(result)
     adjustment, offset = None, 0.0
     tau = check_post_hoc(post_hoc, post_hoc_tau)
-    if None not in (prior, post_hoc):
+    if prior is not None and post_hoc is not None:
         raise ValueError(
             "`prior` and `post_hoc` must not be given together: both change the prior. "
             f"Received: prior={prior!r}, post_hoc={post_hoc!r}"

@@ -29,7 +29,7 @@ def test_a_run_of_version_0_1_0_is_read(old_run):
     assert result.method == "mm_ldam_drw" and result.seed == 1
     config = finished.read_config(old_run)
     assert config.class_counts.tolist() == result.class_counts
-    labels, predictions = finished.read_predictions(old_run, 10)
+    labels, predictions = finished.read_predictions(old_run, 500, 10)
     assert 100 * np.mean(labels != predictions) == pytest.approx(result.top1_error)
     assert labels.dtype == predictions.dtype == "int64"
     assert np.bincount(labels).tolist() == result.evaluated_counts
@@ -38,7 +38,7 @@ def test_a_run_of_version_0_1_0_is_read(old_run):
 def test_its_model_gives_the_same_answers(old_run):
     model = finished.load_model(old_run)
     data = load("digits")
-    labels, predictions = finished.read_predictions(old_run, 10)
+    labels, predictions = finished.read_predictions(old_run, 500, 10)
     np.testing.assert_array_equal(labels, data.test_labels)
     outputs = model.predict(data.test_images, batch_size=500, verbose=0)
     # Rounding differs between machines and backends.
@@ -74,7 +74,7 @@ def test_its_flags_find_it_and_train_nothing(old_run):
 def test_predictions_that_are_refused(tmp_path, arrays, message):
     np.savez(tmp_path / "predictions.npz", **arrays)
     with pytest.raises(ValueError, match=message):
-        finished.read_predictions(tmp_path, 3)
+        finished.read_predictions(tmp_path, 2, 3)
 
 
 @pytest.mark.parametrize("name", ["model.keras", "flags.txt"])

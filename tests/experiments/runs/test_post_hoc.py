@@ -4,6 +4,7 @@ import dataclasses
 
 import made_up
 import numpy as np
+import pandas as pd
 import pytest
 from made_up_runs import Page, make_run
 
@@ -82,6 +83,7 @@ def test_what_was_measured_on_cifar_10(shared, tmp_path):
     counts = long_tailed_counts(5000, 10, ratio=100).tolist()
     names = [str(number) for number in range(10)]
     result = make_run(tmp_path / "run", "mm_ldam_drw", names=names, counts=counts)
+    result = dataclasses.replace(result, evaluated_counts=[1000] * 10)
     assert result.hyperparameters["scale"] == 10
     arrays["predictions"] = arrays["outputs"].argmax(1)
     arrays["labels"] = arrays["labels"].astype("int64")
@@ -173,6 +175,9 @@ def test_another_prior_starts_from_that_of_the_outputs(tmp_path):
         adjusted(dataclasses.replace(result, output_prior="unknown"), uniform)
 
 
+KEYS = {"zero": 3, "one": 1, "two": 1}
+
+
 def test_a_prior_is_a_word_numbers_or_a_file(tmp_path):
     file = tmp_path / "prior.csv"
     file.write_text("two,2\nzero,6\none,2\n")
@@ -181,6 +186,8 @@ def test_a_prior_is_a_word_numbers_or_a_file(tmp_path):
         ("train", [100, 30, 10]),
         ("3,1,1", [3, 1, 1]),
         ([3, 1, 1], [3, 1, 1]),
+        ({2: 1, 0: 3, 1: 2}, [3, 2, 1]),
+        (pd.Series({2: 1, 0: 3, 1: 2}), [3, 2, 1]),
         (file, [6, 2, 2]),
         (str(file), [6, 2, 2]),
     ):
@@ -190,7 +197,7 @@ def test_a_prior_is_a_word_numbers_or_a_file(tmp_path):
         file.write_text(text)
         with pytest.raises(ValueError, match="`prior` must be .*Received: prior="):
             probabilities.check_prior(file, made_up.RESULT)
-    for prior in ("often", "1,2", "0,1,1", [1, 1, -1], tmp_path, 3, "1,1,nan"):
+    for prior in ("often", "1,2", "0,1,1", [1, 1, -1], tmp_path, 3, "1,1,nan", KEYS):
         with pytest.raises(
             ValueError, match="`prior` must be uniform.*Received: prior"
         ):

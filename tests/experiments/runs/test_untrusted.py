@@ -143,6 +143,10 @@ def test_a_result_without_end(tmp_path):
 
 
 PARTS = {
+    "predictions.npz that is a bomb": lambda path: np.savez_compressed(
+        path, **dict.fromkeys(("labels", "predictions"), np.zeros(2**22, "uint8"))
+    ),
+    "predictions.npz that is a pipe": os.mkfifo,
     "predictions.npz": lambda path: np.savez(path, labels=np.array([Executed()])),
     "history.csv": lambda path: path.write_text("epoch,loss\n" + "9" * 200_000 + ",0"),
     "flags.txt": lambda path: path.write_text("--evil=$(mkdir executed)\n"),
@@ -158,9 +162,23 @@ def strangers_run(tmp_path):
 
 @pytest.mark.parametrize("name", PARTS)
 def test_a_report_says_which_file_it_cannot_read(name, strangers_run):
-    PARTS[name](strangers_run / name)
+    make, name = PARTS[name], name.split()[0]
+    (strangers_run / name).unlink()
+    make(strangers_run / name)
     page = report.write_report([strangers_run]).read_text()
     assert f"{name} cannot be read" in page
+
+
+def test_pipes_are_not_waited_for(strangers_run):
+    pipes = [strangers_run / "model.keras", strangers_run / "report" / "index.html"]
+    pipes[0].unlink()
+    pipes[1].parent.mkdir()
+    for pipe in pipes:
+        os.mkfifo(pipe)
+    with pytest.raises(ValueError, match="model.keras .*it is not a regular file"):
+        finished.load_model(strangers_run)
+    with pytest.raises(ValueError, match="`output` must be .* holds index.html"):
+        report.write_report([strangers_run])
 
 
 ESCAPE = "\x1b]0;owned\x07"

@@ -7,6 +7,7 @@ import shutil
 
 import keras
 import numpy as np
+import pandas as pd
 import pytest
 from helpers import OLD_RUN as RUN
 from helpers import refused
@@ -47,7 +48,7 @@ def with_outputs(folder):
     """A copy of the run that saved its outputs."""
     shutil.copytree(RUN, folder)
     arrays = dict(np.load(RUN / "predictions.npz"))
-    model = keras.saving.load_model(RUN / "model.keras")
+    model = finished.load_model(RUN)
     outputs = model.predict(data.load("digits").test_images, verbose=0)
     np.savez(folder / "predictions.npz", **arrays, outputs=outputs.astype("float16"))
     return folder
@@ -68,7 +69,8 @@ def test_another_prior_and_post_hoc_logit_adjustment(photos, tmp_path, capsys):
     expected = odds(plain) - 2 * np.log(counts / counts[0])
     np.testing.assert_allclose(odds(adjusted.predictions), expected, rtol=1e-6)
     assert adjusted.post_hoc.tau == 2
-    found = predict(run, [photos], top=10, prior="uniform").predictions
+    uniform = pd.Series(np.ones(10))
+    found = predict(run, [photos], top=10, prior=uniform).predictions
     config = finished.read_config(run)
     before = counts * config.class_weights_for(counts)
     expected = odds(plain) - np.log(before / before[0])
