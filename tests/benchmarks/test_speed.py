@@ -50,6 +50,7 @@ def test_a_contender_computes_repeatably_as_long_as_it_is_there(monkeypatch):
     assert not config.is_op_determinism_enabled()
 
 
+@pytest.mark.long
 def test_pytorch_is_measured_without_keras_beside_it():
     import contenders
 
@@ -108,6 +109,7 @@ def test_a_ratio_is_of_one_round():
     assert timing.times_faster(samples, "mine", "peer") == pytest.approx(2)
 
 
+@pytest.mark.long
 def test_measures_and_keeps_what_other_sections_measured(tmp_path, monkeypatch):
     import sections
     import speed

@@ -12,6 +12,7 @@ def example():
     return module_at(ROOT / "examples" / "decision_boundary.py")
 
 
+@pytest.mark.long
 def test_it_draws_and_prints_each_error(example, tmp_path, capsys):
     picture = tmp_path / "boundary.png"
     example.main([f"--output={picture}", "--epochs=6", "--test_points=2000"])

@@ -86,7 +86,8 @@ def test_the_line_to_resume_with_is_the_one_that_was_typed(started):
 
 def test_all_settings_of_the_paper_and_the_quickstart_are_there():
     files = {path.stem for path in (ROOT / "experiments").glob("*.flags")}
-    assert set(command.settings()) == files == {*SETTINGS, "quickstart"}
+    fast = {f"{setting}_fast" for setting in SETTINGS}
+    assert set(command.settings()) == files == {*SETTINGS, *fast, "quickstart"}
 
 
 @pytest.mark.parametrize(

@@ -126,7 +126,8 @@ def test_cells_of_the_paper_are_the_runs_of_its_flagfiles():
         )
         assert again.identity() == config.identity()
         assert again.run_folder == config.run_folder
-        assert not paper.compare(config).differences
+        if config.method in paper.TABLE1:
+            assert not paper.compare(config).differences
 
 
 def test_beta_and_delta_are_the_papers_unless_given():
