@@ -127,3 +127,17 @@ def mean_error(errors, classes=None):
         values = values[chosen]
     values = values[~np.isnan(values)]
     return float(values.mean()) if values.size else None
+
+
+def best_tau(labels, predict, num_classes):
+    """Returns the tau of 0, 0.1, ..., 2 with the smallest balanced error.
+
+    Args:
+        labels: Classes of images that were held out, [N].
+        predict: A function of tau that returns the predicted classes, [N].
+        num_classes: The number of classes K.
+    """
+    return min(
+        np.round(np.arange(21) / 10, 1).tolist(),
+        key=lambda tau: mean_error(per_class_error(labels, predict(tau), num_classes)),
+    )

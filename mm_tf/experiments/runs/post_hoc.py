@@ -13,9 +13,6 @@ from mm_tf.experiments.runs import finished
 from mm_tf.experiments.runs.probabilities import output_scale
 from mm_tf.experiments.runs.result import EVALUATED_ON
 
-# Of which one is chosen on a hold-out.
-_TAUS = np.arange(21) / 10
-
 
 @dataclasses.dataclass(frozen=True)
 class PostHoc:
@@ -69,26 +66,28 @@ def adjusted(run, result, tau=None):
     outputs = finished.read_outputs(run, len(labels), size)
     logits = output_scale(result) * outputs
 
-    def errors(tau):
+    def predict(tau):
         if not tau:
             # The outputs are rounded, the saved predictions are not.
-            return class_errors.per_class_error(labels, predictions, size), predictions
+            return predictions
         offset = calibration.logit_adjustment(result.class_counts, tau)
-        changed = np.argmax(logits + offset, axis=-1)
-        return class_errors.per_class_error(labels, changed, size), changed
+        return np.argmax(logits + offset, axis=-1)
+
+    def balanced(predicted):
+        errors = class_errors.per_class_error(labels, predicted, size)
+        return class_errors.mean_error(errors)
 
     is_chosen = tau is None and result.evaluated_on == "holdout"
     if is_chosen:
-        balanced = [class_errors.mean_error(errors(each)[0]) for each in _TAUS]
-        tau = float(_TAUS[int(np.argmin(balanced))])
+        tau = class_errors.best_tau(labels, predict, size)
     tau = 1.0 if tau is None else tau
-    (per_class_before, before), (per_class_after, after) = errors(0), errors(tau)
+    before, after = predict(0), predict(tau)
     return PostHoc(
         tau,
         is_chosen,
         result.evaluated_on,
         100 * float(np.mean(before != labels)),
         100 * float(np.mean(after != labels)),
-        class_errors.mean_error(per_class_before),
-        class_errors.mean_error(per_class_after),
+        balanced(before),
+        balanced(after),
     )

@@ -12,13 +12,11 @@ Recognition", 2020, section 4; schedule of the heads as in BagofTricks-LT.
 import keras
 import numpy as np
 
-from mm_tf import callbacks, metrics
+from mm_tf import callbacks, class_errors
 from mm_tf.data import prediction_data
 
 # Drops of the learning rate, in thirds of the second stage, and their factors.
 _DROPS = ((1, 0.1), (2, 0.01))
-
-_TAUS = np.round(np.arange(0, 2.05, 0.1), 1)
 
 
 def first_network(model):
@@ -72,17 +70,11 @@ def normalize_head(model, data, has_holdout):
         outputs = features.predict(prediction_data(data.test_images), verbose=0).astype(
             "float64"
         )
-        errors = [
-            metrics.mean_error(
-                metrics.per_class_error(
-                    data.test_labels,
-                    np.argmax(outputs @ normalized(kernel, each), axis=-1),
-                    kernel.shape[1],
-                )
-            )
-            for each in _TAUS
-        ]
-        tau = float(_TAUS[int(np.argmin(errors))])
+        tau = class_errors.best_tau(
+            data.test_labels,
+            lambda each: np.argmax(outputs @ normalized(kernel, each), axis=-1),
+            kernel.shape[1],
+        )
     head.kernel.assign(normalized(kernel, tau))
     head.bias.assign(np.zeros(kernel.shape[1]))
     return tau
