@@ -1,10 +1,16 @@
 """Checks of arguments that more than one part of mm_tf takes."""
 
+import argparse
 import difflib
 import math
 import numbers
+import re
+import sys
+from typing import NoReturn
 
 import numpy as np
+
+from mm_tf import _text
 
 
 def check_number(name, value, *, low=-math.inf, high=math.inf, low_allowed=True):
@@ -136,3 +142,38 @@ def nearest(name, names):
         if name and (each.startswith(name) or name == _initials(each))
     ]
     return f" Did you mean {lowered[found[0]]}?" if found else ""
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser that says what is wrong as commands with absl's flags do."""
+
+    def error(self, message: str) -> NoReturn:
+        name, _, problem = message.removeprefix("argument ").partition(": ")
+        action = self._option_string_actions.get(name)
+        wrong = re.match(r"invalid (\w+)(?: value)?: (.*?)(?: \(choose|$)", problem)
+        if name == "unrecognized arguments":
+            hint = nearest(re.split("[= ]", problem)[0], self._option_string_actions)
+            message = f"A flag must be one of those that --help lists.{hint}"
+            message = f"{message} Received: {problem}"
+        elif action and wrong:
+            kind, value = wrong.groups()
+            choices = list(action.choices or ())
+            kinds = {"int": "an integer", "float": "a number"}
+            message = (
+                f"`{action.dest}` must be "
+                f"{kinds.get(kind) or 'one of ' + ', '.join(choices)}."
+                f"{nearest(value.strip(chr(39)), choices)} "
+                f"Received: {action.dest}={value}"
+            )
+        print(f"mm_tf: {_text.printable_lines(message)}", file=sys.stderr)
+        sys.exit(2)
+
+
+def parser(module: str, doc: str | None) -> argparse.ArgumentParser:
+    """The parser of a command that takes words, which absl's flags do not."""
+    _text.prepare_output()
+    return _Parser(
+        prog=" ".join(_text.typed[:2]) or f"python -m {module}",
+        description=(doc or "").partition("\n")[0],  # -OO leaves no docstrings.
+        allow_abbrev=False,
+    )

@@ -1,6 +1,5 @@
 """Words and tables as commands print them."""
 
-import argparse
 import atexit
 import io
 import os
@@ -74,16 +73,6 @@ def has_reader() -> bool:
 def _without_reader(kind: Any, error: Any, trace: Any) -> None:
     if not issubclass(kind, BrokenPipeError) or has_reader():
         sys.__excepthook__(kind, error, trace)
-
-
-def parser(module: str, doc: str | None) -> argparse.ArgumentParser:
-    """The parser of a command that takes words, which absl's flags do not."""
-    prepare_output()
-    return argparse.ArgumentParser(
-        prog=" ".join(typed[:2]) or f"python -m {module}",
-        description=(doc or "").partition("\n")[0],  # -OO leaves no docstrings.
-        allow_abbrev=False,
-    )
 
 
 def table(

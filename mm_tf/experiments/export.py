@@ -11,7 +11,7 @@ hold-out where it has one. The same from Python:
     print(export("saved_models/.../seed0", "onnx").folder)
 """
 
-from mm_tf import _text
+from mm_tf import _checks, _text
 from mm_tf.data import DatasetUnavailableError
 from mm_tf.experiments.machine import command
 from mm_tf.experiments.runs.probabilities import PRIOR_WORDS
@@ -23,7 +23,7 @@ __all__ = ["Export", "export", "main"]
 
 def main(arguments=None):
     """The command."""
-    parser = _text.parser("mm_tf.experiments.export", __doc__)
+    parser = _checks.parser("mm_tf.experiments.export", __doc__)
     parser.add_argument("run", metavar="RUN", help="the folder of a finished run")
     parser.add_argument(
         "--format", choices=FORMATS, default=FORMATS[0], help=f"default {FORMATS[0]}"

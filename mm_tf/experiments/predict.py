@@ -10,11 +10,10 @@ Images are resized and cropped as the run's were. The same from Python:
         print(prediction.path, prediction.classes[0], prediction.probabilities[0])
 """
 
-import os
 import pathlib
 import sys
 
-from mm_tf import _files, _text
+from mm_tf import _checks, _files, _text
 from mm_tf.experiments.config.fields import BACKENDS
 from mm_tf.experiments.machine import command
 from mm_tf.experiments.runs.probabilities import PRIOR_WORDS
@@ -44,7 +43,7 @@ _WRITERS = {"table": to_table, "csv": to_csv, "json": to_json}
 
 def main(arguments=None):
     """The command."""
-    parser = _text.parser("mm_tf.experiments.predict", __doc__)
+    parser = _checks.parser("mm_tf.experiments.predict", __doc__)
     parser.add_argument("run", metavar="RUN", help="the folder of a finished run")
     parser.add_argument(
         "paths", nargs="+", metavar="PATH", help="images, and folders of images"
@@ -89,10 +88,11 @@ def main(arguments=None):
         )
         text = _WRITERS[given.format](found.predictions) if found.predictions else ""
         if output is None:
-            if sys.stdout.isatty():
-                text = _text.printable_lines(text)
-            # The name of a file may be no Unicode: its bytes are piped as they are.
-            sys.stdout.buffer.write(os.fsencode(text))
+            if sys.stdout.isatty() or given.format == "table":
+                print(_text.printable_lines(text), end="")
+            else:
+                # The name of a file may be no Unicode: its bytes are as they are.
+                sys.stdout.buffer.write(text.encode("utf-8", "surrogateescape"))
         elif found.predictions:
             _files.write_text(output, text, errors="surrogateescape")
             print(_text.printable(f"Written: {given.output}"))

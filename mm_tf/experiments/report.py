@@ -15,7 +15,7 @@ import pathlib
 import re
 import sys
 
-from mm_tf import _files, _text
+from mm_tf import _checks, _files, _text
 from mm_tf.data.custom.folders import check_outside
 from mm_tf.experiments.machine import command
 from mm_tf.experiments.reports import gallery as report_gallery
@@ -97,7 +97,11 @@ def _write_report(runs, output, data_dir, gallery, adjustment, data=None):
 
     try:
         with _files.whole_folder(output) as folder:
-            reason = without_images and _without_places(without_images)
+            names = ("data_dir", "weights", "first_stage")
+            places = [getattr(x.config, name, None) for x in read for name in names]
+            reason = without_images and report_runs.without_places(
+                without_images, folders[0], data_dir, *places
+            )
             report_page.write(folder / PAGE, read, images, reason)
     except _files.WriteError as error:
         raise ValueError(
@@ -108,11 +112,6 @@ def _write_report(runs, output, data_dir, gallery, adjustment, data=None):
         words = results[0].evaluated_words
         missing = f"The page shows no {words} images: {without_images}"
     return output / PAGE, missing
-
-
-def _without_places(text):
-    """A text without the folders of the paths in it: a page may be passed on."""
-    return re.sub(r"(?<![\w.:/])(?:~|[A-Za-z]:)?[/\\][^\s'\"]*[/\\]", "", text)
 
 
 def _check_output(output, runs):
@@ -157,7 +156,7 @@ def _files_of_report(folder):
 
 def main(arguments=None):
     """The command."""
-    parser = _text.parser("mm_tf.experiments.report", __doc__)
+    parser = _checks.parser("mm_tf.experiments.report", __doc__)
     parser.add_argument(
         "runs",
         nargs="+",

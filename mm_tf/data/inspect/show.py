@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from mm_tf import _files, _text
+from mm_tf import _checks, _files, _text
 from mm_tf.class_errors import SHOT_GROUPS
 from mm_tf.data._checks import check_path
 from mm_tf.data.custom.assembly import DataWarning
@@ -238,7 +238,7 @@ def _table(
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _text.parser("mm_tf.data.inspect", __doc__)
+    parser = _checks.parser("mm_tf.data.inspect", __doc__)
     flag = parser.add_argument
     place = "the folder, CSV file or archive; for cifar and tfds the folder of tfds"
     flag("path", metavar="PATH", nargs="?", help=f"as --data_dir: {place}")

@@ -101,12 +101,12 @@ def from_lines(lines, saved_method=None):
     define_flags(values)
     name = _method_in(lines)
     if not name or ":" in name or name in METHODS:
-        values(["flags", *flags_in(lines, values)])
+        values(["flags", *flags_in(lines, values, ["data_dir"])])
         return from_flags(values)
     own = (f"--{name}_", f"--no{name}_")
     is_own = [line.startswith(own) for line in lines]
     others = [line for line, is_one in zip(lines, is_own, strict=True) if not is_one]
-    values(["flags", *flags_in(others, values)])
+    values(["flags", *flags_in(others, values, ["data_dir"])])
     return RunConfig(
         **_field_values(values),
         method_arguments=dict(map(_own_value, itertools.compress(lines, is_own))),
@@ -131,11 +131,13 @@ def _own_value(line):
         return name, text
 
 
-def flags_in(lines, values=flags.FLAGS):
+def flags_in(lines, values=flags.FLAGS, typed=()):
     """Returns the flags in the lines of a flagfile, all of which may stand there.
 
     Flagfiles are passed on. So they set only flags of mm_tf, none of absl, which can
-    write files anywhere, and none that counts only where a user types it.
+    write files anywhere, and none that counts only where a user types it. A run of the
+    user's may have its images in a bucket: if `data_dir` is among the flags that are
+    `typed`, that line is passed over.
     """
     own = {
         flag.name
@@ -143,21 +145,27 @@ def flags_in(lines, values=flags.FLAGS):
         if not module.startswith("absl.")
         for flag in defined
     }
+    # Of other flags absl would take the next word of the command line as the value.
+    bare = {f"{no}{name}" for name in own if values[name].boolean for no in ("", "no")}
     lines = [line.strip() for line in lines]
     lines = [line for line in lines if line and not line.startswith(("#", "//"))]
+    kept = []
     for line in lines:
-        name, _, value = line.removeprefix("-").removeprefix("-").partition("=")
+        name, equals, value = line.removeprefix("-").removeprefix("-").partition("=")
         if counts_only_when_typed(name, value):
+            if name == "data_dir" and name in typed:
+                continue
             raise ValueError(
                 f"A flagfile must not set `{name}`, which counts only on the command "
                 f"line itself: give {shlex.quote(line)} there. Received: {line}"
             )
-        if not line.startswith("-") or not {name, name.removeprefix("no")} & own:
+        if not line.startswith("-") or name not in (own if equals else bare):
             raise ValueError(
                 "A flagfile must hold one flag of this command in each line, as "
                 f"--seed=1.{_checks.nearest(name, own)} Received: {line}"
             )
-    return lines
+        kept.append(line)
+    return kept
 
 
 def counts_only_when_typed(name, value):
@@ -167,7 +175,7 @@ def counts_only_when_typed(name, value):
     """
     if name in ("method", "methods"):
         return ":" in value
-    return name in ("ray_address", "flagfile", "setting")
+    return "://" in value or name in ("ray_address", "flagfile", "setting")
 
 
 def to_flagfile(config):

@@ -1,6 +1,7 @@
 """How every command of this package starts, and how it ends with an error."""
 
 import importlib.util
+import itertools
 import os
 import pathlib
 import shlex
@@ -165,7 +166,7 @@ def _parsed_so_far(arguments):
     return values
 
 
-def _first_needed(lines, _):
+def _first_needed(lines, *_):
     """The flags in a flagfile that decide which others there are."""
     names = ("method", "backend", "strategy")
     flags_of_them = tuple(f"--{name}=" for name in names)
@@ -192,7 +193,7 @@ def flagfiles_first(arguments, values=flags.FLAGS, check=config_flags.flags_in):
     of that name. `check` returns the flags in the lines of a flagfile.
     """
     program, *rest = arguments
-    files, others = [], []
+    paths, others = [], []
     while rest:
         argument = rest.pop(0)
         name, equals, value = argument.partition("=")
@@ -205,16 +206,17 @@ def flagfiles_first(arguments, values=flags.FLAGS, check=config_flags.flags_in):
             value = rest.pop(0) if rest else ""
         if not value and not is_setting:
             raise ValueError("`flagfile` must name a file. Received: flagfile=''")
-        path = _flagfile_of(value) if is_setting else value
-        files += _flags_of(path, values, check)
-    return [program, *files, *others]
+        paths.append(_flagfile_of(value) if is_setting else value)
+    typed = {word.lstrip("-").partition("=")[0] for word in others}
+    files = (_flags_of(path, values, check, typed) for path in paths)
+    return [program, *itertools.chain(*files), *others]
 
 
-def _flags_of(flagfile, values, check):
+def _flags_of(flagfile, values, check, typed):
     path = pathlib.Path(flagfile).expanduser()
     try:
         text = _files.read_text(path, _files.MOST_BYTES_OF_FLAGS)
-        return check(text.splitlines(), values)
+        return check(text.splitlines(), values, typed)
     except (OSError, ValueError) as error:
         raise ValueError(
             f"`flagfile` cannot be read ({getattr(error, 'strerror', None) or error}). "

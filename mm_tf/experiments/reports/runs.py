@@ -4,6 +4,7 @@ import dataclasses
 import io
 import os
 import pathlib
+import re
 from typing import Any
 
 import numpy as np
@@ -110,7 +111,7 @@ def read(folder, result, is_adjusted=False, tau=None):
             missing.append(f"{name} is missing")
         except (OSError, ValueError, KeyError, flags.Error) as error:
             # A page may be passed on: it does not show where the run lies.
-            reason = first_line(error).replace(f"{folder}{os.sep}", "")
+            reason = without_places(first_line(error), folder)
             missing.append(f"{name} cannot be read: {reason}")
         return None
 
@@ -137,7 +138,19 @@ def _adjusted(folder, result, tau):
     try:
         return post_hoc.adjusted(folder, result, tau)
     except (OSError, ValueError) as error:
-        return getattr(error, "strerror", None) or first_line(error)
+        reason = getattr(error, "strerror", None) or first_line(error)
+        return without_places(reason, folder)
+
+
+def without_places(text, folder, *places):
+    """A text without a run's folder and those of other places: a page is passed on."""
+    text = text.replace(f"{folder}{os.sep}", "")
+    for place in filter(None, (folder, *places)):
+        for path in (os.fspath(place), os.path.abspath(os.path.expanduser(place))):
+            text = text.replace(path, os.path.basename(path.rstrip(os.sep)))
+    text = text.replace(os.path.expanduser("~"), "~")
+    # Other places, as far as they have no spaces.
+    return re.sub(r"(?<![\w.:/])(?:~|[A-Za-z]:)?[/\\][^\s'\"]*[/\\]", "", text)
 
 
 def _read_config(path, method):

@@ -85,7 +85,8 @@ def test_lines_of_flagfiles_that_are_refused(line, tmp_path):
 REFUSED = [
     *("--profile_file=executed", "--log_dir=executed", "--undefok=evil", "-v=3"),
     *("--flagfile=/dev/zero", "-flagfile=b", "--setting=quickstart", "--", "photos"),
-    *("--ray_address=evil.example:1", "--noonly_check_args"),
+    *("--ray_address=evil.example:1", "--noonly_check_args", "--weights=gs://evil/x"),
+    *("--method", "--noepochs", "--epochs"),  # They would take the next typed word.
 ]
 
 
@@ -100,6 +101,20 @@ def test_flagfiles_set_only_flags_of_mm_tf_and_reach_no_other_machine(line, tmp_
         command.flagfiles_first(["table", "--flagfile=flags.txt"], values)
     with pytest.raises(ValueError, match=message):
         finished.read_config(tmp_path)
+
+
+def test_a_bucket_counts_only_where_it_is_typed(strangers_run):
+    line = "--data_dir=gs://evil/x"
+    with (strangers_run / "flags.txt").open("a") as file:
+        file.write(f"--dataset=tfds:made_up\n{line}\n")
+    assert finished.read_config(strangers_run).data_dir is None
+    assert "give --data_dir" in report.write_report([strangers_run]).read_text()
+    flagfile = f"--flagfile={strangers_run / 'flags.txt'}"
+    with pytest.raises(ValueError, match=f"must not set `data_dir`.* give {line} the"):
+        parse(flagfile)
+    mine = "--data_dir=gs://mine/x"
+    for words in ([flagfile, mine], [mine, flagfile]):
+        assert parse(*words).data_dir == "gs://mine/x"
 
 
 def changed(**fields):
@@ -217,16 +232,25 @@ def test_a_report_downloads_nothing(dataset, strangers_run, tmp_path, monkeypatc
 
 
 def test_a_page_does_not_show_where_things_lie(strangers_run, tmp_path):
-    photos = tmp_path / "of ada" / "photos"
+    photos = tmp_path / "of ada" / "my photos"
+    np.savez(strangers_run / "predictions.npz", labels=[0], predictions=[0])
     (strangers_run / "flags.txt").write_text(
         f"--dataset=folder\n--data_dir={photos}\n--model=MobileNetV2\n"
         f"--weights={tmp_path / 'ada.weights.h5'}\n"
     )
     (strangers_run / "predictions.npz").write_bytes(b"no archive")
-    page = report.write_report([strangers_run]).read_text()
+    for place in (None, tmp_path / "of eve" / "more photos"):
+        page = report.write_report([strangers_run], data_dir=place, output="page")
+        page = page.read_text()
+        assert str(tmp_path) not in page and "of ada" not in page
+        shutil.rmtree("page")
+        assert "of eve" not in page
+        assert "data_dir=&#39;" + ("my" if place is None else "more") in page
+    (strangers_run / "predictions.npz").write_bytes(b"no archive")
+    page = report.write_report([strangers_run], post_hoc="la").read_text()
     assert str(tmp_path) not in page
     assert "predictions.npz cannot be read: predictions.npz cannot be" in page
-    assert ">photos<" in page and ">ada.weights.h5<" in page
+    assert ">my photos<" in page and ">ada.weights.h5<" in page
 
 
 def test_a_model_with_code_in_it_is_refused(strangers_run):

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from helpers import OLD_RUN as RUN
-from helpers import refused
+from helpers import environment, python, refused
 from PIL import Image
 
 from mm_tf import data
@@ -132,6 +132,42 @@ def test_names_of_files_that_are_no_text(photos, tmp_path, capsysbinary):
     output = tmp_path / "classes.csv"
     main([str(RUN), str(path), "--format=csv", f"--output={output}"])
     assert b"/\xff.png," in output.read_bytes()
+
+
+def test_where_the_locale_is_not_utf_8(photos, tmp_path):
+    path = tmp_path / "fl\xfcgel.png"
+    shutil.copy(list_images([photos])[0], path)
+    script = (
+        "import sys; from mm_tf.experiments.predict import main\n"
+        "for form in ('csv', 'json', 'table'): main([*sys.argv[1:], '--format', form])"
+    )
+    ascii = {"PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "LC_ALL": "C"}
+    run = tmp_path / "run"
+    shutil.copytree(RUN, run)
+    text = (run / "result.json").read_text()
+    text = json.dumps(json.loads(text) | {"class_names": list("\xe4bcdefghij")})
+    (run / "result.json").write_text(text)
+    env = environment(**ascii)
+    done = python("-c", script, run, path, env=env, encoding="utf-8")
+    assert done.returncode == 0, done.stderr
+    _, row, line, *table = done.stdout.splitlines()
+    assert "/fl\xfcgel.png,\xe4," in row and json.loads(line)["class"] == "\xe4"
+    assert "Class" in "".join(table) and "?" in table[-2]
+
+
+WRONG_WORDS = {
+    "--formt=csv": "those that --help lists. Did you mean --format? Received: --formt=",
+    "--format=cvs": "table, csv, json. Did you mean csv? Received: format='cvs'",
+    "--top=many": "`top` must be an integer. Received: top='many'",
+    "--output": "argument --output: expected one argument",
+}
+
+
+@pytest.mark.parametrize("word", WRONG_WORDS)
+def test_wrong_words_in_our_words_with_a_suggestion(word):
+    printed = refused(main, ["run", "photo.png", word])
+    assert printed.startswith("mm_tf: ") and printed.count("\n") == 1
+    assert WRONG_WORDS[word] in printed
 
 
 @pytest.mark.parametrize(
