@@ -117,7 +117,8 @@ _FLAGS: tuple[tuple[Any, ...], ...] = (
         "report",
         None,
         "Where the table is written: PATH, for PATH.md, PATH.csv and PATH.tex; "
-        "default <output_dir>/table.",
+        "default <output_dir>/table. An earlier table of mm_tf is replaced, also one "
+        "with notes of yours.",
     ),
 )
 

@@ -3,9 +3,20 @@
 import csv
 import os
 import unicodedata
+from collections.abc import Iterator, Sequence
 
 from mm_tf.data.custom.assembly import from_listing
-from mm_tf.data.custom.listing import SPLITS, Entry, Listing, class_order, data_file
+from mm_tf.data.custom.listing import (
+    LINK,
+    SPLITS,
+    Entry,
+    Listing,
+    Problem,
+    class_order,
+    data_file,
+    is_outside,
+    leads_out,
+)
 from mm_tf.data.custom.options import ReadOptions, check_options
 from mm_tf.data.dataset import ImageData
 
@@ -84,7 +95,18 @@ def list_csv(path: str | os.PathLike[str]) -> Listing:
             f"A CSV file must have at least two classes. Received: {file}, with "
             f"{', '.join(map(repr, names)) or 'none'}"
         )
-    return Listing(os.path.dirname(file), entries, names, (), tuple(notes))
+    root = os.path.dirname(file)
+    return Listing(root, entries, names, tuple(_out(root, entries)), tuple(notes))
+
+
+def _out(root: str, entries: Sequence[Entry]) -> Iterator[Problem]:
+    """Which of the relative paths lead out of the folder of the CSV file."""
+    relative = [entry.name for entry in entries if not os.path.isabs(entry.name)]
+    folders = {os.path.dirname(name) for name in relative}
+    outside = {folder for folder in folders if is_outside(root, folder)}
+    for name in relative:
+        if os.path.dirname(name) in outside or leads_out(root, name):
+            yield Problem.of_kind(LINK, name)
 
 
 def _rows(file: str) -> list[Entry]:

@@ -5,6 +5,7 @@ import os
 import unicodedata
 
 from mm_tf._checks import nearest
+from mm_tf._text import printable
 from mm_tf.data._checks import check_path
 from mm_tf.data.custom.assembly import from_listing
 from mm_tf.data.custom.listing import (
@@ -27,6 +28,9 @@ from mm_tf.data.custom.listing import (
 from mm_tf.data.custom.options import ReadOptions, check_options
 from mm_tf.data.dataset import ImageData
 from mm_tf.data.images.decoding import SUFFIXES
+
+# How the names of folders begin that are splits, if they hold only folders.
+_SPLIT = ("train", "test", "val")
 
 
 def read_folder(
@@ -185,7 +189,8 @@ def _split_folders(root: str) -> tuple[dict[str | None, str], list[str]]:
     if len(found) == 3:
         unused.append(found.pop("val"))
     if unused:
-        notes.append(f"Not used: {', '.join(f'{name}/' for name in unused)}.")
+        names = ", ".join(f"{name}/" for name in unused)
+        notes.append(f"Not used: {printable(names)}.")
     if len(found) == 1:
         return {None: found["train"]}, notes
     test = found.get("test") or found["val"]
@@ -224,7 +229,7 @@ def _check_classes(
 
 
 def _same_folders(entries: list[Entry]) -> list[Problem]:
-    """Two classes that hold folders of the same names, as splits do."""
+    """Classes that hold no images but folders, of the same names or as a split."""
     inside: dict[str, set[str]] = {}
     for entry in entries:
         name, first, *rest = entry.name.split(os.sep)
@@ -232,9 +237,14 @@ def _same_folders(entries: list[Entry]) -> list[Problem]:
     holders = [name for name, found in inside.items() if len(found - {""}) > 1]
     for one, other in itertools.combinations(sorted(holders), 2):
         common = inside[one] & inside[other]
-        if common in (inside[one], inside[other]) and "" not in common:
+        is_most = 2 * len(common) >= len(inside[one] | inside[other])
+        if (is_most or common in (inside[one], inside[other])) and "" not in common:
             named = first_few(sorted(common))
             return [
                 Problem(SPLITS_AS_CLASSES, other, f"same folders as {one}: {named}")
             ]
-    return []
+    return [
+        Problem(SPLITS_AS_CLASSES, name, f"only folders: {first_few(sorted(found))}")
+        for name, found in inside.items()
+        if name in holders and "" not in found and name.casefold().startswith(_SPLIT)
+    ]

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mm_tf._text import counted
+from mm_tf._text import counted, printable
 from mm_tf.data._checks import check_path
 from mm_tf.data.images.decoding import FORMAT_NAMES, SUFFIXES
 
@@ -165,7 +165,12 @@ def leads_out(root: str, path: str) -> bool:
     path = os.path.join(root, path)
     if not os.path.islink(path):
         return False
-    root, path = os.path.realpath(root), os.path.realpath(path)
+    return is_outside(root, path)
+
+
+def is_outside(root: str, path: str) -> bool:
+    """Whether a path from the root leads, over links or `..`, out of it."""
+    root, path = os.path.realpath(root), os.path.realpath(os.path.join(root, path))
     return os.path.commonpath([root, path]) != root
 
 
@@ -208,11 +213,11 @@ def notes_on(problems: Sequence[Problem]) -> list[str]:
     notes = []
     if links:
         files = first_few([problem.file for problem in links])
-        notes.append(f"Links that lead out of the folder are followed: {files}.")
+        notes.append(f"Links and paths out of the folder are followed: {files}.")
     if skipped:
         suffixes = Counter(os.path.splitext(p.file)[1] or "none" for p in skipped)
         counts = ", ".join(f"{name} {n:,}" for name, n in sorted(suffixes.items()))
-        notes.append(f"Skipped for their suffixes: {counts}.")
+        notes.append(f"Skipped for their suffixes: {printable(counts)}.")
     left_out = [problem for each in of_kind.values() for problem in each]
     if left_out:
         number = counted(len(left_out), "file")
@@ -223,7 +228,7 @@ def notes_on(problems: Sequence[Problem]) -> list[str]:
 def first_few(names: Sequence[str], separator: str = ", ") -> str:
     """Some names, and how many more there are."""
     more = [f"and {len(names) - NAMED:,} more"] if len(names) > NAMED else []
-    return separator.join([*names[:NAMED], *more])
+    return separator.join([*map(printable, names[:NAMED]), *more])
 
 
 def named(problems: Sequence[Problem]) -> str:

@@ -288,7 +288,7 @@ class RunFields:
     verify: bool = _place(
         True,
         "Custom data: decode every file once at the start, to find those that cannot "
-        "be decoded.",
+        "be decoded, or have a copy in another class; --noverify looks for none.",
     )
     memory_limit: int = _place(
         MEMORY_LIMIT, "Custom data: bytes of decoded images to hold in memory.", low=0

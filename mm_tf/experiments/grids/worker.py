@@ -14,7 +14,6 @@ import re
 import subprocess
 import sys
 import tempfile
-import textwrap
 import time
 import warnings
 
@@ -163,6 +162,12 @@ def _failure(status, text):
 
 
 def shortened(reason):
-    """The first line of a reason, of a length that can be read."""
+    """The first line of a reason, of a length that can be read, with its end.
+
+    There stand the words to type.
+    """
     line = (str(reason).strip().splitlines() or [""])[0]
-    return textwrap.shorten(line, _LONGEST_REASON, placeholder=" ...")
+    if len(line) <= _LONGEST_REASON:
+        return line
+    half = _LONGEST_REASON // 2
+    return f"{line[:half]} ... {line[-half:]}"

@@ -1,6 +1,7 @@
 """Exports a finished run: its model, with calibrated probabilities, in a folder."""
 
 import dataclasses
+import json
 import pathlib
 from typing import Any
 
@@ -186,7 +187,7 @@ def _check_output(output, overwrite):
     # A link is followed: its target is replaced, and not the link.
     if folder.name in ("", "..") or folder.is_symlink():
         folder = folder.resolve()
-    written = _WRITTEN if overwrite and (folder / EXPORT).is_file() else ()
+    written = _WRITTEN if overwrite and _is_export(folder) else ()
     _files.check_folder(
         "output",
         folder,
@@ -194,6 +195,15 @@ def _check_output(output, overwrite):
         "a new or empty folder, or with --overwrite an earlier export",
     )
     return folder
+
+
+def _is_export(folder):
+    """Whether the facts of an export are in a folder, and no file of that name."""
+    try:
+        text = _files.read_text(folder / EXPORT, _files.MOST_BYTES_OF_TEXT)
+        return {"class_names", "added_to_logits", "run"} <= {*json.loads(text)}
+    except (OSError, ValueError, TypeError):
+        return False
 
 
 def _read_holdout(config, class_names, data_dir):

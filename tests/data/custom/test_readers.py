@@ -330,6 +330,49 @@ def test_splits_of_other_names_are_not_taken_for_classes(tmp_path, names):
     assert problem.kind == "splits as classes" and problem.detail.endswith("cat, dog")
 
 
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["one/cat", "one/dog", "one/owl", "two/cat", "two/dog", "two/emu"],
+        ["train_set/cat", "train_set/dog", "evaluation/emu"],
+        ["mine", "Validation-1/emu", "Validation-1/owl"],
+    ],
+)
+def test_folders_like_splits_are_not_taken_for_classes(names, tmp_path):
+    save_classes(tmp_path, dict.fromkeys(names, 2))
+    with pytest.raises(ValueError, match="rename splits to train"):
+        read_folder(tmp_path)
+
+
+@warns
+def test_notes_have_no_escape_sequences_and_name_paths_out_of_the_folder(tmp_path):
+    folder, escape = tmp_path / "all", "\x1b]0;owned\x07"
+    save_classes(folder, {"cat": 4, "dog": 4})
+    save(tmp_path / "up.png", seed=90)
+    save(tmp_path / "there" / "in.png", seed=91)
+    (folder / "link.png").symlink_to(tmp_path / "up.png")
+    (folder / "there").symlink_to(tmp_path / "there")
+    own = [(f"{name}/{i:03}.png", name) for name in ("cat", "dog") for i in range(4)]
+    out = [("../up.png", "cat"), ("link.png", "cat"), ("there/in.png", "dog")]
+    path = write_csv(folder / "x.csv", [*own, *out[:1], *out[2:]])
+    with pytest.warns(DataWarning, match="of the folder are followed: ../up.*, there/"):
+        read_csv(path)
+    path = write_csv(folder / "x.csv", [*own, *out[1:]])
+    with pytest.warns(DataWarning, match="are followed: link.png, there/in.png.$"):
+        read_csv(path)
+    shutil.rmtree(folder)
+    classes = {
+        f"{split}/{name}": 4 for split in ("train", "test") for name in ("cat", "dog")
+    }
+    save_classes(folder, classes | {f"new{escape}": 1})
+    (folder / "train" / "cat" / f"{escape}.png").write_text("no image")
+    (folder / "train" / "cat" / f"x.{escape}").touch()
+    with pytest.warns(DataWarning) as caught:
+        notes = load("folder", folder).notes
+    said = "".join([*notes, *(str(each.message) for each in caught)])
+    assert said.count("owned") == 6 and not {"\x1b", "\x07"} & {*said}
+
+
 def test_classes_may_hold_folders(tmp_path):
     some = {f"{name}/{part}": 2 for name in ("bus", "car") for part in ("day", "night")}
     # Inside a folder named train, folders of the same names are classes.

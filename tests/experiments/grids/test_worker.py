@@ -41,7 +41,11 @@ def process(monkeypatch):
         ("import os; os.kill(os.getpid(), 9)", worker.RunCrashedError, "signal 9"),
         ("exit(130)", worker.RunCrashedError, "signal 2"),
         ("exit(7)", worker.RunCrashedError, "^exit status 7$"),
-        ("print('mm_tf: ' + 'x ' * 999); exit(1)", RunFailedError, r" \.\.\.$"),
+        (
+            "print('mm_tf: `x`' + 'x ' * 999 + '--output_dir=y'); exit(1)",
+            RunFailedError,
+            r"^`x`.{1,200} \.\.\. .{1,200} --output_dir=y$",
+        ),
     ],
 )
 def test_exit_statuses_are_kinds_of_failure(process, tmp_path, script, kind, reason):

@@ -403,3 +403,11 @@ def test_an_export_among_a_users_files_is_not_replaced(name, digits, tmp_path, q
     with pytest.raises(ValueError, match=f"this one holds {name}"):
         export(digits, output=tmp_path, calibrate=False, overwrite=True)
     assert (tmp_path / name / "notes.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize("text", ['{"mine": 1}', "[]", "1", "mine"])
+def test_a_users_file_of_the_same_name_is_no_export(text, digits, tmp_path, quick):
+    (tmp_path / "export.json").write_text(text)
+    with pytest.raises(ValueError, match="this one holds export.json"):
+        export(digits, output=tmp_path, calibrate=False, overwrite=True)
+    assert (tmp_path / "export.json").read_text() == text
