@@ -238,7 +238,6 @@ def test_a_page_does_not_show_where_things_lie(strangers_run, tmp_path):
         f"--dataset=folder\n--data_dir={photos}\n--model=MobileNetV2\n"
         f"--weights={tmp_path / 'ada.weights.h5'}\n"
     )
-    (strangers_run / "predictions.npz").write_bytes(b"no archive")
     for place in (None, tmp_path / "of eve" / "more photos"):
         page = report.write_report([strangers_run], data_dir=place, output="page")
         page = page.read_text()
