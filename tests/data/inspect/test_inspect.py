@@ -262,7 +262,7 @@ def test_the_command_and_its_files(spoilt, tmp_path, capsys):
         ([place, str(spoilt)], "`data_dir` must be given once"),
         (["--dataset=mnist"], "Received: name='mnist'"),
         (["--dataset=npz", place], "`data_dir` must be a .npz file"),
-        ([place, "--strct"], "unrecognized arguments: --strct"),
+        ([place, "--strct"], "Did you mean --strict? Received: --strct"),
     ):
         assert message in refused(main, arguments)
     main([place, output, "--overwrite"])

@@ -301,7 +301,7 @@ def test_a_converter_that_fails_or_errs_is_refused(form, tmp_path, monkeypatch):
     [
         ([], "the following arguments are required: RUN"),
         (["nowhere"], "`run` must be the folder of a finished run"),
-        (["RUN", "--format=coreml"], "invalid choice: 'coreml'"),
+        (["RUN", "--format=coreml"], "tflite. Received: format='coreml'"),
         (["RUN", "--prior=often"], "`prior` must be uniform, train, 10 numbers"),
         (["RUN", "--prior=1,2"], "`prior` must be uniform, train, 10 numbers"),
         (["RUN", "--prior=0,1,1,1,1,1,1,1,1,1"], "numbers > 0"),
