@@ -88,11 +88,12 @@ def main(arguments=None):
         )
         text = _WRITERS[given.format](found.predictions) if found.predictions else ""
         if output is None:
-            if sys.stdout.isatty() or given.format == "table":
+            if sys.stdout.isatty():
                 print(_text.printable_lines(text), end="")
             else:
                 # The name of a file may be no Unicode: its bytes are as they are.
-                sys.stdout.buffer.write(text.encode("utf-8", "surrogateescape"))
+                errors = "replace" if given.format == "table" else "surrogateescape"
+                sys.stdout.buffer.write(text.encode("utf-8", errors))
         elif found.predictions:
             _files.write_text(output, text, errors="surrogateescape")
             print(_text.printable(f"Written: {given.output}"))
