@@ -199,8 +199,9 @@ def test_augmentation_leaves_initial_weights_and_predictions_alone(method):
     info = DATASETS["cifar10"]
     expected, model = (training.build_model(each, info) for each in (plain, changed))
     images = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), "uint8")
-    np.testing.assert_array_equal(
-        model.predict(images, verbose=0), expected.predict(images, verbose=0)
+    # XLA rounds another graph in another way.
+    np.testing.assert_allclose(
+        model.predict(images, verbose=0), expected.predict(images, verbose=0), rtol=1e-4
     )
     cutout = model.get_layer("cutout")
     assert cutout.size == 16 and cutout.color == pytest.approx(
