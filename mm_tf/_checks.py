@@ -6,6 +6,7 @@ import math
 import numbers
 import re
 import sys
+import warnings
 from typing import NoReturn
 
 import numpy as np
@@ -113,6 +114,27 @@ def check_class_counts(class_counts, name="class_counts"):
 def list_class_counts(class_counts):
     """Returns checked class counts as a list of ints, as a Keras config saves them."""
     return check_class_counts(class_counts).astype(int).tolist()
+
+
+class ScheduleWarning(UserWarning):
+    """A training ends before its schedule does."""
+
+
+def warn_if_never(owner, name, epoch, epochs=None):
+    """Warns that an argument names an epoch that this `fit` does not reach.
+
+    Without `epochs` the owner is a callback, which knows how many there are.
+    """
+    if epochs is None:
+        epochs = (owner.params or {}).get("epochs")
+    if epochs is not None and epoch >= epochs:
+        warnings.warn(
+            f"`{name}` of {type(owner).__name__} waits for epoch {epoch} (counted "
+            f"from 0), but this `fit` ends after {epochs} epochs. Received: "
+            f"epochs={epochs}",
+            ScheduleWarning,
+            stacklevel=3,
+        )
 
 
 def check_address(name, value):

@@ -396,7 +396,7 @@ def fit(
                 if isinstance(callback, StopOnDivergence):
                     callback.first_step = step
             model.fit(
-                fit_data(images, labels, order, last, epoch, step),
+                fit_data(images, labels, order, epochs, epoch, step),
                 initial_epoch=epoch,
                 epochs=last,
                 steps_per_epoch=steps,

@@ -157,7 +157,8 @@ class OneCycle(keras.optimizers.schedules.LearningRateSchedule):
 
     Args:
         peak: The largest rate, > 0.
-        steps: The steps of the whole training, >= 1.
+        steps: The steps of the whole training, >= 1. A `fit` of fewer steps ends
+            before the rate has fallen, and nothing warns of it.
         rise: The share of the steps in which it rises, in [0, 1]. Defaults to 0.2.
         start: The first rate, as a share of the peak, in [0, 1]. Defaults to 0.2.
         end: The rate after the last step, likewise. Defaults to 0.

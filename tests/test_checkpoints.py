@@ -108,6 +108,7 @@ def undisturbed(tmp_path_factory):
     return train(tmp_path_factory.mktemp("undisturbed"))
 
 
+@pytest.mark.filterwarnings("error:`resample_from`")
 @pytest.mark.parametrize("stops", [[1], [4, 1, 2], [12]])
 def test_stopped_anywhere_it_ends_the_same(tmp_path, stops, undisturbed):
     for steps in stops:

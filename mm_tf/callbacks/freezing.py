@@ -5,7 +5,6 @@ import weakref
 import keras
 
 from mm_tf import _checks
-from mm_tf.callbacks.schedule import warn_if_never
 from mm_tf.optimizers import SGD
 
 
@@ -67,7 +66,7 @@ class FrozenBackbone(keras.callbacks.Callback):
         return found[0]
 
     def on_train_begin(self, logs=None):
-        warn_if_never(self, "epochs", self.epochs)
+        _checks.warn_if_never(self, "epochs", self.epochs)
         backbone, model = self._backbone(), self.model
         # Where the `fit` before was stopped in a frozen epoch.
         was_frozen = _set_frozen(backbone, False)

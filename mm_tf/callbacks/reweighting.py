@@ -8,7 +8,6 @@ import numpy as np
 
 from mm_tf import _checks
 from mm_tf.callbacks.divergence import warn_of_head
-from mm_tf.callbacks.schedule import warn_if_never
 from mm_tf.losses import ClassWeighted
 from mm_tf.losses.class_weighted import check_class_weights
 
@@ -82,7 +81,7 @@ class DeferredReweighting(keras.callbacks.Callback):
                 f"class_weights.shape={self.class_weights.shape}"
             )
         _check_no_class_weight(self.model)
-        warn_if_never(self, "start_epoch", self.start_epoch)
+        _checks.warn_if_never(self, "start_epoch", self.start_epoch)
 
     def on_epoch_begin(self, epoch, logs=None):
         is_on = epoch >= self.start_epoch

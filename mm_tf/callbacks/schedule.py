@@ -1,7 +1,5 @@
 """The learning rate of each epoch."""
 
-import warnings
-
 import keras
 
 from mm_tf import _checks
@@ -83,26 +81,9 @@ class WarmUpStepDecay(keras.callbacks.LearningRateScheduler):
 
     def on_train_begin(self, logs=None):
         if self.warmup_epochs:
-            warn_if_never(self, "warmup_epochs", self.warmup_epochs - 1)
+            _checks.warn_if_never(self, "warmup_epochs", self.warmup_epochs - 1)
         if self.drops:
-            warn_if_never(self, "drops", self.drops[-1][0])
-
-
-class ScheduleWarning(UserWarning):
-    """A training ends before its schedule does."""
-
-
-def warn_if_never(callback, name, epoch):
-    """Warns that an argument names an epoch that this `fit` does not reach."""
-    epochs = (callback.params or {}).get("epochs")
-    if epochs is not None and epoch >= epochs:
-        warnings.warn(
-            f"`{name}` of {type(callback).__name__} waits for epoch {epoch} (counted "
-            f"from 0), but this `fit` ends after {epochs} epochs. Received: "
-            f"epochs={epochs}",
-            ScheduleWarning,
-            stacklevel=3,
-        )
+            _checks.warn_if_never(self, "drops", self.drops[-1][0])
 
 
 def _checked_drops(drops):

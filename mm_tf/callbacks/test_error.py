@@ -17,7 +17,8 @@ class TestError(keras.callbacks.Callback):
     over classes) and `test_many_shot_error`, `test_medium_shot_error`,
     `test_few_shot_error` (the mean over the classes of the group, where there are
     any). What a callback behind it, or `fit`'s history, reads, holds them. With
-    another `name` they begin with that.
+    another `name` they begin with that. To monitor one, put `TestError` in front of
+    `EarlyStopping` with `mode="min"`, which Keras cannot tell from the name.
 
     Args:
         images: Test images [N, height, width, channels], as the model takes them: an

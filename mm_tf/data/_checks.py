@@ -7,8 +7,9 @@ import numpy as np
 
 
 def check_integers(name: str, values: Any, *, low: int) -> np.ndarray:
-    """Returns `values` as an `int64` array [N] of numbers of at least `low`."""
-    expected = f"a one-dimensional array, not empty, of integers >= {low}"
+    """Returns `values` as an `int64` array [N] of numbers from `low` to 2**31 - 1."""
+    high = np.iinfo(np.int32).max
+    expected = f"a one-dimensional array, not empty, of integers >= {low} and <= {high}"
     try:
         array = np.asarray(values)
     except Exception:  # Lists of different lengths, tensors of another device, ...
@@ -20,11 +21,11 @@ def check_integers(name: str, values: Any, *, low: int) -> np.ndarray:
             f"`{name}` must be {expected}. "
             f"Received: {name} of shape {array.shape} and dtype {array.dtype}"
         )
-    # Converted to int64, the largest unsigned ones would be negative.
-    wrong = array[(array < low) | (array > np.iinfo(np.int64).max)]
+    # JAX cuts larger labels to int32, before a loss sees them.
+    wrong = array[(array < low) | (array > high)]
     if len(wrong):
         raise ValueError(
-            f"`{name}` must be {expected}. Received: {name} with {wrong.min()} in it"
+            f"`{name}` must be {expected}. Received: {name} with {wrong[0]} in it"
         )
     return array.astype(np.int64)
 

@@ -44,7 +44,7 @@ class EpochOrder:
             for some class that occurs; only their proportions count. Needed
             where `resample_from` is given. Defaults to `None`.
         resample_from: First epoch that draws with replacement, counted from 0.
-            Defaults to `None`, never.
+            `fit_data` warns where it ends before. Defaults to `None`, never.
         alternating_flip: Whether each image is mirrored, left to right, in every
             second epoch; whether in the first one is drawn. Two epochs then show both
             sides of each image, where flips that are drawn anew show half of the

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 
-from mm_tf._checks import check_integer
+from mm_tf._checks import check_integer, warn_if_never
 from mm_tf.data._checks import check_integers
 from mm_tf.data.images.image_files import ImageFiles, Images
 from mm_tf.data.on_device import gather_on_device
@@ -326,6 +326,8 @@ def _checked(
             f"Received: images of shape {images.shape}"
         )
     epochs = check_integer("epochs", epochs, low=1)
+    if order.resample_from is not None:
+        warn_if_never(order, "resample_from", order.resample_from, epochs)
     first_epoch = check_integer("first_epoch", first_epoch, low=0, high=epochs - 1)
     last_step = order.steps_per_epoch - 1
     first_step = check_integer("first_step", first_step, low=0, high=last_step)

@@ -95,7 +95,7 @@ WRONG = [
         for row in (
             ("images", np.zeros((7, 2, 2, 1)), [[1], [1, 2], [3]], ["a.png"] * 3),
             ("order", "shuffled"),
-            ("labels", np.zeros(7, int), np.zeros(3)),
+            ("labels", np.zeros(7, int), np.zeros(3), [0, 1, 2**31], [0, 1, 2**32 + 1]),
             ("epochs", 0),
             ("first_epoch", -1, 3),
             ("first_step", -1, 2),

@@ -1,6 +1,7 @@
 """Tests of `mm_tf.data.pipeline`, on the Keras backend in use and on the others."""
 
 import importlib.util
+import warnings
 from unittest import mock
 
 import keras
@@ -156,6 +157,14 @@ def test_batches_are_those_of_the_order(
         assert numbers_of(x) == order.batch(step).tolist()
         assert y.tolist() == labels[order.batch(step)].tolist()
         assert (x.dtype, y.dtype) == (np.uint8, np.int64)
+
+
+def test_resampling_that_never_comes_is_warned_of(examples, order):
+    with pytest.warns(UserWarning, match="resample_from.*epoch 2 .*epochs=2"):
+        fit_data(*examples, order, epochs=2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        fit_data(*examples, order, epochs=3)
 
 
 @needs_tensorflow

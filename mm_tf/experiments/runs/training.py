@@ -23,8 +23,8 @@ from mm_tf import (
     models,
     optimizers,
 )
+from mm_tf._checks import ScheduleWarning
 from mm_tf._text import counted
-from mm_tf.callbacks.schedule import ScheduleWarning
 from mm_tf.data import EpochOrder
 from mm_tf.experiments import paper
 from mm_tf.experiments.config import device_parts

@@ -11,7 +11,7 @@ from flag_parsing import parse
 from helpers import TINY
 from made_up import RUN_FILES
 
-from mm_tf.callbacks.schedule import ScheduleWarning
+from mm_tf._checks import ScheduleWarning
 from mm_tf.data import load
 from mm_tf.experiments.machine import environment
 from mm_tf.experiments.run import RunConfig, run
