@@ -83,7 +83,10 @@ def given(values=flags.FLAGS):
         if values[field.name].present and field.name != "output_dir"
     }
     arguments["method_arguments"] = {
-        name: values[name].value for name in own if values[name].present
+        name: values[name].value
+        for name in own
+        # A file may register more methods than the line names.
+        if name in values and values[name].present
     }
     return arguments
 

@@ -302,9 +302,8 @@ def _arguments(loss, flags):
 
 
 def came_from(name, file, digest):
-    """Notes the file that a method was loaded from; returns the `Method`."""
+    """Notes the file that a method was loaded from."""
     METHODS[name] = dataclasses.replace(METHODS[name], file=file, digest=digest)
-    return METHODS[name]
 
 
 def for_other_process(method):

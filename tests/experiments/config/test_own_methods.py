@@ -17,6 +17,7 @@ from mm_tf import losses
 from mm_tf.data import DATASETS
 from mm_tf.experiments import Hyperparameter, register_method
 from mm_tf.experiments.config import RunConfig, method_files
+from mm_tf.experiments.config import flags as config_flags
 from mm_tf.experiments.config.flags import from_lines, to_flagfile
 from mm_tf.experiments.grids import grid, worker
 from mm_tf.experiments.machine import command
@@ -48,6 +49,10 @@ class Mine(PerExampleLoss):
 
 def PlainLoss(labels, logits):
     return ops.sparse_categorical_crossentropy(labels, logits, from_logits=True)
+"""
+SECOND = """
+def second(labels, outputs, other=1.0):
+    return other * ops.sum(outputs, axis=-1)
 """
 
 
@@ -130,6 +135,19 @@ def test_a_loss_that_takes_counts_has_no_prior_unless_it_says_so(file):
     assert output_prior(config, counts, losses.LogitAdjusted(counts)) is not None
     plain = output_prior(RunConfig(method="plain_loss"), counts, losses.Focal())
     np.testing.assert_allclose(plain, counts / counts.sum())
+
+
+def test_a_file_with_two_methods_gives_either_of_them(file, registered):
+    file.write_text(f"{FILE}\n@register_method('second')\n{SECOND}")
+    method_files.load(f"{file}:Mine")
+    values = flags.FlagValues()
+    config_flags.define_flags(values)
+    # Another one of the file is registered, but not among the flags of this line.
+    method_files.load(f"{file}:second")
+    values(["table", "--mine_tau=2"])
+    assert config_flags.given(values)["method_arguments"] == {"mine_tau": 2.0}
+    for name in ("mine", "second"):
+        assert for_other_process(name) == f"{file}:{name}"
 
 
 def test_a_changed_file_is_another_run(file):
