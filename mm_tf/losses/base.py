@@ -83,6 +83,8 @@ class PerExampleLoss(keras.losses.Loss):
 class FunctionLoss(PerExampleLoss):
     """A loss of a function of labels [N], outputs [N, K] and further arguments.
 
+    The loss of a soft label is the mixture of the losses of all classes.
+
     Args:
         function: Returns losses [N].
         values: Its further arguments, {name: value}.
@@ -95,7 +97,15 @@ class FunctionLoss(PerExampleLoss):
 
     def call(self, y_true, y_pred):
         labels, outputs, is_valid = inputs.prepare(y_true, y_pred)
-        losses = self.function(labels, outputs, **self.values)
+        if inputs.is_soft(labels):
+            zeros = ops.zeros_like(outputs[:, 0], dtype="int32")
+            of_each_class = [
+                self.function(zeros + label, outputs, **self.values)
+                for label in range(outputs.shape[1])
+            ]
+            losses = inputs.mixture(labels, ops.stack(of_each_class, axis=-1))
+        else:
+            losses = self.function(labels, outputs, **self.values)
         return ops.where(is_valid, losses, float("nan"))
 
     def get_config(self):

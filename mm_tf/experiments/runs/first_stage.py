@@ -28,7 +28,7 @@ _DEPENDS_ON = (
     *("dataset", "imbalance", "imbalance_ratio", "subset_seed", "holdout"),
     *CUSTOM_DATA_FLAGS,
     *("model", "weights", "weights_digest", "seed", "precision"),
-    *("augment", "cutout", "augmentation"),
+    *("augment", "flip", "cutout", "augmentation"),
     *("batch_size", "learning_rate", "momentum", "l2", "warmup_epochs"),
 )
 
@@ -130,8 +130,17 @@ def _facts(config):
     facts = {name: values.get(name) for name in _DEPENDS_ON}
     if config.row.pretraining != "none":
         return facts | {"pretraining_epochs": config.first_stage_epochs}
-    mixed = {"mixup": config.mixup, "cutmix": config.cutmix}
-    return facts | mixed | {"epochs": config.epochs, "drops": config.drops}
+    # What the training of ERM depends on, but not that on rotations.
+    names = (
+        "mixup",
+        "cutmix",
+        "epochs",
+        "schedule",
+        "drops",
+        "nesterov",
+        "vector_rate",
+    )
+    return facts | {name: getattr(config, name) for name in names}
 
 
 def _load(backbone, path):

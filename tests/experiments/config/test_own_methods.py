@@ -150,6 +150,17 @@ def test_a_file_with_two_methods_gives_either_of_them(file, registered):
         assert for_other_process(name) == f"{file}:{name}"
 
 
+def test_soft_labels_of_a_function_are_the_mixture_of_hard_ones():
+    def function(labels, outputs, a):
+        return a * outputs[:, 0] * ops.cast(labels, outputs.dtype)
+
+    loss = losses.base.FunctionLoss(function, {"a": 2.0})
+    outputs = np.array([[1.0, 5.0, 0.0], [3.0, 0.0, 0.0]], "float32")
+    shares = np.array([[0.25, 0.5, 0.25], [0.0, 0.0, 1.0]], "float32")
+    found = keras.ops.convert_to_numpy(loss.call(shares, outputs))
+    np.testing.assert_allclose(found, [2 * (0.5 + 0.25 * 2), 2 * 3 * 2])
+
+
 def test_a_changed_file_is_another_run(file):
     before = parse("--method=erm").identity()["method_digest"]
     method_files.load(f"{file}:Mine")

@@ -172,6 +172,9 @@ def test_the_rate_of_the_second_stage():
         ({"imbalance_ratio": 10.0}, "imbalance_ratio=20.0 there, 10.0 here"),
         ({"mixup": 1.0}, "mixup=0.0 there, 1.0 here"),
         ({"epochs": 3}, "epochs=1 there, 3 here"),
+        ({"nesterov": True}, "nesterov=False there, True here"),
+        ({"vector_rate": 8.0}, "vector_rate=1.0 there, 8.0 here"),
+        ({"flip": "alternating"}, "flip='random' there, 'alternating' here"),
         ({"method": "ldam_drw_ssp"}, "It has no first_stage.weights.h5"),
     ],
 )
