@@ -160,7 +160,8 @@ def flags_in(lines, values=flags.FLAGS, typed=()):
                 continue
             raise ValueError(
                 f"A flagfile must not set `{name}`, which counts only on the command "
-                f"line itself: give {shlex.quote(line)} there. Received: {line}"
+                f"line itself. Delete this line and give {shlex.quote(line)} there. "
+                f"Received: {line}"
             )
         if not line.startswith("-") or name not in (own if equals else bare):
             raise ValueError(

@@ -73,5 +73,6 @@ def _different_flags(results):
             for method, known in flags
             if name in known and is_used(name, method)
         )
-        if name not in ("method", "seed") and len(values) > 1:
+        is_own = name in ("method", "method_digest", "seed")
+        if not is_own and len(values) > 1:
             yield f"{name} {' and '.join(values)}"

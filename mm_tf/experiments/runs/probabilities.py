@@ -77,8 +77,9 @@ def prior_of(run, result):
     """The prior that the outputs of a finished run have."""
     if result.output_prior == UNKNOWN:
         raise ValueError(
-            "`prior` needs outputs that have a prior of the classes, and those of this "
-            f"method have none. Received: method={result.method!r}"
+            "`prior` needs outputs with a known prior of the classes, and this method "
+            "does not say it (a loss of yours says it by `output_prior()`, see "
+            f"docs/own_method.md). Received: method={result.method!r}"
         )
     if result.output_prior is not None:
         return np.asarray(result.output_prior)

@@ -171,7 +171,7 @@ def test_another_prior_starts_from_that_of_the_outputs(tmp_path):
     even = dataclasses.replace(result, output_prior=[1 / 3] * 3)
     plain = probabilities.probabilities(logits)
     np.testing.assert_allclose(adjusted(even, uniform), plain)
-    with pytest.raises(ValueError, match="`prior` needs outputs that have a prior"):
+    with pytest.raises(ValueError, match="`prior` needs outputs with a known"):
         adjusted(dataclasses.replace(result, output_prior="unknown"), uniform)
 
 
