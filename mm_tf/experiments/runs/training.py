@@ -77,10 +77,12 @@ def train(config, data, folder, stop=lambda: None):
         errors = _errors(config, data, test, log)
         if config.views > 1:
             model = models.mean_over_views(model, config.views)
-            test = _test_over_views(config, data, devices, model)
+        outputs, predictions = test.outputs(model), test.predictions
+        if config.views > 1:
+            predictions = np.argmax(outputs, axis=-1)
             one_view = {"top1_error_one_view": errors["top1_error"]}
-            errors |= one_view | _last_errors(config, data, test)
-        _write_outputs(folder, model, data, test)
+            errors |= one_view | _last_errors(config, data, predictions)
+        _write_outputs(folder, model, data, test, predictions, outputs)
         facts["hyperparameters"] |= chosen
         device = environment.device()
         return RunResult(
@@ -365,7 +367,7 @@ def verbosity():
     return 1 if sys.stdout.isatty() else 2
 
 
-def _write_outputs(folder, model, data, test):
+def _write_outputs(folder, model, data, test, predictions, outputs):
     with _files.whole_file(folder / MODEL) as unfinished:
         model.save(unfinished)
     with (
@@ -383,32 +385,25 @@ def _write_outputs(folder, model, data, test):
         np.savez_compressed(
             unfinished,
             labels=data.test_labels.astype("uint16"),
-            predictions=test.predictions.astype("uint16"),
-            outputs=test.outputs(model).astype("float16"),
+            predictions=predictions.astype("uint16"),
+            outputs=outputs.astype("float16"),
         )
-
-
-def _test_over_views(config, data, devices, model):
-    """The errors of the mean over views, which is measured once."""
-    test = error_callback(config, data, devices)
-    test.set_model(model)
-    test.on_epoch_end(config.epochs - 1)
-    return test
 
 
 def _errors(config, data, test, log):
     """What the result says of the errors over the epochs and after the last one."""
     top1 = [row[f"{config.evaluated_on}_top1_error"] for row in log.rows]
     best = {"best_top1_error": min(top1), "best_epoch": int(np.argmin(top1))}
-    return best | _last_errors(config, data, test)
+    return best | _last_errors(config, data, test.predictions)
 
 
-def _last_errors(config, data, test):
-    errors = test.per_class_errors[-1]
+def _last_errors(config, data, predictions):
+    labels = data.test_labels
+    errors = metrics.per_class_error(labels, predictions, len(data.class_names))
     counts = np.bincount(data.test_labels, minlength=len(data.class_names))
     return {
         "class_names": list(data.class_names),
-        "top1_error": 100.0 * float(np.mean(test.predictions != test.labels)),
+        "top1_error": 100.0 * float(np.mean(predictions != labels)),
         "balanced_error": metrics.mean_error(errors),
         "per_class_error": [None if np.isnan(e) else float(e) for e in errors],
         "evaluated_counts": counts.tolist(),

@@ -39,6 +39,9 @@ def test_a_result_is_the_mean_over_views(photos, tmp_path):
     assert result.top1_error_one_view == pytest.approx(100 * wrong.mean())
     views = models.mean_over_views(trained, 6).predict(data.test_images[:], verbose=0)
     np.testing.assert_allclose(outputs, views, atol=1e-6)
+    # One view's errors after each epoch stay.
+    rows = (config.run_folder / "per_class_error.csv").read_text().splitlines()
+    assert len(rows) == 1 + config.epochs
     with np.load(config.run_folder / "predictions.npz") as saved:
         np.testing.assert_array_equal(saved["predictions"], outputs.argmax(axis=-1))
 
