@@ -6,23 +6,7 @@ A recipe says what the flags below are where they are not given.
 import pathlib
 from types import MappingProxyType
 
-# The paper's training, of 200 epochs.
-PAPER = MappingProxyType(
-    {
-        "model": "resnet32",
-        "epochs": 200,
-        "warmup_epochs": 5,
-        "batch_size": 128,
-        "learning_rate": 0.1,
-        "schedule": "steps",
-        "l2": 2e-4,
-        "nesterov": False,
-        "vector_rate": 1.0,
-        "flip": "random",
-        "views": 1,
-        "precision": None,
-    }
-)
+from mm_tf.experiments.paper.protocol import PROTOCOL
 
 # Minutes on a processor, in the manner of airbench (Jordan, 2024).
 FAST = MappingProxyType(
@@ -41,6 +25,9 @@ FAST = MappingProxyType(
         "precision": None,
     }
 )
+
+# The paper's training, of 200 epochs.
+PAPER = MappingProxyType({name: PROTOCOL.get(name) for name in FAST})
 
 RECIPES = MappingProxyType({"paper": PAPER, "fast": FAST})
 

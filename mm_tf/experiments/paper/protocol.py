@@ -24,7 +24,7 @@ DROP_FACTORS = (1e-2, 1e-4)
 
 # The flags of every run of the paper, from its text or from the code it builds on.
 # Other flags (seeds, folders, the backend) are not part of the protocol.
-_PROTOCOL = MappingProxyType(
+PROTOCOL = MappingProxyType(
     {
         "model": "resnet32",
         "epochs": PAPER_EPOCHS,
@@ -147,7 +147,7 @@ def compare_ablation(config):
 def _differences(config, pair):
     """How a run differs from the paper's protocol with this (beta, delta)."""
     expected = {
-        name: value for name, value in _PROTOCOL.items() if is_used(name, config.row)
+        name: value for name, value in PROTOCOL.items() if is_used(name, config.row)
     }
     used = config.hyperparameters
     if "beta" in used and pair:
