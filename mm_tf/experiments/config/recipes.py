@@ -6,6 +6,7 @@ A recipe says what the flags below are where they are not given.
 import pathlib
 from types import MappingProxyType
 
+from mm_tf import _checks
 from mm_tf.experiments.paper.protocol import PROTOCOL
 
 # Minutes on a processor, in the manner of airbench (Jordan, 2024).
@@ -34,7 +35,7 @@ RECIPES = MappingProxyType({"paper": PAPER, "fast": FAST})
 
 def values_of(recipe):
     """Returns {flag: value} of a recipe on this machine."""
-    values = dict(RECIPES[recipe])
+    values = dict(RECIPES[_checks.check_choice("recipe", recipe, RECIPES)])
     if recipe == "fast" and _multiplies_bfloat16():
         values["precision"] = "bfloat16"
     return values

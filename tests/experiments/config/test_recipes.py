@@ -44,6 +44,11 @@ def test_the_paper_is_the_default():
     assert paper.compare(parse("--dataset=cifar10", "--method=erm")).differences == ()
 
 
+def test_another_recipe_is_refused_in_python_too():
+    with pytest.raises(ValueError, match="`recipe` must be one of .*'slow'$"):
+        RunConfig(recipe="slow")
+
+
 def test_runs_of_recipes_never_meet(cpuinfo):
     config = parse(*FAST)
     assert config.setting == "cifar10_lt100_fast"
